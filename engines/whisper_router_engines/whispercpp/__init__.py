@@ -1,0 +1,1 @@
+"""whisper.cpp in our own worker processes, through pywhispercpp."""

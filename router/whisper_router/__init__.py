@@ -1,0 +1,1 @@
+"""Speech recognition on your own machines: an OpenAI-compatible router over native engines."""

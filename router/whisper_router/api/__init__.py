@@ -1,0 +1,1 @@
+"""HTTP dialects: they translate between the wire and the domain, and decide nothing."""

@@ -1,0 +1,1 @@
+"""From an upload to 16 kHz mono samples and the speech in them."""

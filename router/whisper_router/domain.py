@@ -1,0 +1,154 @@
+"""The words of the project as values: what is asked for and what is recognised.
+
+Times are seconds as `float` from the start of the audio named in the docstring; audio is always
+16 kHz mono once it is past `whisper_router.audio`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+SAMPLE_RATE_HZ = 16_000
+
+
+class Task(StrEnum):
+    """What to do with speech."""
+
+    TRANSCRIBE = "transcribe"
+    TRANSLATE = "translate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenLogprob:
+    """One text token with its natural-log probability.
+
+    `data` holds the token's raw UTF-8 bytes: a character may be split over several tokens, so
+    `token` (decoded with replacement characters) cannot always be joined back to the text.
+    """
+
+    token: str
+    logprob: float
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """A word with its place in time. `text` has no surrounding white space."""
+
+    text: str
+    start_s: float
+    end_s: float
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A stretch of recognised speech.
+
+    `text` keeps its leading space and has no trailing white space, so that joining the texts of
+    consecutive segments gives the whole text. `seek_s` is where the decoder's 30 s window began.
+    Every number is finite.
+    """
+
+    start_s: float
+    end_s: float
+    text: str
+    tokens: Sequence[int] = ()
+    words: Sequence[Word] = ()
+    logprobs: Sequence[TokenLogprob] = ()
+    seek_s: float = 0.0
+    temperature: float = 0.0
+    avg_logprob: float = 0.0
+    compression_ratio: float = 0.0
+    no_speech_prob: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageDetected:
+    """The language of the speech as an ISO 639-1 code (`haw`, `yue` where 639-1 has none)."""
+
+    code: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodingOptions:
+    """How to decode. `None` leaves the choice to the alias's configuration."""
+
+    temperature: float | None = None
+    temperature_increment: float | None = None
+    beam_size: int | None = None
+    best_of: int | None = None
+    entropy_threshold: float | None = None
+    logprob_threshold: float | None = None
+    no_speech_threshold: float | None = None
+    suppress_nst: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscriptionRequest:
+    """One request, free of any dialect.
+
+    `language` is a code as in `LanguageDetected`, or None to detect it. `hotwords` are words that
+    the speech is likely to hold. `vad` None means: as the server is configured.
+    """
+
+    model: str
+    request_id: str = ""
+    task: Task = Task.TRANSCRIBE
+    language: str | None = None
+    prompt: str = ""
+    hotwords: Sequence[str] = ()
+    word_timestamps: bool = False
+    logprobs: bool = False
+    vad: bool | None = None
+    decoding: DecodingOptions = field(default_factory=DecodingOptions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A piece of one request's audio: samples `[start, end)` of a raw float32 file.
+
+    The file holds 16 kHz mono little-endian float32 samples and nothing else.
+    """
+
+    path: Path
+    start: int
+    end: int
+
+    @property
+    def start_s(self) -> float:
+        """Where the chunk begins in the request's audio, in seconds."""
+        return self.start / SAMPLE_RATE_HZ
+
+    @property
+    def duration_s(self) -> float:
+        """How long the chunk is, in seconds."""
+        return (self.end - self.start) / SAMPLE_RATE_HZ
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioReady:
+    """The audio was decoded. `speech_s` is None when voice activity was not looked for."""
+
+    duration_s: float
+    speech_s: float | None
+
+
+TranscriptEvent = AudioReady | LanguageDetected | Segment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transcript:
+    """The whole result of one request, on the timeline of the request's audio."""
+
+    task: Task
+    language: str | None
+    duration_s: float
+    segments: Sequence[Segment]
+
+    @property
+    def text(self) -> str:
+        """All segment texts joined, without surrounding white space."""
+        return "".join(segment.text for segment in self.segments).strip()

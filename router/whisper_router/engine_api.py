@@ -1,0 +1,140 @@
+"""The seam between the router and an engine plugin.
+
+A plugin is a class with the shape of `Engine`, named by an entry point in the group
+`whisper_router.engines`. It imports this module, `domain` and `errors`, and nothing else of ours.
+`whisper_router.testing.conformance` holds the tests that every engine must pass.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import aiohttp
+from pydantic import BaseModel
+
+from whisper_router.domain import Chunk, LanguageDetected, Segment, Task, TranscriptionRequest
+
+
+class EndpointKind(StrEnum):
+    """How the router reaches a process."""
+
+    UNIX = "unix"
+    TCP = "tcp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where one engine process listens.
+
+    `url` is the base for HTTP requests. For a Unix socket the host in it means nothing and
+    `socket` is the path; the session given to the engine already connects there.
+    """
+
+    kind: EndpointKind
+    url: str
+    socket: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """How to start one engine process. Pure data: building it does no I/O.
+
+    `env` is laid over the router's own environment. A process must exit when its stdin reaches end
+    of file. A line on its stderr that begins with `error: ` is told to the user when the start
+    fails. `workers` is how many chunks one process runs at a time; `processes` how many such
+    processes make the alias's pool.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    workers: int = 1
+    processes: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What an engine can do with given options. `languages` None means: the model decides."""
+
+    tasks: frozenset[Task]
+    streaming: bool
+    word_timestamps: bool
+    logprobs: bool
+    languages: frozenset[str] | None
+    concurrency: int
+    accelerators: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadyInfo:
+    """What a process says of itself once it serves.
+
+    `accelerator` is the one in effect (`metal`, `cuda`, `vulkan`, `cpu`), which may differ from
+    the one asked for.
+    """
+
+    accelerator: str
+    languages: frozenset[str]
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStarted:
+    """Which process id runs the chunk, so that an overrun ends only that worker."""
+
+    pid: int
+
+
+EngineEvent = WorkerStarted | LanguageDetected | Segment
+
+
+class Engine(Protocol):
+    """What a plugin provides. Stateless: one instance serves every alias that names it."""
+
+    name: ClassVar[str]
+    Options: ClassVar[type[BaseModel]]
+    """The alias's options for this engine, validated when the configuration is read."""
+    endpoint_kind: ClassVar[EndpointKind]
+
+    def bundled_models(self) -> Mapping[str, Path]:
+        """Return models that come with the plugin: alias → file. Usually empty."""
+        ...
+
+    def launch(self, model: Path, options: BaseModel, endpoint: Endpoint) -> Launch | None:
+        """Return the command that serves `model` at `endpoint`, or None: nothing to supervise.
+
+        Raises:
+            ConfigurationError: the options cannot work on this machine (no such accelerator).
+        """
+        ...
+
+    def capabilities(self, options: BaseModel) -> Capabilities:
+        """Return what the router may ask for. Pure."""
+        ...
+
+    async def is_ready(
+        self, http: aiohttp.ClientSession, endpoint: Endpoint
+    ) -> ReadyInfo | None:
+        """Answer one health probe; None while it is loading. Connection errors may escape."""
+        ...
+
+    def transcribe(
+        self,
+        http: aiohttp.ClientSession,
+        endpoint: Endpoint,
+        chunk: Chunk,
+        request: TranscriptionRequest,
+    ) -> AsyncIterator[EngineEvent]:
+        """Yield the chunk's events as the engine produces them, times relative to the chunk.
+
+        `WorkerStarted` comes first, `LanguageDetected` exactly once and before the first segment
+        (also when the request named the language), segments in time order. Closing the iterator
+        stops the computation.
+
+        Raises:
+            EngineRejected: the engine refused the audio or an option.
+            EngineCrashed: the answer ended before it was complete.
+            EngineOutOfMemory: the engine said that memory ran out.
+        """
+        ...

@@ -1,0 +1,208 @@
+"""Every error this program raises on purpose, with its HTTP mapping.
+
+`RouterError.envelope()` is the OpenAI error body; HTTP, SSE and every other protocol send it
+unchanged. The statuses and codes follow the OpenAI audio API where it has one for the case.
+"""
+
+from typing import ClassVar
+
+INVALID_REQUEST = "invalid_request_error"
+SERVER_ERROR = "server_error"
+
+
+class RouterError(Exception):
+    """Base of all expected failures. The message is a sentence for the person who called."""
+
+    status: ClassVar[int] = 500
+    kind: ClassVar[str] = SERVER_ERROR
+    code: str | None = None
+    param: str | None = None
+    retry_after_s: int | None = None
+
+    def envelope(self) -> dict[str, dict[str, str | None]]:
+        """Return `{"error": {message, type, param, code}}`, all four keys always present."""
+        return {
+            "error": {
+                "message": str(self),
+                "type": self.kind,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+
+class InvalidRequest(RouterError):
+    """The request cannot be understood as a whole (not multipart, no boundary, cut short)."""
+
+    status, kind = 400, INVALID_REQUEST
+
+
+class InvalidParameter(InvalidRequest):
+    """A field has a value that is never acceptable."""
+
+    code = "invalid_value"
+
+    def __init__(self, message: str, *, param: str, code: str | None = "invalid_value") -> None:
+        super().__init__(message)
+        self.param, self.code = param, code
+
+
+class MissingParameter(InvalidRequest):
+    """A required field is absent."""
+
+    code = "missing_required_parameter"
+
+    def __init__(self, param: str) -> None:
+        super().__init__(f"Missing required parameter: '{param}'.")
+        self.param = param
+
+
+class UnsupportedFormat(InvalidRequest):
+    """The file's extension is not on the list of accepted ones."""
+
+    code, param = "unsupported_format", "file"
+
+
+class AudioUndecodable(InvalidRequest):
+    """The file's content is not audio that can be decoded."""
+
+    code, param = "audio_undecodable", "file"
+
+
+class AudioTooShort(InvalidRequest):
+    """The file is empty or holds less than 0.1 s of audio."""
+
+    code, param = "audio_too_short", "file"
+
+
+class AudioTooLong(InvalidRequest):
+    """The file decodes to more audio than the configured limit."""
+
+    code, param = "audio_too_long", "file"
+
+
+class AuthenticationRequired(RouterError):
+    """No key was sent, and one is needed."""
+
+    status, kind = 401, INVALID_REQUEST
+
+
+class IncorrectApiKey(RouterError):
+    """The key that was sent is not one of ours."""
+
+    status, kind, code = 401, INVALID_REQUEST, "invalid_api_key"
+
+
+class PermissionDenied(RouterError):
+    """The key is known but may not do this."""
+
+    status, kind, code = 403, "permission_error", "permission_denied"
+
+
+class RouteNotFound(RouterError):
+    """No such path."""
+
+    status, kind = 404, INVALID_REQUEST
+
+
+class MethodNotAllowed(RouterError):
+    """The path exists, the method does not."""
+
+    status, kind = 405, INVALID_REQUEST
+
+
+class ModelNotFound(RouterError):
+    """No alias or preset has this name."""
+
+    status, kind, code = 404, INVALID_REQUEST, "model_not_found"
+
+
+class UploadTooLarge(RouterError):
+    """The body is over the configured limit. (The wire contract types it `server_error`.)"""
+
+    status, kind, code = 413, SERVER_ERROR, "upload_too_large"
+
+
+class UploadTimeout(RouterError):
+    """The client stopped sending in mid-upload."""
+
+    status, kind, code = 408, INVALID_REQUEST, "upload_timeout"
+
+
+class AudioRejected(RouterError):
+    """Engines crashed on the same stretch of audio twice, or an engine refused it."""
+
+    status, kind, code, param = 422, INVALID_REQUEST, "audio_rejected", "file"
+
+
+class Unavailable(RouterError):
+    """The server cannot do this now; a later try may succeed."""
+
+    status, kind, code = 503, "service_unavailable_error", "server_is_overloaded"
+    retry_after_s = 1
+
+
+class ShuttingDown(Unavailable):
+    """The router is stopping."""
+
+    code = "shutting_down"
+
+
+class StorageFull(Unavailable):
+    """There is no room for the upload, the decoded audio or a model."""
+
+    code = "storage_full"
+    retry_after_s = 60
+
+
+class ModelUnavailable(Unavailable):
+    """The model's file is not here and could not be fetched, or is still being fetched."""
+
+    code, param = "model_unavailable", "model"
+    retry_after_s = 10
+
+
+class MediaFailed(Unavailable):
+    """The media worker was lost for a reason that is not the audio's fault."""
+
+    code = "media_worker_failed"
+
+
+class EngineError(RouterError):
+    """Base of what goes wrong with an engine process."""
+
+    status, code = 502, "engine_failed"
+
+
+class EngineStartFailed(EngineError):
+    """The engine process ended, or never became ready."""
+
+    status, kind, code = 503, SERVER_ERROR, "engine_start_failed"
+
+
+class EngineCrashed(EngineError):
+    """The engine's answer ended before it was complete."""
+
+    code = "engine_crashed"
+
+
+class EngineOutOfMemory(EngineError):
+    """The engine could not get the memory it needed."""
+
+    status, code = 503, "engine_out_of_memory"
+
+
+class EngineRejected(EngineError):
+    """The engine refused the audio or an option."""
+
+    status, kind, code = 422, INVALID_REQUEST, "engine_rejected"
+
+
+class EngineTimeout(EngineError):
+    """The engine took longer than its time budget."""
+
+    status, code = 504, "engine_timeout"
+
+
+class ConfigurationError(Exception):
+    """The configuration cannot be used. Never answered over HTTP: it ends the program (exit 2)."""

@@ -1,0 +1,1 @@
+"""From prepared audio to one transcript."""

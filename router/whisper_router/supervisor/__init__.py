@@ -1,0 +1,1 @@
+"""Engine processes: started, watched, leased and stopped."""
