@@ -1,0 +1,205 @@
+"""The only reader of configuration files and environment. Built once, in `cli`.
+
+Later sources win: defaults < TOML file < variables of whisper-openai-server < variables
+`WHISPER_ROUTER__SECTION__KEY` < flags. Unknown keys and variables are errors. Every field's
+docstring is its line in `config/router.toml` and in the table of `docs/configuration.md`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from whisper_router.logs import LogFormat
+
+ENV_PREFIX = "WHISPER_ROUTER__"
+MEBIBYTE = 1 << 20
+
+EXTENSIONS = (
+    "3gp aac aiff amr caf flac m4a mka mkv mov mp3 mp4 mpeg mpga oga ogg opus wav webm wma"
+)
+
+
+def _words(value: object) -> object:
+    """Let a list also be written as one comma-separated string, as environment variables must."""
+    if isinstance(value, str):
+        return [word.strip() for word in value.split(",") if word.strip()]
+    return value
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+
+
+class Section(BaseModel):
+    """A table of the configuration file."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True
+    )
+
+
+class ServerSettings(Section):
+    """Where and how the API is served."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Anything beyond loopback needs a key (or `insecure_lan`)."""
+    port: int = Field(8000, ge=0, le=65535)
+    """TCP port; 0 takes a free one and logs it."""
+    insecure_lan: bool = False
+    """Allow listening beyond loopback although no key is configured."""
+    max_upload_bytes: ByteSize = Field(ByteSize(1 << 30), ge=1)
+    """Largest upload accepted, as a number of bytes or text such as "25MiB"."""
+    upload_idle_timeout_s: float = Field(60.0, gt=0)
+    """An upload that sends nothing for this long is ended with status 408."""
+    cors_origins: Words = ()
+    """Browser origins that may use the API; "*" allows every one. Empty: CORS is off."""
+    shutdown_grace_s: float = Field(25.0, ge=0)
+    """How long running requests may go on after a stop signal."""
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+    """Least severe log line to print: debug, info, warning or error."""
+    log_format: LogFormat = LogFormat.TEXT
+    """`text` for people, `json` for log collectors."""
+
+
+class AuthSettings(Section):
+    """Who may use the API."""
+
+    api_key: SecretStr | None = None
+    """One key in plain text; better set as the variable API_KEY than in a file."""
+    keys_file: Path | None = None
+    """File of hashed keys, made with `whisper-router keys new NAME`."""
+
+
+class AudioSettings(Section):
+    """What uploads are accepted and how they are decoded."""
+
+    spool_dir: Path | None = None
+    """Directory for uploads and decoded audio while a request runs. Default: the temporary
+    directory of the service. A tmpfs is fastest, when it is large enough."""
+    extensions: Words = tuple(EXTENSIONS.split())
+    """File name extensions accepted (a name without one always is; the content decides)."""
+    media_workers: int = Field(2, ge=1, le=64)
+    """Processes that decode audio and look for speech."""
+    max_duration_s: float = Field(8 * 3600.0, gt=0)
+    """Longest audio accepted; decoding stops there (a small file can decode to days)."""
+    decode_memory_bytes: ByteSize = Field(ByteSize(2 << 30), ge=256 * MEBIBYTE)
+    """Address space that one decoder process may use."""
+    decode_timeout_s: float = Field(30.0, gt=0)
+    """Time allowed for decoding one upload, beside `decode_timeout_s_per_mib`."""
+    decode_timeout_s_per_mib: float = Field(1.0, ge=0)
+    """Further time allowed for each MiB of the upload."""
+
+
+class VadSettings(Section):
+    """Voice activity detection: what holds no speech never reaches an engine."""
+
+    enabled: bool = True
+    """Look for speech first. Without it every sample is decoded, silence too."""
+    threshold: float = Field(0.5, gt=0, lt=1)
+    """Speech probability at which speech begins; it ends 0.15 below."""
+    min_speech_s: float = Field(0.1, ge=0)
+    """Shorter bursts are not speech."""
+    min_silence_s: float = Field(0.5, ge=0)
+    """Shorter pauses do not end a stretch of speech."""
+    pad_s: float = Field(0.3, ge=0)
+    """Kept before and after each stretch of speech."""
+
+
+class StoreSettings(Section):
+    """Where model files live and how they are fetched."""
+
+    directory: Path | None = None
+    """Default: $CACHE_DIRECTORY/models under systemd, else ~/.cache/whisper-router/models."""
+    auto_download: bool = True
+    """Fetch an absent model when a request asks for it."""
+    wait_for_download: bool = True
+    """Requests wait for the download; otherwise they get 503 with Retry-After meanwhile."""
+    endpoint: str | None = None
+    """Hub to fetch from; default $HF_ENDPOINT or https://huggingface.co."""
+    token: SecretStr | None = None
+    """Hub access token; better set as the variable HF_TOKEN."""
+    offline: bool = False
+    """Never touch the network (also $HF_HUB_OFFLINE=1)."""
+    min_free_bytes: ByteSize = Field(ByteSize(512 * MEBIBYTE), ge=0)
+    """Disk space that a download must leave free."""
+
+
+class SupervisionSettings(Section):
+    """How engine processes are started, watched and stopped."""
+
+    start_silence_s: float = Field(120.0, gt=0)
+    """A starting engine that shows no sign of life for this long has failed."""
+    stop_grace_s: float = Field(5.0, gt=0)
+    """Time between SIGTERM and SIGKILL."""
+    idle_unload_s: float = Field(300.0, ge=0)
+    """An engine without requests for this long is stopped and its memory freed; 0: never."""
+    chunk_timeout_s: float = Field(120.0, gt=0)
+    """Time an engine may take for one chunk, beside `chunk_timeout_factor`."""
+    chunk_timeout_factor: float = Field(30.0, ge=0)
+    """Further seconds allowed for each second of audio in the chunk."""
+
+
+class ModelSettings(BaseModel):
+    """One alias. Keys that are not listed here are options of its engine (docs/engines.md)."""
+
+    model_config = ConfigDict(
+        extra="allow", frozen=True, use_attribute_docstrings=True, protected_namespaces=()
+    )
+
+    engine: str = "whispercpp"
+    """The engine plugin that serves this alias."""
+    model: str | None = None
+    """A model of the catalogue (`whisper-router models list`)."""
+    repo: str | None = None
+    """Or a Hugging Face repository, together with `file`."""
+    file: str | None = None
+    """File in `repo`."""
+    revision: str = "main"
+    """Branch, tag or commit of `repo`."""
+    url: str | None = None
+    """Or an http(s) address of the file."""
+    sha256: str | None = None
+    """Checksum the fetched file must have."""
+    path: Path | None = None
+    """Or a file on this machine."""
+    idle_unload_s: float | None = Field(None, ge=0)
+    """Instead of `supervision.idle_unload_s`, for this alias."""
+    preload: bool = False
+    """Start this engine with the server instead of with the first request."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The engine's options as they were written."""
+        return dict(self.model_extra or {})
+
+
+class Settings(BaseSettings):
+    """The whole configuration, frozen."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        validate_default=True,
+        nested_model_default_partial_update=False,
+    )
+
+    default_model: str = "whisper-1"
+    """The alias that `whisper-1` and the other OpenAI model names mean."""
+    server: ServerSettings = ServerSettings()
+    """Where and how the API is served."""
+    auth: AuthSettings = AuthSettings()
+    """Who may use the API."""
+    audio: AudioSettings = AudioSettings()
+    """What uploads are accepted and how they are decoded."""
+    vad: VadSettings = VadSettings()
+    """Voice activity detection."""
+    store: StoreSettings = StoreSettings()
+    """Where model files live and how they are fetched."""
+    supervision: SupervisionSettings = SupervisionSettings()
+    """How engine processes are started, watched and stopped."""
+    models: dict[str, ModelSettings] = {}
+    """One table per alias: `[models.NAME]`."""
