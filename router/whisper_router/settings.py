@@ -8,7 +8,15 @@ docstring is its line in `config/router.toml` and in the table of `docs/configur
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, SecretStr
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from whisper_router.logs import LogFormat
@@ -16,9 +24,7 @@ from whisper_router.logs import LogFormat
 ENV_PREFIX = "WHISPER_ROUTER__"
 MEBIBYTE = 1 << 20
 
-EXTENSIONS = (
-    "3gp aac aiff amr caf flac m4a mka mkv mov mp3 mp4 mpeg mpga oga ogg opus wav webm wma"
-)
+EXTENSIONS = "3gp aac aiff amr caf flac m4a mka mkv mov mp3 mp4 mpeg mpga oga ogg opus wav webm wma"
 
 
 def _words(value: object) -> object:
@@ -167,6 +173,15 @@ class ModelSettings(BaseModel):
     """Instead of `supervision.idle_unload_s`, for this alias."""
     preload: bool = False
     """Start this engine with the server instead of with the first request."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "ModelSettings":
+        named = [key for key in ("model", "repo", "url", "path") if getattr(self, key) is not None]
+        if len(named) > 1:
+            raise ValueError(f"{' and '.join(named)} cannot be given together")
+        if (self.repo is None) != (self.file is None):
+            raise ValueError("repo and file go together")
+        return self
 
     @property
     def options(self) -> dict[str, Any]:

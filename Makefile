@@ -1,0 +1,61 @@
+# Everything installs itself: `make demo` and `make test` need Python 3.11, make, gcc and (on Debian
+# and Ubuntu) apt. Python packages go into .venv; apt packages are named before they are installed.
+
+BIN := .venv/bin
+TEST_PACKAGES := espeak-ng ffmpeg nginx-light systemd
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve test check bench fmt lock docs wheel-check phonebook clean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+demo: .venv/.runtime  ## recognise the bundled samples through the whole stack
+	@$(BIN)/whisper-router demo
+
+serve: .venv/.runtime  ## run the server with config/router.toml
+	@$(BIN)/whisper-router serve
+
+test: .venv/.dev  ## run every test (real engines, sockets, signals and speech)
+	@tools/apt-packages.sh $(TEST_PACKAGES)
+	$(BIN)/python -m pytest -q
+
+check: .venv/.dev  ## linters, types, import arrows, documentation
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python tools/settings_docs.py --check
+	$(BIN)/python tools/check_layout.py
+
+bench: .venv/.dev  ## print every benchmark table (docs/benchmarks.md)
+	@tools/apt-packages.sh $(TEST_PACKAGES)
+	@for script in tests/bench/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+fmt: .venv/.dev  ## format the code and write the generated documentation
+	$(BIN)/ruff check --fix --exit-zero .
+	$(BIN)/ruff format .
+	$(BIN)/python tools/settings_docs.py --write
+
+docs: .venv/.dev  ## write config/router.toml and the tables in the documentation
+	$(BIN)/python tools/settings_docs.py --write
+
+wheel-check: .venv/.dev  ## install the built wheel elsewhere and run the demo with it
+	tools/wheel-check.sh
+
+lock: .venv/.dev  ## write constraints.txt from the environment as it is
+	$(BIN)/python -m pip freeze --exclude-editable | grep -v ' @ ' > constraints.txt
+
+phonebook: .venv/.dev  ## train the bundled model again (hours; see tools/phonebook/README.md)
+	@tools/apt-packages.sh espeak-ng
+	tools/phonebook/train.sh
+
+clean:  ## remove the environment and every cache
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/.runtime: pyproject.toml constraints.txt tools/setup.sh
+	@tools/setup.sh runtime
+
+.venv/.dev: pyproject.toml constraints.txt tools/setup.sh
+	@tools/setup.sh dev

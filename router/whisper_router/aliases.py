@@ -1,0 +1,128 @@
+"""The configured aliases and the engines' bundled models, checked, as entries of the catalogue."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ValidationError
+
+from whisper_router.engine_api import Engine
+from whisper_router.errors import ConfigurationError
+from whisper_router.models.catalog import Catalog, load_presets
+from whisper_router.models.source import (
+    HubFile,
+    LocalFile,
+    ModelSource,
+    ModelSpec,
+    Origin,
+    UrlFile,
+)
+from whisper_router.settings import ModelSettings, Settings
+from whisper_router.settings_sources import describe_errors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aliases:
+    """What every model name means, with the engine that serves it."""
+
+    catalog: Catalog
+    engines: Mapping[str, Engine]
+
+    def engine(self, spec: ModelSpec) -> Engine:
+        """Return the engine of `spec`.
+
+        Raises:
+            ConfigurationError: it is not installed.
+        """
+        if (engine := self.engines.get(spec.engine)) is None:
+            raise ConfigurationError(
+                f"models.{spec.alias}: no engine '{spec.engine}' is installed; "
+                f"installed are: {', '.join(sorted(self.engines)) or 'none'}"
+            )
+        return engine
+
+    def options(self, spec: ModelSpec) -> BaseModel:
+        """Return the engine options of `spec`.
+
+        Raises:
+            ConfigurationError: names alias, option and what is allowed.
+        """
+        options = self.engine(spec).Options
+        try:
+            return options.model_validate(dict(spec.options))
+        except ValidationError as error:
+            lines = describe_errors(error, options, f"  models.{spec.alias}.")
+            raise ConfigurationError(f"options of engine '{spec.engine}':\n{lines}") from error
+
+
+def build_aliases(settings: Settings, engines: Mapping[str, Engine]) -> Aliases:
+    """Return every alias, checked.
+
+    Raises:
+        ConfigurationError: an engine is not installed, an option is wrong, or an alias does not
+            say which weights it serves.
+    """
+    presets = load_presets()
+    bundled = {spec.alias: spec for spec in _bundled(engines)}
+
+    def named(name: str) -> ModelSpec | None:
+        return bundled.get(name) or presets.find(name)
+
+    catalog = Catalog(
+        aliases={
+            alias: _configured(alias, model, named) for alias, model in settings.models.items()
+        },
+        bundled=bundled,
+        presets=presets,
+        default_alias=settings.default_model,
+    )
+    aliases = Aliases(catalog=catalog, engines=engines)
+    for name in settings.models:
+        aliases.options(catalog.resolve(name))
+    return aliases
+
+
+def _bundled(engines: Mapping[str, Engine]) -> Iterator[ModelSpec]:
+    for name, engine in engines.items():
+        for alias, path in engine.bundled_models().items():
+            yield ModelSpec(
+                alias=alias,
+                engine=name,
+                source=LocalFile(path=path),
+                origin=Origin.BUNDLED,
+                description=f"comes with the engine {name}",
+            )
+
+
+def _configured(
+    alias: str, model: ModelSettings, named: Callable[[str], ModelSpec | None]
+) -> ModelSpec:
+    """Return the entry for one `[models.ALIAS]` table."""
+    base = None
+    if model.model is not None and (base := named(model.model)) is None:
+        raise ConfigurationError(
+            f"models.{alias}.model: '{model.model}' is not in the catalogue "
+            "(`whisper-router models list` shows it)"
+        )
+    return ModelSpec(
+        alias=alias,
+        engine=model.engine,
+        source=base.source if base is not None else _source(alias, model),
+        options=model.options,
+        memory_bytes=base.memory_bytes if base is not None else None,
+        description=base.description if base is not None else "",
+        multilingual=base.multilingual if base is not None else None,
+    )
+
+
+def _source(alias: str, model: ModelSettings) -> ModelSource:
+    if model.path is not None:
+        return LocalFile(path=model.path.expanduser())
+    if model.url is not None:
+        return UrlFile(url=model.url, sha256=model.sha256)
+    if model.repo is not None and model.file is not None:
+        return HubFile(
+            repo=model.repo, file=model.file, revision=model.revision, sha256=model.sha256
+        )
+    raise ConfigurationError(
+        f"models.{alias}: say which weights it serves: model, repo and file, url, or path"
+    )

@@ -1,0 +1,204 @@
+"""Arguments → settings → one command. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+
+Commands import what they need when they run: `serve` must listen within a second.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Coroutine, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+from whisper_router.errors import ConfigurationError, RouterError
+from whisper_router.settings import Settings
+from whisper_router.settings_sources import find_config, load_settings
+
+FAILED, WRONG_USAGE = 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except ConfigurationError as error:
+        print(f"whisper-router: {error}", file=sys.stderr)
+        return WRONG_USAGE
+    except RouterError as error:
+        print(f"whisper-router: {error}", file=sys.stderr)
+        return FAILED
+    except (KeyboardInterrupt, BrokenPipeError):
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="whisper-router",
+        description="Speech recognition on your own machines, through the OpenAI audio API.",
+    )
+    parser.add_argument("--version", action="version", version=version("whisper-router"))
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_serve(commands)
+    _add_transcribe(commands)
+    _add_models(commands)
+    _add_keys(commands)
+    _add_config(commands)
+    for name, text, run in (
+        ("doctor", "check this machine and the configuration, with a self-test", _doctor),
+        ("demo", "recognise the bundled samples through the whole stack", _demo),
+    ):
+        command = _command(commands, name, text)
+        command.set_defaults(run=run)
+    return parser
+
+
+Subparsers = Any  # argparse names this type only privately
+
+
+def _command(commands: Subparsers, name: str, text: str) -> argparse.ArgumentParser:
+    command = cast(argparse.ArgumentParser, commands.add_parser(name, help=text, description=text))
+    command.add_argument("--config", type=Path, metavar="FILE", help="configuration file (TOML)")
+    return command
+
+
+def _add_serve(commands: Subparsers) -> None:
+    serve = _command(commands, "serve", "run the server")
+    serve.add_argument("--host", help="address to listen on (server.host)")
+    serve.add_argument("--port", type=int, help="TCP port, 0 for a free one (server.port)")
+    serve.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
+    serve.set_defaults(run=_serve)
+
+
+def _add_transcribe(commands: Subparsers) -> None:
+    transcribe = _command(commands, "transcribe", "transcribe files and directories")
+    add = transcribe.add_argument
+    add("paths", nargs="+", type=Path, metavar="FILE", help="audio or video file, or directory")
+    add("--model", default="whisper-1", help="model alias (default: whisper-1)")
+    add("--language", help="language code or name (default: detected)")
+    add("--prompt", default="", help="text that sets style and spelling")
+    add("--translate", action="store_true", help="translate to English")
+    add("--words", action="store_true", help="time stamps per word (verbose_json)")
+    add(
+        "--format",
+        default="text",
+        choices=("text", "json", "verbose_json", "srt", "vtt"),
+        help="format of the result (default: text)",
+    )
+    add("--output-dir", type=Path, help="write one file per input here instead of printing")
+    add("--url", help="use this server (http://HOST:8000/v1) instead of engines of our own")
+    add("--api-key", help="key for --url (default: $API_KEY or $OPENAI_API_KEY)")
+    transcribe.set_defaults(run=_transcribe)
+
+
+def _add_models(commands: Subparsers) -> None:
+    models = _command(commands, "models", "list, fetch and remove model files")
+    actions = models.add_subparsers(required=True, metavar="ACTION")
+    for action, text in (
+        ("list", "show every model and whether it is here"),
+        ("pull", "fetch models"),
+        ("rm", "delete the files of models"),
+    ):
+        command = _command(actions, action, text)
+        if action != "list":
+            command.add_argument("names", nargs="+", metavar="NAME")
+        command.set_defaults(run=_models, action=action)
+
+
+def _add_keys(commands: Subparsers) -> None:
+    keys = _command(commands, "keys", "make, list and revoke API keys")
+    actions = keys.add_subparsers(required=True, metavar="ACTION")
+    for action, text in (
+        ("new", "make a key and print it once"),
+        ("list", "show the names of all keys"),
+        ("revoke", "delete a key"),
+    ):
+        command = _command(actions, action, text)
+        if action != "list":
+            command.add_argument("name", metavar="NAME")
+        command.add_argument("--keys-file", type=Path, help="instead of auth.keys_file")
+        command.set_defaults(run=_keys, action=action)
+
+
+def _add_config(commands: Subparsers) -> None:
+    config = _command(commands, "config", "check or show the configuration")
+    actions = config.add_subparsers(required=True, metavar="ACTION")
+    for action, text in (
+        ("check", "say what is wrong with the configuration"),
+        ("show", "print what is in effect, secrets hidden"),
+    ):
+        command = _command(actions, action, text)
+        command.set_defaults(run=_config, action=action)
+
+
+def _settings(arguments: argparse.Namespace, flags: dict[str, Any] | None = None) -> Settings:
+    import os
+
+    return load_settings(find_config(arguments.config, os.environ), flags)
+
+
+def _run(command: Coroutine[Any, Any, int]) -> int:
+    import uvloop
+
+    return uvloop.run(command)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    flags = {key: getattr(arguments, key) for key in ("host", "port", "log_level")}
+    given = {key: value for key, value in flags.items() if value is not None}
+    settings = _settings(arguments, {"server": given} if given else None)
+    from whisper_router.app import serve
+
+    return _run(serve(settings))
+
+
+def _transcribe(arguments: argparse.Namespace) -> int:
+    from whisper_router.commands import transcribe
+
+    return _run(transcribe.transcribe(_settings(arguments), transcribe.order(arguments)))
+
+
+def _models(arguments: argparse.Namespace) -> int:
+    from whisper_router.commands import model_files
+
+    names = getattr(arguments, "names", [])
+    return _run(model_files.run(_settings(arguments), arguments.action, names))
+
+
+def _keys(arguments: argparse.Namespace) -> int:
+    from whisper_router.commands import keys
+
+    path = arguments.keys_file or _settings(arguments).auth.keys_file
+    if path is None:
+        raise ConfigurationError("name a file: --keys-file FILE, or auth.keys_file")
+    if arguments.action == "list":
+        return keys.list_keys(path)
+    return {"new": keys.new, "revoke": keys.revoke}[arguments.action](path, arguments.name)
+
+
+def _config(arguments: argparse.Namespace) -> int:
+    from whisper_router.commands import config
+
+    return (
+        config.check(_settings(arguments))
+        if arguments.action == "check"
+        else config.show(_settings(arguments))
+    )
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from whisper_router.commands import doctor
+
+    return _run(doctor.doctor(_settings(arguments)))
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    del arguments  # the demo shows the same thing whatever is configured
+    from whisper_router.commands import demo
+
+    return asyncio.run(demo.demo())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

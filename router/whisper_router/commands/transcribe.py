@@ -1,0 +1,178 @@
+"""`whisper-router transcribe`: files to text, with engines of our own or those of a server."""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from whisper_router.commands.transcribe_local import LocalEngines
+from whisper_router.commands.transcribe_remote import RemoteServer
+from whisper_router.domain import Task, TranscriptionRequest
+from whisper_router.errors import ConfigurationError, RouterError
+from whisper_router.languages import language_code
+from whisper_router.logs import LogFormat, configure_logging
+from whisper_router.settings import Settings
+
+SUFFIXES = {"text": ".txt", "json": ".json", "verbose_json": ".json", "srt": ".srt", "vtt": ".vtt"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What the command line asks for."""
+
+    paths: Sequence[Path]
+    request: TranscriptionRequest
+    response_format: str
+    output_dir: Path | None
+    url: str | None
+    api_key: str | None
+
+
+class Recogniser(Protocol):
+    """Where files are transcribed."""
+
+    async def recognise(self, path: Path, report: "Report") -> str:
+        """Return the rendered result of one file.
+
+        Raises:
+            RouterError: it failed; the message says why.
+        """
+        ...
+
+
+class Report(Protocol):
+    """Told how far the current file is."""
+
+    def __call__(self, *, done_s: float, total_s: float) -> None:
+        """Take seconds of audio done, and in all."""
+        ...
+
+
+def order(arguments: argparse.Namespace) -> Order:
+    """Turn parsed arguments into an `Order`.
+
+    Raises:
+        ConfigurationError: an option has a value that cannot be meant.
+    """
+    language = arguments.language
+    if language is not None and (language := language_code(arguments.language)) is None:
+        raise ConfigurationError(f"--language: '{arguments.language}' is not a language we know")
+    return Order(
+        paths=arguments.paths,
+        request=TranscriptionRequest(
+            model=arguments.model,
+            task=Task.TRANSLATE if arguments.translate else Task.TRANSCRIBE,
+            language=language,
+            prompt=arguments.prompt,
+            word_timestamps=arguments.words,
+        ),
+        response_format=arguments.format,
+        output_dir=arguments.output_dir,
+        url=arguments.url,
+        api_key=arguments.api_key or os.environ.get("API_KEY") or os.environ.get("OPENAI_API_KEY"),
+    )
+
+
+async def transcribe(settings: Settings, order: Order) -> int:
+    """Transcribe every file; go on after a failure. Returns 1 when a file failed."""
+    configure_logging(level="error", style=LogFormat.TEXT)
+    files = list(find_files(order.paths, settings.audio.extensions))
+    targets = output_paths(files, order)
+    if order.output_dir is not None:
+        await asyncio.to_thread(order.output_dir.mkdir, parents=True, exist_ok=True)
+    failed = 0
+    async with _recogniser(settings, order) as recogniser:
+        with _progress() as bars:
+            for path, target in zip(files, targets, strict=True):
+                task = bars.add_task(path.name, total=None)
+                try:
+                    text = await recogniser.recognise(path, _Bar(bars, task))
+                    await asyncio.to_thread(_deliver, text, path, target, len(files))
+                except (RouterError, OSError) as error:
+                    failed += 1
+                    bars.console.print(f"{path}: {error}", style="red", markup=False)
+                bars.remove_task(task)
+    return 1 if failed else 0
+
+
+def find_files(paths: Sequence[Path], extensions: Sequence[str]) -> Iterator[Path]:
+    """Yield files as named, and those in directories whose extension is accepted, sorted.
+
+    Raises:
+        ConfigurationError: a path does not exist, or a directory holds nothing to transcribe.
+    """
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(
+                file
+                for file in path.rglob("*")
+                if file.is_file() and file.suffix[1:].lower() in extensions
+            )
+            if not inside:
+                raise ConfigurationError(f"{path}: no audio file in this directory")
+            yield from inside
+        elif path.exists():
+            yield path
+        else:
+            raise ConfigurationError(f"{path}: no such file or directory")
+
+
+def output_paths(files: Sequence[Path], order: Order) -> Sequence[Path | None]:
+    """Return where each result goes; None is standard output. Equal stems keep their extension."""
+    if order.output_dir is None:
+        return [None] * len(files)
+    suffix = SUFFIXES[order.response_format]
+    stems = [file.stem for file in files]
+    names = [file.stem if stems.count(file.stem) == 1 else file.name for file in files]
+    if len(set(names)) < len(names):
+        names = ["_".join(file.parts[-2:]) for file in files]
+    return [order.output_dir / f"{name}{suffix}" for name in names]
+
+
+@asynccontextmanager
+async def _recogniser(settings: Settings, order: Order) -> AsyncIterator[Recogniser]:
+    if order.url is not None:
+        async with RemoteServer.connect(
+            order.url, order.api_key, order.request, order.response_format
+        ) as remote:
+            yield remote
+    else:
+        async with LocalEngines.start(settings, order.request, order.response_format) as local:
+            yield local
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+class _Bar:
+    def __init__(self, bars: Progress, task: TaskID) -> None:
+        self._bars, self._task = bars, task
+
+    def __call__(self, *, done_s: float, total_s: float) -> None:
+        self._bars.update(self._task, completed=done_s, total=total_s)
+
+
+def _deliver(text: str, path: Path, target: Path | None, files: int) -> None:
+    if target is not None:
+        target.write_text(text, encoding="utf-8")
+        return
+    if files > 1:
+        print(f"# {path}")
+    print(text.rstrip("\n"))
+    sys.stdout.flush()

@@ -1,0 +1,134 @@
+"""One chunk on a leased worker: time budget, one more try after a crash, results put in place."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import structlog
+
+from whisper_router.domain import Chunk, LanguageDetected, Segment, TranscriptionRequest
+from whisper_router.engine_api import WorkerStarted
+from whisper_router.errors import AudioRejected, EngineCrashed, EngineTimeout
+from whisper_router.pipeline.merge import place
+from whisper_router.supervisor.pool import Lease, ModelPool
+
+log = structlog.get_logger(__name__)
+
+ATTEMPTS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkBudget:
+    """How long an engine may take: `floor_s + factor × chunk length`."""
+
+    floor_s: float
+    factor: float
+
+    def for_chunk(self, chunk: Chunk) -> float:
+        """Return the seconds allowed for `chunk`."""
+        return self.floor_s + self.factor * chunk.duration_s
+
+
+class ChunkRunner:
+    """Runs the chunks of one request on the pool of its alias."""
+
+    def __init__(self, pool: ModelPool, budget: ChunkBudget) -> None:
+        self._pool, self._budget = pool, budget
+
+    async def run(
+        self, chunk: Chunk, request: TranscriptionRequest
+    ) -> AsyncGenerator[LanguageDetected | Segment, None]:
+        """Yield the language once, then segments on the timeline of the request's audio.
+
+        After a crash the chunk runs once more on a fresh worker; what was yielded before the crash
+        is not yielded again.
+
+        Raises:
+            AudioRejected: the engine crashed twice on this chunk.
+            EngineTimeout: the engine took longer than its budget.
+            EngineError: it could not start, or refused the chunk.
+        """
+        given = _Given(chunk)
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                async with aclosing(self._attempt(chunk, request)) as events:
+                    async for event in events:
+                        if (fresh := given.fresh(event)) is not None:
+                            yield fresh
+            except EngineCrashed as error:
+                log.warning(
+                    "chunk_crashed", alias=request.model, attempt=attempt, reason=str(error)
+                )
+                if attempt == ATTEMPTS:
+                    raise AudioRejected(_rejection(chunk)) from error
+                given.start_again()
+            else:
+                return
+
+    async def _attempt(
+        self, chunk: Chunk, request: TranscriptionRequest
+    ) -> AsyncGenerator[LanguageDetected | Segment, None]:
+        budget_s = self._budget.for_chunk(chunk)
+        worker: int | None = None
+        async with self._pool.lease() as lease:
+            try:
+                async with (
+                    asyncio.timeout(budget_s),
+                    aclosing(_events(self._pool, lease, chunk, request)) as events,
+                ):
+                    async for event in events:
+                        if isinstance(event, WorkerStarted):
+                            worker = event.pid
+                        else:
+                            yield event
+            except TimeoutError as error:
+                log.warning("chunk_timed_out", alias=request.model, worker=worker, budget_s=budget_s)
+                if worker is not None:
+                    await lease.kill_worker(worker)
+                raise EngineTimeout(
+                    f"The engine of model '{request.model}' did not finish {_stretch(chunk)} "
+                    f"within {budget_s:.0f} s (supervision.chunk_timeout_s)."
+                ) from error
+
+
+async def _events(
+    pool: ModelPool, lease: Lease, chunk: Chunk, request: TranscriptionRequest
+) -> AsyncGenerator[WorkerStarted | LanguageDetected | Segment, None]:
+    async for event in pool.engine.transcribe(lease.http, lease.endpoint, chunk, request):
+        yield event
+
+
+class _Given:
+    """What was already yielded of a chunk, over all attempts."""
+
+    def __init__(self, chunk: Chunk) -> None:
+        self._offset_s = chunk.start_s
+        self._limit_s = chunk.start_s + chunk.duration_s
+        self._until_s = self._replayed_until_s = chunk.start_s
+        self._has_language = False
+
+    def start_again(self) -> None:
+        """Expect everything from the chunk's beginning once more."""
+        self._replayed_until_s = self._until_s
+
+    def fresh(self, event: LanguageDetected | Segment) -> LanguageDetected | Segment | None:
+        """Return `event` in its place, or None if it is empty or was yielded before a crash."""
+        if isinstance(event, LanguageDetected):
+            seen, self._has_language = self._has_language, True
+            return None if seen else event
+        middle_s = (event.start_s + event.end_s) / 2 + self._offset_s
+        if middle_s < self._replayed_until_s or not event.text.strip():
+            return None
+        placed = place(event, offset_s=self._offset_s, limit_s=self._limit_s, after_s=self._until_s)
+        self._until_s = placed.end_s
+        return placed
+
+
+def _stretch(chunk: Chunk) -> str:
+    end_s = chunk.start_s + chunk.duration_s
+    return f"the audio from {chunk.start_s:.1f} s to {end_s:.1f} s"
+
+
+def _rejection(chunk: Chunk) -> str:
+    return f"The engine crashed twice on {_stretch(chunk)}; the request was given up."

@@ -1,0 +1,35 @@
+"""Default directories, as systemd, XDG or the system's temporary directory give them."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from whisper_router.settings import Settings
+
+NAME = "whisper-router"
+
+
+def store_directory(settings: Settings) -> Path:
+    """Return where model files live."""
+    if settings.store.directory is not None:
+        return settings.store.directory.expanduser()
+    if given := _first(os.environ.get("CACHE_DIRECTORY")):  # set by systemd (systemd.exec(5))
+        return given / "models"
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / NAME / "models"
+
+
+def spool_root(settings: Settings) -> Path:
+    """Return where uploads and decoded audio live while a request runs."""
+    if settings.audio.spool_dir is not None:
+        return settings.audio.spool_dir.expanduser()
+    return Path(tempfile.gettempdir()) / f"{NAME}-{os.geteuid()}"
+
+
+def run_directory(settings: Settings) -> Path:
+    """Return where sockets and the notes about running engines live."""
+    return _first(os.environ.get("RUNTIME_DIRECTORY")) or spool_root(settings)
+
+
+def _first(directories: str | None) -> Path | None:
+    return Path(directories.split(":")[0]) if directories else None

@@ -1,0 +1,14 @@
+"""Both event loops, for every asynchronous test that does not choose one."""
+
+import asyncio
+
+import pytest
+import uvloop
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, object]:
+    """Run on uvloop, which the server uses; `@pytest.mark.both_loops` adds asyncio's own."""
+    del config
+    if item.get_closest_marker("both_loops"):
+        return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    return {"uvloop": uvloop.new_event_loop}
