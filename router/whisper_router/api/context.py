@@ -1,0 +1,74 @@
+"""What belongs to one HTTP exchange: its id, its log line, the headers of every answer."""
+
+import asyncio
+import logging
+import re
+import uuid
+
+import structlog
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+from structlog.contextvars import bound_contextvars
+
+from whisper_router.api.deps import DEPS
+
+REQUEST_ID = web.RequestKey("request_id", str)
+STARTED_S = web.RequestKey("started_s", float)
+SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+PROBES = frozenset({"/health", "/ready"})
+CLIENT_LEFT = 499  # nginx's status for a client that closed the connection first
+MAX_LOGGED_PATH = 200
+
+log = structlog.get_logger(__name__)
+
+
+@web.middleware
+async def identify_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request an id (its own, if that is a safe one) and bind it to all log lines."""
+    request[STARTED_S] = asyncio.get_running_loop().time()
+    request[REQUEST_ID] = _request_id(request.headers.get("X-Request-ID", ""))
+    with bound_contextvars(request_id=request[REQUEST_ID]):
+        return await handler(request)
+
+
+@web.middleware
+async def log_access(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Write one line per request: no query, which may hold secrets, and no body."""
+    status = CLIENT_LEFT
+    try:
+        response = await handler(request)
+        status = response.status
+    finally:
+        is_probe = request.path in PROBES and status == 200
+        log.log(
+            logging.DEBUG if is_probe else logging.INFO,
+            "request_done",
+            method=request.method,
+            path=request.rel_url.raw_path[:MAX_LOGGED_PATH],
+            status=status,
+            took_s=round(elapsed_s(request), 3),
+        )
+    return response
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Add what every answer carries, at the moment its headers are sent.
+
+    A signal and not a middleware, because a stream sends its headers before its handler returns.
+    """
+    deps = request.app[DEPS]
+    response.headers[hdrs.SERVER] = deps.service.name
+    response.headers["x-request-id"] = request.get(REQUEST_ID, "")
+    response.headers["openai-processing-ms"] = str(round(elapsed_s(request) * 1000))
+    response.headers.update(deps.cors.headers(request.headers.get(hdrs.ORIGIN)))
+
+
+def elapsed_s(request: web.Request) -> float:
+    """Return how long ago the request's headers were read."""
+    now_s = asyncio.get_running_loop().time()
+    started_s: float = request.get(STARTED_S, now_s)
+    return now_s - started_s
+
+
+def _request_id(sent: str) -> str:
+    return sent if SAFE_ID.fullmatch(sent) else f"req_{uuid.uuid4().hex}"

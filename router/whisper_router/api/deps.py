@@ -1,0 +1,95 @@
+"""What the handlers need, as one value that `app` builds."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from aiohttp import web
+
+from whisper_router.api.cors import CorsPolicy
+from whisper_router.api.key_source import KeySource
+from whisper_router.audio.spool import Spool
+from whisper_router.audio.upload import UploadLimits
+from whisper_router.domain import TranscriptEvent, TranscriptionRequest
+from whisper_router.pipeline.transcribe import MediaSource
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceInfo:
+    """What the server says of itself. `docs` is where a person can read on."""
+
+    name: str
+    version: str
+    docs: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEntry:
+    """A model as `/v1/models` lists it. `created` is Unix time; `extra` may add keys."""
+
+    id: str
+    created: int
+    owned_by: str
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+
+class ModelDirectory(Protocol):
+    """The names that requests may use."""
+
+    def models(self) -> Sequence[ModelEntry]:
+        """Return what to list."""
+        ...
+
+    def model(self, name: str) -> ModelEntry:
+        """Return the entry for a name, listed or not. Raises ModelNotFound."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """Whether requests can be served. `reasons` are sentences, empty when they can."""
+
+    ok: bool
+    reasons: Sequence[str] = ()
+
+
+class Transcriber(Protocol):
+    """Turns an upload into events."""
+
+    def run(
+        self, request: TranscriptionRequest, media: MediaSource
+    ) -> AsyncGenerator[TranscriptEvent, None]:
+        """Yield `AudioReady`, `LanguageDetected` at most once, then segments in order.
+
+        Closing the generator ends all work. Raises RouterError.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainLimits:
+    """How much of a refused upload is read on, so that the client gets to see the refusal."""
+
+    limit_bytes: int = 256 * MIB
+    timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiDeps:
+    """Everything behind the API."""
+
+    service: ServiceInfo
+    transcriber: Transcriber
+    models: ModelDirectory
+    ready: Callable[[], Readiness]
+    spool: Spool
+    upload_limits: UploadLimits
+    keys: KeySource
+    cors: CorsPolicy = field(default_factory=CorsPolicy)
+    drain: DrainLimits = field(default_factory=DrainLimits)
+    heartbeat_s: float = 15.0
+
+
+DEPS = web.AppKey("deps", ApiDeps)

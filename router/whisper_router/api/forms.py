@@ -1,0 +1,272 @@
+"""Form fields → one `Order`: what to recognise and how to answer. Pure.
+
+What is refused is what OpenAI refuses for every model; unknown fields are ignored.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from whisper_router.api.fields import (
+    Fields,
+    boolean,
+    choice,
+    integer,
+    number,
+    parse_json,
+    quoted,
+)
+from whisper_router.domain import DecodingOptions, Task, TranscriptionRequest
+from whisper_router.errors import InvalidParameter, MissingParameter
+from whisper_router.languages import language_code
+
+MAX_DECODERS = 8  # WHISPER_MAX_DECODERS of whisper.cpp: beams or candidates at a time
+MAX_KNOWN_SPEAKERS = 4
+GRANULARITIES = "timestamp_granularities[]"
+FORBIDDEN_IN_KEYWORDS = frozenset("<>\r\n")
+
+
+class ResponseFormat(StrEnum):
+    """How a transcript is written down."""
+
+    JSON = "json"
+    TEXT = "text"
+    SRT = "srt"
+    VERBOSE_JSON = "verbose_json"
+    VTT = "vtt"
+
+
+class Granularity(StrEnum):
+    """What `verbose_json` stamps with times."""
+
+    WORD = "word"
+    SEGMENT = "segment"
+
+
+class Included(StrEnum):
+    """What `include[]` can add to the answer."""
+
+    LOGPROBS = "logprobs"
+
+
+STREAMABLE = frozenset({ResponseFormat.JSON, ResponseFormat.TEXT})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseOptions:
+    """How to answer one request."""
+
+    response_format: ResponseFormat = ResponseFormat.JSON
+    granularities: frozenset[Granularity] = frozenset({Granularity.SEGMENT})
+    logprobs: bool = False
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One call of the audio API, understood."""
+
+    request: TranscriptionRequest
+    response: ResponseOptions
+
+
+def parse_order(fields: Sequence[tuple[str, str]], *, task: Task, request_id: str = "") -> Order:
+    """Return what the form asks for.
+
+    Raises:
+        MissingParameter: there is no `model`.
+        InvalidParameter: a field has a value that is never acceptable, or two fields exclude each
+            other; `param` names the field.
+    """
+    form = Fields(fields)
+    model = form.text("model")
+    if model is None:
+        raise MissingParameter("model")
+    _check_speakers(form)
+    response = _translated(form) if task is Task.TRANSLATE else _transcribed(form)
+    return Order(
+        request=TranscriptionRequest(
+            model=model.strip(),
+            request_id=request_id,
+            task=task,
+            language=_source_language(form, task),
+            prompt=form.text("prompt") or "",
+            hotwords=_hotwords(form),
+            word_timestamps=Granularity.WORD in response.granularities,
+            logprobs=response.logprobs,
+            vad=_voice_activity(form),
+            decoding=_decoding(form),
+        ),
+        response=response,
+    )
+
+
+def _translated(form: Fields) -> ResponseOptions:
+    """Translations have no granularities and no log probabilities; `stream` is our extension."""
+    wanted = _response_format(form)
+    return ResponseOptions(response_format=wanted, stream=_stream(form, wanted))
+
+
+def _transcribed(form: Fields) -> ResponseOptions:
+    wanted = _response_format(form)
+    included = {choice("include", item, Included) for item in form.words("include")}
+    return ResponseOptions(
+        response_format=wanted,
+        granularities=_granularities(form, wanted),
+        logprobs=Included.LOGPROBS in included,
+        stream=_stream(form, wanted),
+    )
+
+
+def _response_format(form: Fields) -> ResponseFormat:
+    text = (form.text("response_format") or ResponseFormat.JSON).strip()
+    if text == "diarized_json":
+        raise InvalidParameter(
+            "response_format 'diarized_json' is not supported: this server does not tell "
+            "speakers apart. Use 'json' or 'verbose_json' instead.",
+            param="response_format",
+            code="unsupported_value",
+        )
+    return choice("response_format", text, ResponseFormat)
+
+
+def _granularities(form: Fields, wanted: ResponseFormat) -> frozenset[Granularity]:
+    words = form.words("timestamp_granularities")
+    chosen = frozenset(choice(GRANULARITIES, word, Granularity) for word in words)
+    if chosen and wanted is not ResponseFormat.VERBOSE_JSON:
+        raise InvalidParameter(
+            f"response_format must be 'verbose_json' if {GRANULARITIES} is provided.",
+            param=GRANULARITIES,
+            code=None,
+        )
+    return chosen or frozenset({Granularity.SEGMENT})
+
+
+def _stream(form: Fields, wanted: ResponseFormat) -> bool:
+    stream = boolean("stream", form.text("stream")) or False
+    if stream and wanted not in STREAMABLE:
+        raise InvalidParameter(
+            f"stream is not supported with response_format '{wanted}'. "
+            "Use 'json' or 'text', or send stream=false.",
+            param="stream",
+            code="unsupported_value",
+        )
+    return stream
+
+
+def _source_language(form: Fields, task: Task) -> str | None:
+    """Return the language of the speech, None to detect it.
+
+    On the translations route `en` cannot mean the speech: callers who send it name the target.
+    Of several `languages` none is certain, so they are checked and the language is detected.
+    """
+    code = _language("language", form.text("language"))
+    several = [_language("languages", item) for item in form.words("languages")]
+    if code is None and len(several) == 1:
+        code = several[0]
+    return None if task is Task.TRANSLATE and code == "en" else code
+
+
+def _language(param: str, text: str | None) -> str | None:
+    if text is None or text.strip().lower() == "auto":
+        return None
+    code = language_code(text)
+    if code is None:
+        raise InvalidParameter(
+            f"Invalid language {quoted(text)}. Language parameter must be specified in "
+            "ISO-639-1 format or as its English name.",
+            param=param,
+        )
+    return code
+
+
+def _hotwords(form: Fields) -> tuple[str, ...]:
+    keywords = form.phrases("keywords")
+    if any(FORBIDDEN_IN_KEYWORDS & set(keyword) for keyword in keywords):
+        raise InvalidParameter(
+            "A keyword must not contain '<', '>' or line breaks.", param="keywords"
+        )
+    return (*keywords, *form.phrases("hotwords"))
+
+
+def _check_speakers(form: Fields) -> None:
+    names = form.phrases("known_speaker_names")
+    references = form.values("known_speaker_references")  # data URLs, with a comma in each
+    if len(names) > MAX_KNOWN_SPEAKERS:
+        raise InvalidParameter(
+            f"At most {MAX_KNOWN_SPEAKERS} known speakers are supported.",
+            param="known_speaker_names",
+        )
+    if references and len(references) != len(names):
+        raise InvalidParameter(
+            "known_speaker_names and known_speaker_references must have the same length.",
+            param="known_speaker_references",
+        )
+
+
+def _voice_activity(form: Fields) -> bool | None:
+    """Return the `vad` extension, or what the chunking strategy means; None: as configured."""
+    strategy = _chunking(form)
+    explicit = boolean("vad", form.text("vad"))
+    return strategy if explicit is None else explicit
+
+
+def _chunking(form: Fields) -> bool | None:
+    keys = form.mapping("chunking_strategy")
+    text = (form.text("chunking_strategy") or "auto").strip()
+    if not keys and text.startswith(("{", '"')):
+        value = parse_json("chunking_strategy", text)
+        if isinstance(value, dict):
+            keys = {key: _scalar(item) for key, item in value.items() if item is not None}
+            return _server_vad(keys)
+        text = str(value)
+    if keys:
+        return _server_vad(keys)
+    if text not in {"auto", "none", "null"}:
+        raise InvalidParameter(
+            f"Invalid value for 'chunking_strategy': {quoted(text)}. "
+            "Expected 'auto', 'none' or an object of type 'server_vad'.",
+            param="chunking_strategy",
+        )
+    return False if text == "none" else None
+
+
+def _scalar(value: object) -> str:
+    return value if isinstance(value, str) else repr(value)
+
+
+def _server_vad(keys: Mapping[str, str]) -> bool:
+    """Check the object. Its numbers are not applied: the server's own settings are."""
+    unknown = keys.keys() - {"type", "prefix_padding_ms", "silence_duration_ms", "threshold"}
+    if unknown or keys.get("type") != "server_vad":
+        raise InvalidParameter(
+            "chunking_strategy must be an object of type 'server_vad' with no other keys than "
+            "prefix_padding_ms, silence_duration_ms and threshold.",
+            param="chunking_strategy",
+        )
+    param = "chunking_strategy"
+    integer(param, keys.get("prefix_padding_ms"), low=0, high=999_999_999)
+    integer(param, keys.get("silence_duration_ms"), low=0, high=999_999_999)
+    number(param, keys.get("threshold"), low=0, high=1)
+    return True
+
+
+def _decoding(form: Fields) -> DecodingOptions:
+    """All but `temperature` are extensions, also under the names that whisper.cpp's server uses."""
+
+    def size(name: str) -> int | None:
+        return integer(name, form.text(name), low=1, high=MAX_DECODERS)
+
+    def real(name: str, *other: str, low: float, high: float) -> float | None:
+        return number(name, form.text(name, *other), low=low, high=high)
+
+    return DecodingOptions(
+        temperature=real("temperature", low=0, high=1),
+        temperature_increment=real("temperature_inc", "temperature_increment", low=0, high=1),
+        beam_size=size("beam_size"),
+        best_of=size("best_of"),
+        entropy_threshold=real("entropy_threshold", "entropy_thold", low=0, high=100),
+        logprob_threshold=real("logprob_threshold", "logprob_thold", low=-100, high=0),
+        no_speech_threshold=real("no_speech_threshold", "no_speech_thold", low=0, high=1),
+        suppress_nst=boolean("suppress_nst", form.text("suppress_nst", "suppress_non_speech")),
+    )

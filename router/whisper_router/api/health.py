@@ -1,0 +1,66 @@
+"""What the server is, and whether it lives and serves."""
+
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from whisper_router.api.deps import DEPS
+from whisper_router.api.problems import base_url
+from whisper_router.api.wire import json_response
+from whisper_router.errors import Unavailable
+
+ENDPOINTS = (
+    "POST /v1/audio/transcriptions",
+    "POST /v1/audio/translations",
+    "GET /v1/models",
+    "GET /v1/models/{id}",
+    "GET /health",
+    "GET /ready",
+)
+
+
+class NotReady(Unavailable):
+    """Something that requests need is missing; the message says what."""
+
+    code = "not_ready"
+
+
+def routes() -> Sequence[web.RouteDef]:
+    """Return the routes."""
+    return [
+        web.get("/", describe),
+        web.get("/v1", describe),
+        web.get("/v1/", describe),
+        web.get("/health", health),
+        web.get("/ready", ready),
+    ]
+
+
+async def describe(request: web.Request) -> web.Response:
+    """GET / and GET /v1: what this is and where to read on."""
+    service = request.app[DEPS].service
+    return json_response(
+        {
+            "status": "ok",
+            "name": service.name,
+            "version": service.version,
+            "description": "Speech recognition behind the OpenAI audio API.",
+            "base_url": base_url(request),
+            "docs": service.docs,
+            "endpoints": ENDPOINTS,
+        }
+    )
+
+
+async def health(request: web.Request) -> web.Response:
+    """GET /health: 200 as long as the event loop turns. Needs no key."""
+    service = request.app[DEPS].service
+    return json_response({"status": "ok", "name": service.name, "version": service.version})
+
+
+async def ready(request: web.Request) -> web.Response:
+    """GET /ready: 200, or 503 with the reasons. Needs no key."""
+    state = request.app[DEPS].ready()
+    if not state.ok:
+        raise NotReady(" ".join(state.reasons) or "The server is not ready.")
+    return json_response({"status": "ready"})

@@ -1,0 +1,89 @@
+"""Where the key ring comes from: fixed at start, or a file that may change while we run."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from whisper_router.api.keys import Key, KeyRing, load_keys, plain_keys
+from whisper_router.errors import ConfigurationError
+
+RECHECK_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class KeySource(Protocol):
+    """Gives the keys that count now."""
+
+    async def ring(self) -> KeyRing:
+        """Return the current ring. Never raises."""
+        ...
+
+
+class FixedKeys:
+    """Keys given in plain text at start; without any, everybody may call."""
+
+    def __init__(self, values: Sequence[str]) -> None:
+        self._ring = KeyRing(plain_keys(values), required=bool(values))
+
+    async def ring(self) -> KeyRing:
+        """Return the ring."""
+        return self._ring
+
+
+class KeyFile:
+    """Keys of a file, read again when it changed, besides keys given in plain text.
+
+    Looked at no more than once per `recheck_s`, and in a thread. A file that became unreadable or
+    wrong changes nothing: the last good keys go on counting, and the log says so once.
+    """
+
+    def __init__(
+        self, path: Path, *, plain: Sequence[str] = (), recheck_s: float = RECHECK_S
+    ) -> None:
+        """Read the file. Blocking.
+
+        Raises:
+            ConfigurationError: it cannot be used.
+        """
+        self._path, self._recheck_s = path, recheck_s
+        self._plain = tuple(plain_keys(plain))
+        self._version = _version(path)
+        self._ring = self._with_plain(load_keys(path))
+        self._next_look_s = time.monotonic() + recheck_s
+
+    async def ring(self) -> KeyRing:
+        """Return the current ring."""
+        now_s = time.monotonic()
+        if now_s >= self._next_look_s:
+            self._next_look_s = now_s + self._recheck_s  # others go on with the ring at hand
+            await asyncio.to_thread(self._look)
+        return self._ring
+
+    def _look(self) -> None:
+        version = _version(self._path)
+        if version == self._version:
+            return
+        self._version = version
+        try:
+            self._ring = self._with_plain(load_keys(self._path))
+        except ConfigurationError as error:
+            log.error("key_file_rejected", reason=str(error))  # noqa: TRY400
+        else:
+            log.info("key_file_read", path=str(self._path), keys=len(self._ring.keys))
+
+    def _with_plain(self, keys: Sequence[Key]) -> KeyRing:
+        return KeyRing((*self._plain, *keys), required=True)
+
+
+def _version(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes with the content; None without a file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

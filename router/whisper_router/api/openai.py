@@ -1,0 +1,113 @@
+"""The OpenAI audio API: transcriptions, translations, models."""
+
+from collections.abc import Sequence
+from contextlib import aclosing
+
+from aiohttp import web
+
+from whisper_router.api import formats, sse
+from whisper_router.api.body import leave_waiting, send_continue
+from whisper_router.api.context import REQUEST_ID
+from whisper_router.api.deps import DEPS, ModelEntry
+from whisper_router.api.forms import parse_order
+from whisper_router.api.wire import json_response
+from whisper_router.audio.media import pcm_format
+from whisper_router.audio.upload import Upload, spool_upload
+from whisper_router.domain import Task
+from whisper_router.errors import MissingParameter, ModelNotFound, PermissionDenied
+from whisper_router.pipeline.transcribe import MediaSource, collect
+
+PREFIXES = ("/v1", "")  # many programs leave /v1 out of their base URL
+
+
+def routes() -> Sequence[web.RouteDef]:
+    """Return the routes, with and without `/v1`."""
+    return [route for prefix in PREFIXES for route in _routes(prefix)]
+
+
+def _routes(prefix: str) -> Sequence[web.RouteDef]:
+    transcriptions, translations = (
+        web.post(f"{prefix}/audio/{name}", handler, expect_handler=leave_waiting)
+        for name, handler in (
+            ("transcriptions", create_transcription),
+            ("translations", create_translation),
+        )
+    )
+    one_model = prefix + "/models/{id:.+}"
+    return [
+        transcriptions,
+        translations,
+        web.get(f"{prefix}/models", list_models),
+        web.get(one_model, retrieve_model),
+        web.delete(one_model, delete_model),
+    ]
+
+
+async def create_transcription(request: web.Request) -> web.StreamResponse:
+    """POST /v1/audio/transcriptions."""
+    return await _recognise(request, Task.TRANSCRIBE)
+
+
+async def create_translation(request: web.Request) -> web.StreamResponse:
+    """POST /v1/audio/translations."""
+    return await _recognise(request, Task.TRANSLATE)
+
+
+async def list_models(request: web.Request) -> web.Response:
+    """GET /v1/models."""
+    entries = request.app[DEPS].models.models()
+    return json_response({"object": "list", "data": [_model_body(entry) for entry in entries]})
+
+
+async def retrieve_model(request: web.Request) -> web.Response:
+    """GET /v1/models/{id}; ids may hold slashes, percent-encoded or not."""
+    return json_response(_model_body(_named_model(request)))
+
+
+async def delete_model(request: web.Request) -> web.Response:
+    """DELETE /v1/models/{id}: models come from the configuration, nobody deletes them here."""
+    entry = _named_model(request)
+    raise PermissionDenied(
+        f"The model '{entry.id}' is part of the server's configuration and cannot be deleted."
+    )
+
+
+async def _recognise(request: web.Request, task: Task) -> web.StreamResponse:
+    deps = request.app[DEPS]
+    await send_continue(request, limit_bytes=deps.upload_limits.max_upload_bytes)
+    async with spool_upload(request, deps.spool, deps.upload_limits) as upload:
+        order = parse_order(upload.fields, task=task, request_id=request[REQUEST_ID])
+        deps.models.model(order.request.model)
+        media = _media_source(upload)
+        async with aclosing(deps.transcriber.run(order.request, media)) as events:
+            if order.response.stream:
+                options = sse.StreamOptions(
+                    logprobs=order.response.logprobs, heartbeat_s=deps.heartbeat_s
+                )
+                return await sse.stream(request, events, options)
+            transcript = await collect(events, order.request)
+        return formats.respond(transcript, order.response)
+
+
+def _media_source(upload: Upload) -> MediaSource:
+    if upload.file is None:
+        raise MissingParameter("file")
+    return MediaSource(path=upload.file, pcm=pcm_format(upload.content_type))
+
+
+def _named_model(request: web.Request) -> ModelEntry:
+    try:
+        return request.app[DEPS].models.model(request.match_info["id"])
+    except ModelNotFound as error:
+        error.param = "model"
+        raise
+
+
+def _model_body(entry: ModelEntry) -> dict[str, object]:
+    return {
+        **entry.extra,
+        "id": entry.id,
+        "object": "model",
+        "created": entry.created,
+        "owned_by": entry.owned_by,
+    }

@@ -1,0 +1,97 @@
+"""Errors → answers. The only place that turns a `RouterError` into an HTTP response."""
+
+from collections.abc import Mapping
+
+import structlog
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from whisper_router.api.wire import json_response
+from whisper_router.errors import (
+    INVALID_REQUEST,
+    SERVER_ERROR,
+    MethodNotAllowed,
+    RouteNotFound,
+    RouterError,
+)
+
+MAX_SHOWN = 200
+SCHEMES = frozenset({"http", "https"})
+
+log = structlog.get_logger(__name__)
+
+
+class InternalError(RouterError):
+    """A bug: the cause is in the log, under the request's id."""
+
+
+def problem(error: RouterError, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Return the answer to a request that ended with `error`."""
+    return json_response(
+        error.envelope(), status=error.status, headers={**_retry(error), **(headers or {})}
+    )
+
+
+@web.middleware
+async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every failure with the OpenAI error body."""
+    try:
+        return await handler(request)
+    except RouterError as error:
+        _log_failure(error)
+        return problem(error, error_headers(error))
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return _from_aiohttp(request, error)
+    except Exception:  # the boundary: whatever it is, the client gets an answer and the log a trace
+        log.exception("request_failed")
+        return problem(internal_error())
+
+
+def internal_error() -> RouterError:
+    """Return what a client is told about a bug: nothing but that the log knows more."""
+    return InternalError("The server had an error while processing your request.")
+
+
+def error_headers(error: RouterError) -> Mapping[str, str]:
+    """Return headers that belong to a status: 401 must name a scheme (RFC 9110 11.6.1)."""
+    return {hdrs.WWW_AUTHENTICATE: "Bearer"} if error.status == 401 else {}
+
+
+def base_url(request: web.BaseRequest) -> str:
+    """Return the base URL to configure in a client, as this client reached us."""
+    forwarded = request.headers.get("X-Forwarded-Proto", "").strip().lower()
+    scheme = forwarded if forwarded in SCHEMES else request.scheme
+    return f"{scheme}://{request.host[:MAX_SHOWN]}/v1"
+
+
+def _from_aiohttp(request: web.Request, error: web.HTTPException) -> web.Response:
+    called = f"{request.method} {request.rel_url.raw_path[:MAX_SHOWN]}"
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        message = f"Method not allowed ({called}). Allowed here: {allowed}."
+        return problem(MethodNotAllowed(message), {hdrs.ALLOW: allowed})
+    if isinstance(error, web.HTTPNotFound):
+        return problem(
+            RouteNotFound(
+                f"Unknown URL ({called}). The base URL of this API is {base_url(request)} "
+                "and audio goes to POST /v1/audio/transcriptions."
+            )
+        )
+    kind = INVALID_REQUEST if error.status < 500 else SERVER_ERROR
+    body = {"message": error.text or error.reason, "type": kind, "param": None, "code": None}
+    return json_response({"error": body}, status=error.status)
+
+
+def _retry(error: RouterError) -> Mapping[str, str]:
+    if error.retry_after_s is None:
+        return {}
+    seconds = max(1, error.retry_after_s)
+    return {hdrs.RETRY_AFTER: str(seconds), "retry-after-ms": str(seconds * 1000)}
+
+
+def _log_failure(error: RouterError) -> None:
+    """Log what the operator can do something about; the caller's mistakes are in the answer."""
+    if error.status >= 500:
+        log.warning("request_refused", status=error.status, code=error.code, reason=str(error))

@@ -1,0 +1,35 @@
+"""The whole API as one aiohttp application."""
+
+from aiohttp import web
+
+from whisper_router.api import health, openai
+from whisper_router.api.auth import authenticate
+from whisper_router.api.body import drain_unread
+from whisper_router.api.context import add_headers, identify_request, log_access
+from whisper_router.api.cors import answer_preflights
+from whisper_router.api.deps import DEPS, ApiDeps
+from whisper_router.api.problems import answer_problems
+
+DIALECTS = (health, openai)
+
+
+def build_api(deps: ApiDeps) -> web.Application:
+    """Return the application. Serve it with `handler_cancellation=True`.
+
+    Without that a handler goes on after its client has left, and so does the engine.
+    """
+    app = web.Application(
+        middlewares=[  # outermost first
+            identify_request,
+            drain_unread(deps.drain),
+            log_access,
+            answer_preflights(deps.cors),
+            answer_problems,
+            authenticate,
+        ]
+    )
+    app[DEPS] = deps
+    app.on_response_prepare.append(add_headers)
+    for dialect in DIALECTS:
+        app.add_routes(dialect.routes())
+    return app

@@ -1,0 +1,200 @@
+"""Transcripts as server-sent events (HTML standard 9.2), in the shape of the OpenAI audio API."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from whisper_router.api.formats import Json, logprob_bodies, token_usage
+from whisper_router.api.problems import internal_error
+from whisper_router.api.wire import encode_json
+from whisper_router.domain import AudioReady, LanguageDetected, TranscriptEvent
+from whisper_router.errors import RouterError
+from whisper_router.tasks import Tasks
+
+HEARTBEAT = b": keep-alive\n\n"
+QUEUED_EVENTS = 8
+HEADERS = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # nginx holds events back otherwise
+}
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamOptions:
+    """`heartbeat_s` is how long a stream may be silent: proxies close silent connections."""
+
+    logprobs: bool
+    heartbeat_s: float
+
+
+async def stream(
+    request: web.Request,
+    events: AsyncGenerator[TranscriptEvent, None],
+    options: StreamOptions,
+) -> web.StreamResponse:
+    """Send events until they end, and close them.
+
+    The headers go out with the first text, or with a heartbeat after the audio was read.
+
+    Raises:
+        RouterError: the work failed before anything was sent: there is still time for a status.
+    """
+    answer, text = _Answer(request), StreamedText(logprobs=options.logprobs)
+    try:
+        async with aclosing(with_pulse(events, interval_s=options.heartbeat_s)) as pulse:
+            async for event in pulse:
+                await answer.write(text.frame(event))
+        await answer.write(_frame(text.done()))
+    except _ClientLeft:
+        log.info("stream_abandoned")
+    except Exception as error:
+        if not answer.begun:
+            raise
+        await answer.fail(error)
+    return answer.response
+
+
+class StreamedText:
+    """Turns transcript events into stream events; the deltas joined are the text of `done`."""
+
+    def __init__(self, *, logprobs: bool) -> None:
+        self._include_logprobs = logprobs
+        self._sent, self._held_space = "", ""
+        self._logprobs: list[Json] = []
+        self._duration_s: float | None = None
+        self._tokens = 0
+
+    def frame(self, event: TranscriptEvent | None) -> bytes:
+        """Return the bytes to send for an event or, at None, for a heartbeat; often nothing."""
+        match event:
+            case None:
+                return b"" if self._duration_s is None else HEARTBEAT
+            case AudioReady():
+                self._duration_s = event.duration_s
+                return b""
+            case LanguageDetected():
+                return b""
+        self._tokens += len(event.tokens)
+        logprobs = list(logprob_bodies(event.logprobs)) if self._include_logprobs else []
+        self._logprobs += logprobs
+        delta = self._next(event.text)
+        if not delta:
+            return b""
+        extra = {"logprobs": logprobs} if self._include_logprobs else {}
+        return _frame({"type": "transcript.text.delta", "delta": delta, **extra})
+
+    def done(self) -> Json:
+        """Return the last event."""
+        extra = {"logprobs": self._logprobs} if self._include_logprobs else {}
+        usage = token_usage(self._duration_s or 0.0, output_tokens=self._tokens)
+        return {"type": "transcript.text.done", "text": self._sent, **extra, "usage": usage}
+
+    def _next(self, text: str) -> str:
+        """Return what to append. White space waits for what follows it: the last is never sent."""
+        text = self._held_space + text
+        if not self._sent:
+            text = text.lstrip()
+        delta = text.rstrip()
+        self._held_space = text[len(delta) :]
+        self._sent += delta
+        return delta
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    error: Exception | None
+
+
+async def with_pulse(
+    events: AsyncGenerator[TranscriptEvent, None], *, interval_s: float
+) -> AsyncGenerator[TranscriptEvent | None, None]:
+    """Yield the events, and None whenever `interval_s` went by without one; then close them.
+
+    The events are read, and closed, by one task of their own: a time limit around `anext` would
+    cancel the work instead of the wait.
+    """
+    queue: asyncio.Queue[TranscriptEvent | _End] = asyncio.Queue(QUEUED_EVENTS)
+    tasks = Tasks()
+    tasks.spawn(_read_into(queue, events), name="read transcript events")
+    try:
+        while True:
+            item = await _next(queue, interval_s)
+            if isinstance(item, _End):
+                if item.error is not None:
+                    raise item.error
+                return
+            yield item
+    finally:
+        await tasks.close()
+
+
+async def _next(
+    queue: "asyncio.Queue[TranscriptEvent | _End]", interval_s: float
+) -> TranscriptEvent | _End | None:
+    try:
+        async with asyncio.timeout(interval_s):
+            return await queue.get()
+    except TimeoutError:
+        return None
+
+
+async def _read_into(
+    queue: "asyncio.Queue[TranscriptEvent | _End]", events: AsyncGenerator[TranscriptEvent, None]
+) -> None:
+    error: Exception | None = None
+    try:
+        async with aclosing(events):
+            async for event in events:
+                await queue.put(event)
+    except Exception as caught:  # noqa: BLE001 (the reader of the queue raises it)
+        error = caught
+    await queue.put(_End(error))
+
+
+class _ClientLeft(Exception):  # noqa: N818 (it is how a call ends, not a fault)
+    """The connection was closed by the other side."""
+
+
+class _Answer:
+    """The response, begun with its first bytes."""
+
+    def __init__(self, request: web.Request) -> None:
+        self._request = request
+        self.response = web.StreamResponse(headers=HEADERS)
+
+    @property
+    def begun(self) -> bool:
+        return self.response.prepared
+
+    async def write(self, frame: bytes) -> None:
+        if not frame:
+            return
+        try:
+            await self.response.prepare(self._request)
+            await self.response.write(frame)
+        except ConnectionError as error:
+            raise _ClientLeft from error
+
+    async def fail(self, error: Exception) -> None:
+        """Send a late error as the last event: a second status would corrupt the stream."""
+        if not isinstance(error, RouterError):
+            log.error("stream_failed", exc_info=error)
+            error = internal_error()
+        else:
+            log.warning("stream_failed", code=error.code, reason=str(error))
+        try:
+            await self.write(_frame(error.envelope()))
+        except _ClientLeft:
+            log.info("stream_abandoned")
+
+
+def _frame(payload: dict[str, Any]) -> bytes:
+    return b"data: " + encode_json(payload) + b"\n\n"

@@ -1,0 +1,124 @@
+"""Keys and the file of their hashes."""
+
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from whisper_router.api.keys import (
+    Key,
+    KeyRing,
+    editing,
+    hash_key,
+    load_keys,
+    new_key,
+    plain_keys,
+    save_keys,
+)
+from whisper_router.errors import ConfigurationError
+
+MADE = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
+
+
+def a_file(path: Path, text: str, mode: int = 0o600) -> Path:
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def test_new_keys_are_long_random_and_recognisable():
+    """256 bits are 43 characters of base64, after our prefix."""
+    keys = {new_key() for _ in range(100)}
+    assert len(keys) == 100
+    assert all(key.startswith("wr-") and len(key) == 46 for key in keys)
+
+
+def test_a_ring_identifies_its_own_keys_and_no_others():
+    """The name comes back, so that the log can say who called."""
+    ring = KeyRing(plain_keys(["first", "second"]), required=True)
+    second = ring.identify("second")
+    assert second is not None
+    assert second.name == "api_key_2"
+    assert ring.identify("secon") is None
+    assert ring.identify("") is None
+    assert ring.identify("sch\udcfcssel") is None
+
+
+def test_a_disabled_key_is_not_identified():
+    """Disabling is revoking without forgetting the name."""
+    ring = KeyRing([Key(name="old", hash=hash_key("k"), disabled=True)], required=True)
+    assert ring.identify("k") is None
+
+
+def test_what_is_saved_is_loaded_again(tmp_path: Path):
+    """A round trip keeps every field, and a new file is for its owner alone."""
+    path = tmp_path / "keys.toml"
+    keys = [
+        Key(name="laptop", hash=hash_key("a"), created=MADE),
+        Key(name="old-phone_2", hash=hash_key("b"), disabled=True),
+    ]
+    save_keys(path, keys)
+    assert load_keys(path) == keys
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_saving_keeps_the_mode_of_an_existing_file_and_follows_links(tmp_path: Path):
+    """A service with a group of its own must still be able to read the file."""
+    path = a_file(tmp_path / "real.toml", "", 0o640)
+    link = tmp_path / "link.toml"
+    link.symlink_to(path)
+    save_keys(link, [])
+    assert link.is_symlink()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("keys = 3", "keys"),
+        ("[keys.a]", "keys.a.hash"),
+        ('[keys.a]\nhash = "secret"', "keys.a.hash"),
+        (f'[keys.a]\nhash = "{hash_key("x")}0"', "keys.a.hash"),
+        (f'[keys.a]\nhash = "{hash_key("x")}"\nadmin = true', "keys.a.admin"),
+        (f'[keys.a]\nhash = "{hash_key("x")}"\ndisabled = "no"', "keys.a.disabled"),
+        (f'[keys."a b"]\nhash = "{hash_key("x")}"', "a b"),
+        ("[keys.a", "end of document"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_place(tmp_path: Path, text: str, complaint: str):
+    """The message names the entry; it never repeats what should have been a hash."""
+    path = a_file(tmp_path / "keys.toml", text)
+    with pytest.raises(ConfigurationError, match=complaint) as caught:
+        load_keys(path)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_absent_file_is_refused(tmp_path: Path):
+    """A typing error in its path must not open the server."""
+    with pytest.raises(ConfigurationError, match="No such file"):
+        load_keys(tmp_path / "keys.toml")
+
+
+def test_a_file_that_others_can_read_is_used_with_a_warning(tmp_path: Path):
+    """Hashes of random keys give nothing away, but the habit is bad."""
+    path = a_file(tmp_path / "keys.toml", "[keys]\n", 0o644)
+    with capture_logs() as logs:
+        assert load_keys(path) == []
+    assert [(entry["event"], entry["mode"]) for entry in logs] == [
+        ("key_file_open_to_others", "0644")
+    ]
+
+
+def test_a_failed_edit_leaves_the_file_as_it_was(tmp_path: Path):
+    """Nothing is half-written."""
+    path = tmp_path / "keys.toml"
+    with editing(path) as keys:
+        keys["a"] = Key(name="a", hash=hash_key("a"))
+    before = path.read_bytes()
+    with pytest.raises(KeyError), editing(path) as keys:
+        keys.clear()
+        raise KeyError
+    assert path.read_bytes() == before
