@@ -1,0 +1,171 @@
+"""The plugin class. Runs in the router, so it imports neither numpy nor pywhispercpp."""
+
+import json
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import aiohttp
+from pydantic import BaseModel
+
+from whisper_router.domain import Chunk, LanguageDetected, Task, TranscriptionRequest
+from whisper_router.engine_api import (
+    Capabilities,
+    Endpoint,
+    EndpointKind,
+    EngineEvent,
+    Launch,
+    ReadyInfo,
+    WorkerStarted,
+)
+from whisper_router.errors import (
+    ConfigurationError,
+    EngineCrashed,
+    EngineError,
+    EngineOutOfMemory,
+    EngineRejected,
+)
+from whisper_router_engines.whispercpp.options import Acceleration, WhisperCppOptions
+from whisper_router_engines.whispercpp.protocol import order_json, parse_segment
+
+WORKER_MODULE = "whisper_router_engines.whispercpp.worker"
+DEMO_MODEL = Path(__file__).parent / "demo" / "ggml-phonebook-q5_1.bin"
+PROBE_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 10.0
+
+_FAILURES: Mapping[str, type[EngineError]] = MappingProxyType(
+    {"rejected": EngineRejected, "out_of_memory": EngineOutOfMemory}
+)
+_LOST = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, ConnectionError)
+
+
+class WhisperCpp:
+    """whisper.cpp in worker processes of our own. Stateless."""
+
+    name: ClassVar[str] = "whispercpp"
+    Options: ClassVar[type[BaseModel]] = WhisperCppOptions
+    endpoint_kind: ClassVar[EndpointKind] = EndpointKind.UNIX
+
+    def bundled_models(self) -> Mapping[str, Path]:
+        """Return the phonebook model; `samples.json` and its recordings lie beside the file."""
+        return {"demo": DEMO_MODEL}
+
+    def launch(self, model: Path, options: BaseModel, endpoint: Endpoint) -> Launch:
+        """Return the worker's command: pre-forked workers, or a process each with a GPU."""
+        chosen = _checked(options)
+        shared = sys.platform == "linux" and chosen.acceleration in (
+            Acceleration.AUTO,
+            Acceleration.NONE,
+        )
+        workers, processes = (chosen.workers, 1) if shared else (1, chosen.workers)
+        argv = [sys.executable, "-P", "-m", WORKER_MODULE, "--model", str(model)]
+        argv += ["--socket", str(endpoint.socket), "--workers", str(workers)]
+        argv += ["--options", chosen.model_dump_json()]
+        # Waiting threads that spin take the cores from everybody else on the machine.
+        env = {"OMP_WAIT_POLICY": "passive", "OPENBLAS_NUM_THREADS": "1"}
+        if chosen.threads:
+            env["OMP_NUM_THREADS"] = str(chosen.threads)
+        return Launch(argv=tuple(argv), env=env, workers=workers, processes=processes)
+
+    def capabilities(self, options: BaseModel) -> Capabilities:
+        """Return what whisper.cpp can do; the model decides about languages and translation."""
+        chosen = _checked(options)
+        accelerators = {
+            Acceleration.AUTO: {"cpu", "cuda", "vulkan", "metal"},
+            Acceleration.NONE: {"cpu"},
+        }.get(chosen.acceleration, {chosen.acceleration.value})
+        return Capabilities(
+            tasks=frozenset(Task),
+            streaming=True,
+            word_timestamps=True,
+            logprobs=True,
+            languages=None,
+            concurrency=chosen.workers,
+            accelerators=frozenset(accelerators),
+        )
+
+    async def is_ready(self, http: aiohttp.ClientSession, endpoint: Endpoint) -> ReadyInfo | None:
+        """Ask for `/health`. A worker answers it between two chunks, so only while idle."""
+        timeout = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
+        try:
+            async with http.get(f"{endpoint.url}/health", timeout=timeout) as response:
+                body = await response.json()
+        except TimeoutError:
+            return None
+        return ReadyInfo(
+            accelerator=body["accelerator"],
+            languages=frozenset(body["languages"]),
+            details=body["details"],
+        )
+
+    async def transcribe(
+        self,
+        http: aiohttp.ClientSession,
+        endpoint: Endpoint,
+        chunk: Chunk,
+        request: TranscriptionRequest,
+    ) -> AsyncIterator[EngineEvent]:
+        """Send the chunk to a worker and yield its events; see `Engine.transcribe`."""
+        # The caller knows the chunk's time budget, so only connecting is limited here.
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S)
+        order = order_json(chunk, request)
+        try:
+            async with (
+                http.post(f"{endpoint.url}/transcribe", json=order, timeout=timeout) as response,
+                aclosing(_lines(response)) as lines,
+            ):
+                try:
+                    async for line in lines:
+                        event = json.loads(line)
+                        if event["event"] == "done":
+                            return
+                        yield _parse_event(event)
+                finally:
+                    response.close()
+        except _LOST as error:
+            raise EngineCrashed(f"The engine ended its answer early: {error}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise EngineCrashed("The engine's answer cannot be understood.") from error
+        raise EngineCrashed("The engine ended its answer early.")
+
+
+def _checked(options: BaseModel) -> WhisperCppOptions:
+    if not isinstance(options, WhisperCppOptions):
+        raise TypeError(f"options of another engine: {type(options).__name__}")
+    if options.acceleration is Acceleration.METAL and sys.platform != "darwin":
+        raise ConfigurationError("acceleration = 'metal' exists on macOS only")
+    if options.acceleration is Acceleration.CUDA and sys.platform == "darwin":
+        raise ConfigurationError("acceleration = 'cuda' does not exist on macOS")
+    return options
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:
+    """Yield whole lines of any length; a last one without its end is dropped."""
+    rest = b""
+    async for data in response.content.iter_any():
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            yield line
+
+
+def _parse_event(event: Mapping[str, Any]) -> EngineEvent:
+    """Return the event as a value.
+
+    Raises:
+        EngineError: the event says that the worker failed.
+    """
+    match event["event"]:
+        case "started":
+            return WorkerStarted(pid=event["pid"])
+        case "language":
+            return LanguageDetected(code=event["code"], probability=event["probability"])
+        case "segment":
+            return parse_segment(event)
+        case "error":
+            failure = _FAILURES.get(event["code"], EngineCrashed)
+            raise failure(event["message"])
+        case other:
+            raise ValueError(other)

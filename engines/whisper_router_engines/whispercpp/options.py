@@ -1,0 +1,103 @@
+"""What an alias may set for the whispercpp engine."""
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_DECODERS = 8
+"""`WHISPER_MAX_DECODERS` of whisper.cpp 1.8.5: the most beams or candidates."""
+
+
+class Acceleration(StrEnum):
+    """Which kind of device computes. A named one that is not there is a start error."""
+
+    AUTO = "auto"
+    METAL = "metal"
+    CUDA = "cuda"
+    VULKAN = "vulkan"
+    NONE = "none"
+
+
+class DtwPreset(StrEnum):
+    """Which attention heads time the words; `auto` goes by the model's file name."""
+
+    OFF = "off"
+    AUTO = "auto"
+    TINY_EN = "tiny.en"
+    TINY = "tiny"
+    BASE_EN = "base.en"
+    BASE = "base"
+    SMALL_EN = "small.en"
+    SMALL = "small"
+    MEDIUM_EN = "medium.en"
+    MEDIUM = "medium"
+    LARGE_V1 = "large-v1"
+    LARGE_V2 = "large-v2"
+    LARGE_V3 = "large-v3"
+    LARGE_V3_TURBO = "large-v3-turbo"
+
+
+class WhisperCppOptions(BaseModel):
+    """Per-alias options. The decoding defaults are those of whisper.cpp 1.8.5."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    workers: int = Field(
+        1, ge=1, le=64, description="How many chunks are decoded at the same time."
+    )
+    threads: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Threads of one worker; 0: the physical cores shared out among the workers.",
+    )
+    acceleration: Acceleration = Field(
+        Acceleration.AUTO,
+        description="The device that computes; `auto` falls back to the CPU, `none` is the CPU.",
+    )
+    gpu_device: int = Field(
+        0, ge=0, le=63, description="Which device of that kind, counted from 0."
+    )
+    flash_attn: bool = Field(True, description="Flash attention; `dtw` turns it off.")
+    dtw: DtwPreset = Field(
+        DtwPreset.OFF,
+        description="Time words by dynamic time warping with this preset of attention heads.",
+    )
+    audio_ctx: int = Field(
+        0,
+        ge=0,
+        le=1500,
+        description="Encoder frames of 20 ms to compute; 0: all. Fewer is faster and less exact.",
+    )
+    beam_size: int = Field(
+        1, ge=1, le=MAX_DECODERS, description="Beams at temperature 0; 1: greedy."
+    )
+    best_of: int = Field(
+        5, ge=1, le=MAX_DECODERS, description="Candidates at temperatures above 0."
+    )
+    temperature: float = Field(0.0, ge=0.0, le=1.0, description="Sampling temperature to begin at.")
+    temperature_increment: float = Field(
+        0.2,
+        ge=0.0,
+        le=1.0,
+        description="Step to the next temperature when a decode fails; 0: no fallback.",
+    )
+    entropy_threshold: float = Field(
+        2.4, description="A decode with less entropy than this repeats itself and has failed."
+    )
+    logprob_threshold: float = Field(
+        -1.0, description="A decode with a lower mean log probability has failed."
+    )
+    no_speech_threshold: float = Field(
+        0.6,
+        ge=0.0,
+        le=1.0,
+        description="A failed window with a higher no-speech probability is silence.",
+    )
+    suppress_nst: bool = Field(False, description="Never emit non-speech tokens (♪, brackets).")
+    max_context_tokens: int = Field(
+        224,
+        ge=0,
+        le=224,
+        description="Tokens of prompt and earlier text before each window; 0: neither is used.",
+    )

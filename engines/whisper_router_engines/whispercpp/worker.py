@@ -1,0 +1,211 @@
+"""The engine program: `python -m whisper_router_engines.whispercpp.worker`.
+
+It loads a model and serves it on a Unix socket. On the CPU of a Linux machine it forks its workers,
+which share the weights; with a GPU, or elsewhere, a process that is to run several starts copies of
+itself. It ends when its stdin does. With `--probe` it prints the devices it sees as JSON.
+"""
+
+import argparse
+import json
+import os
+import socket
+import sys
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from whisper_router.domain import DecodingOptions
+from whisper_router_engines.whispercpp.cores import physical_cores
+from whisper_router_engines.whispercpp.ggml import ModelFileError, check_model_file
+from whisper_router_engines.whispercpp.inference import Model, Setup
+from whisper_router_engines.whispercpp.native import Device, Library
+from whisper_router_engines.whispercpp.prefork import (
+    Accepted,
+    CrashLoopError,
+    Keeper,
+    die_with_parent,
+    fork_worker,
+)
+from whisper_router_engines.whispercpp.server import Server
+
+BACKLOG = 128
+MODULE = "whisper_router_engines.whispercpp.worker"
+
+
+class DeviceError(Exception):
+    """The acceleration that was asked for is not to be had here."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the program; return its exit code. Failures are one `error: ` line on stderr."""
+    args = _parse(sys.argv[1:] if arguments is None else arguments)
+    if args.probe:
+        print(json.dumps(probe()))  # noqa: T201 the output of --probe
+        return 0
+    die_with_parent()
+    try:
+        _serve(args, json.loads(args.options))
+    except (ModelFileError, DeviceError, CrashLoopError, OSError, MemoryError) as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        return 1
+    return 0
+
+
+def probe() -> dict[str, Any]:
+    """Return what this build of whisper.cpp can use: version, features, GPUs, cores."""
+    import _pywhispercpp as pw  # noqa: PLC0415
+
+    library = Library()
+    return {
+        "whisper_cpp": library.version(),
+        "system_info": pw.whisper_print_system_info().strip(" |"),
+        "gpus": [asdict(device) for device in library.gpus()],
+        "physical_cores": physical_cores(),
+    }
+
+
+def choose_device(devices: list[Device], *, acceleration: str, number: int) -> Device | None:
+    """Return the GPU to compute on, or None for the CPU.
+
+    Raises:
+        DeviceError: a kind was asked for by name and is not here.
+    """
+    if acceleration == "none":
+        return None
+    wanted = [d for d in devices if acceleration in ("auto", d.kind)]
+    if number < len(wanted):
+        return wanted[number]
+    if acceleration == "auto" and number == 0:
+        return None
+    seen = ", ".join(f"{d.kind} ({d.name}: {d.description})" for d in devices) or "only the CPU"
+    raise DeviceError(
+        f"acceleration = '{acceleration}' with gpu_device = {number} is not available: "
+        f"this build of whisper.cpp sees {seen}"
+    )
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--socket", type=Path)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--options", default="{}")
+    parser.add_argument("--listen-fd", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--probe", action="store_true")
+    args = parser.parse_args(arguments)
+    if not args.probe and (args.model is None or args.socket is None):
+        parser.error("--model and --socket are needed")
+    return args
+
+
+def _serve(args: argparse.Namespace, options: dict[str, Any]) -> None:
+    check_model_file(args.model)  # first: this is what goes wrong most, and it takes no driver
+    library = Library()
+    gpus = library.gpus() if library.has_gpu_backend() else []
+    device = choose_device(gpus, acceleration=options["acceleration"], number=options["gpu_device"])
+    if args.workers > 1 and (device is not None or sys.platform != "linux"):
+        _keep_copies(args)
+    elif args.listen_fd is None and device is None and sys.platform == "linux":
+        _keep_forks(args, options)
+    else:
+        _serve_alone(args, options, device)
+
+
+def _keep_forks(args: argparse.Namespace, options: dict[str, Any]) -> None:
+    """Load once, then fork workers that share the weights."""
+    model = Model(args.model, _setup(options, None))
+    accepted = Accepted()
+    with _listen(args.socket) as listener:
+        server = Server(
+            listener=listener,
+            model=model,
+            health=_health(model, options),
+            on_accept=accepted.note,
+            expendable=True,
+        )
+        start = lambda: fork_worker(server.serve)  # noqa: E731
+        Keeper(count=args.workers, start=start, accepted=accepted).run()
+
+
+def _keep_copies(args: argparse.Namespace) -> None:
+    """Start one process for each worker: a GPU's driver does not survive a fork."""
+    with _listen(args.socket) as listener:
+        fd = listener.fileno()
+        os.set_inheritable(fd, True)
+        command = [sys.executable, "-P", "-m", MODULE, "--model", str(args.model)]
+        command += ["--socket", str(args.socket), "--options", args.options]
+        command += ["--listen-fd", str(fd)]
+        stdin = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+
+        def start() -> int:
+            return os.posix_spawn(command[0], command, os.environ, file_actions=[stdin])
+
+        Keeper(count=args.workers, start=start, accepted=Accepted()).run()
+
+
+def _serve_alone(args: argparse.Namespace, options: dict[str, Any], device: Device | None) -> None:
+    """Serve in this process; a thread ends it when stdin ends."""
+    if args.listen_fd is None:
+        threading.Thread(target=_exit_with_stdin, daemon=True).start()
+    model = Model(args.model, _setup(options, device))
+    if options["acceleration"] not in ("auto", "none", model.accelerator):
+        raise DeviceError(f"acceleration = '{options['acceleration']}' could not be initialised")
+    listener = (
+        _listen(args.socket) if args.listen_fd is None else socket.socket(fileno=args.listen_fd)
+    )
+    with listener:
+        Server(
+            listener=listener,
+            model=model,
+            health=_health(model, options),
+            on_accept=lambda: None,
+            expendable=False,
+        ).serve()
+
+
+def _setup(options: dict[str, Any], device: Device | None) -> Setup:
+    defaults = {name: options[name] for name in DecodingOptions.__dataclass_fields__}
+    return Setup(
+        threads=options["threads"] or max(1, physical_cores() // options["workers"]),
+        gpu_index=None if device is None else device.index,
+        flash_attn=options["flash_attn"],
+        dtw=options["dtw"],
+        audio_ctx=options["audio_ctx"],
+        max_context_tokens=options["max_context_tokens"],
+        decoding=DecodingOptions(**defaults),
+    )
+
+
+def _health(model: Model, options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "accelerator": model.accelerator,
+        "languages": list(model.languages),
+        "details": {"acceleration_requested": options["acceleration"], **model.details},
+    }
+
+
+def _listen(path: Path) -> socket.socket:
+    """Listen on a socket that only this user can connect to."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o077)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(before)
+    listener.listen(BACKLOG)
+    return listener
+
+
+def _exit_with_stdin() -> None:
+    while os.read(0, 4096):
+        pass
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    # whisper.cpp's log callback lives in a C++ static: skip its destructor at interpreter exit.
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)
