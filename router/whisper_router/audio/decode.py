@@ -1,0 +1,252 @@
+"""Decodes any audio file to 16 kHz mono float32. Runs in a media worker only: it imports PyAV.
+
+FFmpeg is kept on a short lead: it reads the one open file that it is given and may open nothing
+else (no protocol is allowed), and only demuxers of single-file formats may answer (so no playlist,
+concatenation or image-sequence format).
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import av
+from av.audio.frame import AudioFrame
+from av.audio.layout import AudioLayout
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.error import BlockingIOError as NothingYet
+from av.error import FFmpegError
+from av.filter import Graph
+from av.stream import Discard
+
+from whisper_router.audio.media import EXTENSIONS, MIN_DURATION_S, PcmFormat
+from whisper_router.domain import SAMPLE_RATE_HZ
+from whisper_router.errors import AudioTooLong, AudioTooShort, AudioUndecodable
+
+DEMUXERS = (
+    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dts,eac3,flac,flv,gsm,loas,matroska,mlp,mov,"
+    "mp3,mpc,mpc8,mpeg,mpegts,nut,ogg,rm,shn,tak,truehd,tta,voc,w64,wav,webm,wv"
+)
+SAMPLE_BYTES = 4
+MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
+READ_BYTES, WRITE_BYTES = 64 * 1024, 256 * 1024
+_TOO_SHORT = "Audio file is too short. Minimum audio length is 0.1 seconds."
+_RIFF = (b"RIFF", b"RIFX", b"RF64")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoded:
+    """What was decoded: `samples` at 16 kHz, and how the source stored them."""
+
+    samples: int
+    codec: str
+    sample_rate_hz: int
+    channels: int
+
+    @property
+    def duration_s(self) -> float:
+        """How long the audio is."""
+        return self.samples / SAMPLE_RATE_HZ
+
+
+def decode(source: Path, target: Path, *, pcm: PcmFormat | None, max_duration_s: float) -> Decoded:
+    """Write the first audio stream of `source` to `target` as raw float32, channels averaged.
+
+    The content decides what the file is; only raw PCM, which has no header, is named by `pcm`.
+    Damaged packets are left out and gaps in the time stamps closed, as long as most of the file
+    can be decoded.
+
+    Raises:
+        AudioUndecodable: it is not audio, or too damaged.
+        AudioTooShort: it holds less than 0.1 s.
+        AudioTooLong: it holds more than `max_duration_s`; `target` then has what came before.
+        OSError: a file cannot be read or written.
+        MemoryError: FFmpeg could not get the memory that the file asks for.
+    """
+    with source.open("rb", buffering=0) as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            raise AudioTooShort(_TOO_SHORT)
+        with _open(file, pcm) as container, target.open("wb", WRITE_BYTES) as out:
+            return _decode_stream(container, out, max_duration_s=max_duration_s)
+
+
+def undecodable(reason: str) -> AudioUndecodable:
+    """Return the error that lists what is supported and says what was wrong with the file."""
+    return AudioUndecodable(
+        f"Invalid file format. Supported formats: {sorted(EXTENSIONS)}. "
+        f"The file could not be decoded: {reason}."
+    )
+
+
+def _open(file: BinaryIO, pcm: PcmFormat | None) -> InputContainer:
+    options = {"protocol_whitelist": "none", "format_whitelist": DEMUXERS}
+    if pcm is not None:
+        options["format_whitelist"] = pcm.encoding
+        options["sample_rate"] = str(pcm.rate_hz)
+        options["ch_layout"] = f"{pcm.channels}C"
+    elif file.read(4) in _RIFF:
+        # FFmpeg looks for DTS and AC-3 inside WAV; on 10 s that takes thrice the decoding.
+        options["max_probe_packets"] = "1"
+        options["max_size"] = str(WRITE_BYTES // 16)
+    file.seek(0)
+    try:
+        return av.open(
+            file,
+            mode="r",
+            format=pcm.encoding if pcm else None,
+            container_options=options,
+            metadata_errors="replace",
+            buffer_size=READ_BYTES,
+        )
+    except MemoryError:
+        raise
+    except (FFmpegError, ValueError) as error:
+        raise undecodable("it is no known audio container, or an incomplete one") from error
+
+
+def _decode_stream(container: InputContainer, out: BinaryIO, *, max_duration_s: float) -> Decoded:
+    stream = _first_audio(container)
+    writer = _Writer(out, max_samples=int(max_duration_s * SAMPLE_RATE_HZ))
+    packets = damaged = 0
+    for frames in _packets(container, stream):
+        packets += 1
+        damaged += frames is None
+        for frame in frames or ():
+            writer.write(frame)
+    writer.finish()
+    codec = stream.codec_context.name
+    if 2 * damaged > packets:
+        raise undecodable(f"{damaged} of {packets} packets of {codec} audio are damaged")
+    if writer.samples < MIN_DURATION_S * SAMPLE_RATE_HZ:
+        raise AudioTooShort(_TOO_SHORT)
+    return Decoded(
+        samples=writer.samples,
+        codec=codec,
+        sample_rate_hz=writer.rate_hz,
+        channels=writer.channels,
+    )
+
+
+def _first_audio(container: InputContainer) -> AudioStream:
+    streams = container.streams.audio
+    if not streams:
+        raise undecodable("it has no audio stream")
+    known = next((stream for stream in streams if _has_decoder(stream)), None)
+    if known is None:
+        raise undecodable("its audio codec is not supported")
+    for other in container.streams:
+        other.discard = Discard.default if other is known else Discard.all
+    context = known.codec_context
+    context.thread_count = 1
+    layout = context.layout
+    if "(" in layout.name:
+        # PyAV 18.1 frees the channel map of a custom layout twice; this drops the context's copy.
+        context.layout = AudioLayout(f"{layout.nb_channels} channels")
+    return known
+
+
+def _has_decoder(stream: AudioStream) -> bool:
+    context: object | None = stream.codec_context  # PyAV's type leaves the None out
+    return context is not None
+
+
+def _packets(container: InputContainer, stream: AudioStream) -> Iterator[list[AudioFrame] | None]:
+    """Yield each packet's frames, None for a damaged packet; end where the file is cut."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except MemoryError:
+            raise
+        except FFmpegError:  # cut or damaged container: what came before counts
+            packet = None
+        try:
+            yield stream.codec_context.decode(packet)
+        except MemoryError:
+            raise
+        except FFmpegError:
+            yield None
+        if packet is None or packet.size == 0:
+            return
+
+
+class _Writer:
+    """Resamples frames to the output file. A stream's format may change on its way."""
+
+    def __init__(self, out: BinaryIO, *, max_samples: int) -> None:
+        self.samples = self.rate_hz = self.channels = 0
+        self._out = out
+        self._max_samples = max_samples
+        self._graph: Graph | None = None
+        self._shape: tuple[str, str, int] | None = None
+
+    def write(self, frame: AudioFrame) -> None:
+        layout = frame.layout
+        shape = (frame.format.name, layout.name, frame.sample_rate)
+        if self._graph is None or shape != self._shape:
+            self.finish()
+            self._graph, self._shape = _resampler(*shape, channels=layout.nb_channels), shape
+        if not self.channels:
+            self.rate_hz, self.channels = frame.sample_rate, layout.nb_channels
+        self._check_length(frame.samples * SAMPLE_RATE_HZ // frame.sample_rate)
+        self._resample(self._graph, frame)
+
+    def finish(self) -> None:
+        """Write what the resampler still holds."""
+        if self._graph is not None:
+            self._resample(self._graph, None)
+            self._graph = None
+
+    def _resample(self, graph: Graph, frame: AudioFrame | None) -> None:
+        graph.push(frame)
+        while True:
+            try:
+                converted = cast(AudioFrame, graph.pull())
+            except (NothingYet, EOFError):
+                return
+            samples = converted.samples
+            self.samples += samples
+            self._check_length(0)
+            self._out.write(memoryview(converted.planes[0])[: samples * SAMPLE_BYTES])
+
+    def _check_length(self, coming: int) -> None:
+        if self.samples + coming > self._max_samples:
+            limit_s = self._max_samples / SAMPLE_RATE_HZ
+            raise AudioTooLong(
+                f"The audio is longer than the limit of {limit_s:g} seconds "
+                "(setting 'audio.max_duration_s')."
+            )
+
+
+def _resampler(sample_format: str, layout: str, rate_hz: int, *, channels: int) -> Graph:
+    if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
+        raise undecodable(f"a sample rate of {rate_hz} Hz is not supported")
+    graph = Graph()
+    graph.threads = 1
+    chain = [
+        graph.add(
+            "abuffer",
+            sample_rate=str(rate_hz),
+            sample_fmt=sample_format,
+            channel_layout=layout,
+            time_base=f"1/{rate_hz}",
+        )
+    ]
+    if layout == f"{channels} channels" and channels > 2:
+        # Nobody knows what they are. FFmpeg would take them for surround sound and drop one.
+        terms = "+".join(f"{1 / channels:.9f}*c{index}" for index in range(channels))
+        chain.append(graph.add("pan", f"mono|c0={terms}"))
+    # Without rematrix_maxval stereo as float comes out 3 dB louder than its average.
+    chain.append(graph.add("aresample", rematrix_maxval="1.0"))
+    chain.append(
+        graph.add(
+            "aformat",
+            sample_fmts="flt",
+            channel_layouts="mono",
+            sample_rates=str(SAMPLE_RATE_HZ),
+        )
+    )
+    graph.link_nodes(*chain, graph.add("abuffersink")).configure()
+    return graph

@@ -1,0 +1,220 @@
+"""One media worker process as seen from the router: start it, give it a job, end it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from whisper_router.audio.media import MediaLimits, PcmFormat, PreparedAudio, Span, VadOptions
+from whisper_router.domain import SAMPLE_RATE_HZ
+from whisper_router.errors import (
+    AudioRejected,
+    AudioTooLong,
+    AudioTooShort,
+    AudioUndecodable,
+    MediaFailed,
+    RouterError,
+    StorageFull,
+)
+from whisper_router.tasks import Tasks
+
+PROGRAM = "whisper_router.audio.media_worker"
+MAX_EVENT_BYTES = 16 << 20  # the speech of 12 h is about 1 MiB of JSON
+STDERR_TAIL_BYTES = 2048
+KILL_TIMEOUT_S = 5.0
+# Decoders of strangers' files get no secrets: nothing else of our environment is passed on.
+_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")
+_LIBRARIES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH")
+
+_ERRORS: Mapping[str, type[RouterError]] = {
+    str(kind.code): kind
+    for kind in (
+        AudioRejected,
+        AudioTooLong,
+        AudioTooShort,
+        AudioUndecodable,
+        MediaFailed,
+        StorageFull,
+    )
+}
+
+
+class WorkerLostError(Exception):
+    """The worker's output ended before its answer was complete."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A file to decode, and what to look for in it."""
+
+    source: Path
+    target: Path
+    size_bytes: int
+    pcm: PcmFormat | None
+    vad: VadOptions | None
+
+    def line(self) -> bytes:
+        """Return what the worker reads."""
+        order = {
+            "source": str(self.source),
+            "target": str(self.target),
+            "pcm": asdict(self.pcm) if self.pcm else None,
+            "vad": asdict(self.vad) if self.vad else None,
+        }
+        return json.dumps(order).encode() + b"\n"
+
+
+class MediaProcess:
+    """A running worker. Whoever holds it gives it one job at a time."""
+
+    def __init__(self, process: asyncio.subprocess.Process, limits: MediaLimits) -> None:
+        self._process = process
+        self._limits = limits
+        self._killed = False
+        self._stderr = bytearray()
+
+    @classmethod
+    async def start(cls, limits: MediaLimits, tasks: Tasks) -> Self:
+        """Start the program. It is of use once `ready` has returned."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", PROGRAM),
+            *("--memory-bytes", str(limits.memory_bytes)),
+            *("--max-duration-s", str(limits.max_duration_s)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=MAX_EVENT_BYTES,
+            env=_environment(),
+            start_new_session=True,  # Ctrl-C in a terminal is the router's to handle
+        )
+        worker = cls(process, limits)
+        tasks.spawn(worker._drain_stderr(), name=f"media worker {process.pid} stderr")
+        return worker
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it lives and nobody has decided to end it."""
+        return not self._killed and self._process.returncode is None
+
+    async def ready(self) -> None:
+        """Wait until it takes jobs.
+
+        Raises:
+            WorkerLostError: it ended first; the message has the end of its stderr.
+            TimeoutError: it took longer than `start_timeout_s`.
+        """
+        await self._event(self._limits.start_timeout_s)
+
+    async def run(self, job: Job) -> PreparedAudio:
+        """Return the decoded audio. A worker that has not answered in full is killed.
+
+        Raises:
+            RouterError: the file was refused, with the reason, or took too long.
+            WorkerLostError: the worker crashed or was killed.
+        """
+        answered = False
+        try:
+            result = await self._exchange(job)
+            answered = True
+        except TimeoutError as error:
+            raise AudioRejected("The file takes too long to decode.") from error
+        finally:
+            if not answered:
+                await self.end()
+        if isinstance(result, RouterError):
+            raise result
+        return result
+
+    def kill(self) -> None:
+        """Send SIGKILL; `exited` tells when it is gone."""
+        self._killed = True
+        if self._process.returncode is None:
+            self._process.kill()
+
+    async def end(self) -> None:
+        """Kill it and see it gone, so that it writes to no file any more."""
+        self.kill()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(KILL_TIMEOUT_S):
+                await self.exited()
+
+    async def exited(self) -> None:
+        """Wait for its end."""
+        await self._process.wait()
+
+    def ending(self) -> str:
+        """Return how it ended: the name of a signal or an exit status."""
+        status = self._process.returncode
+        if status is None or status >= 0:
+            return f"exit {status}"
+        return signal.strsignal(-status) or f"signal {-status}"
+
+    def last_words(self) -> str:
+        """Return the last line of its stderr."""
+        lines = self._stderr.decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+    async def _exchange(self, job: Job) -> PreparedAudio | RouterError:
+        await self._send(job.line())
+        decoded = await self._event(self._limits.decode_timeout_s(job.size_bytes))
+        if decoded["event"] == "error":
+            return _error(decoded)
+        duration_s = decoded["samples"] / SAMPLE_RATE_HZ
+        speech = None
+        if job.vad is not None:
+            found = await self._event(self._limits.vad_timeout_s(duration_s))
+            if found["event"] == "error":
+                return _error(found)
+            speech = tuple(Span(start_s=start, end_s=end) for start, end in found["spans"])
+        return PreparedAudio(
+            path=job.target,
+            samples=decoded["samples"],
+            duration_s=duration_s,
+            speech=speech,
+            codec=decoded["codec"],
+            sample_rate_hz=decoded["sample_rate_hz"],
+            channels=decoded["channels"],
+        )
+
+    async def _send(self, line: bytes) -> None:
+        stdin = self._process.stdin
+        try:
+            if stdin is not None:
+                stdin.write(line)
+                await stdin.drain()
+        except ConnectionError as error:
+            raise WorkerLostError from error
+
+    async def _event(self, timeout_s: float) -> Mapping[str, Any]:
+        stdout = self._process.stdout
+        async with asyncio.timeout(timeout_s):
+            line = await stdout.readline() if stdout is not None else b""
+        if not line.endswith(b"\n"):
+            raise WorkerLostError(self.last_words())
+        event: Mapping[str, Any] = json.loads(line)
+        return event
+
+    async def _drain_stderr(self) -> None:
+        stderr = self._process.stderr
+        while stderr is not None and (data := await stderr.read(STDERR_TAIL_BYTES)):
+            self._stderr = (self._stderr + data)[-STDERR_TAIL_BYTES:]
+
+
+def _error(event: Mapping[str, Any]) -> RouterError:
+    return _ERRORS[event["code"]](event["message"])
+
+
+def _environment() -> Mapping[str, str]:
+    kept = {name: os.environ[name] for name in (*_ENVIRONMENT, *_LIBRARIES) if name in os.environ}
+    return kept | {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}

@@ -1,0 +1,124 @@
+"""Reads a multipart upload: the file goes to disk as it arrives, the fields stay in memory."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from whisper_router.audio.form import WRITE_BYTES, Form, Upload, UploadLimits, storage_full
+from whisper_router.audio.multipart import MultipartError, MultipartParser
+from whisper_router.audio.parts import header_parameters
+from whisper_router.audio.spool import Spool
+from whisper_router.errors import InvalidRequest, RouterError, UploadTimeout, UploadTooLarge
+
+__all__ = ["Upload", "UploadLimits", "drain", "spool_upload"]
+
+MAX_BOUNDARY_BYTES = 70  # RFC 2046 5.1.1
+_CUT = (web.RequestPayloadError, ConnectionError, HttpProcessingError)
+
+
+@asynccontextmanager
+async def spool_upload(
+    request: web.BaseRequest, spool: Spool, limits: UploadLimits
+) -> AsyncIterator[Upload]:
+    """Read a multipart/form-data body; the part named `file` is on disk until the block ends.
+
+    Parts come in any order. A part with a file name that is neither `file` nor text is ignored.
+
+    Raises:
+        InvalidRequest: the body is not multipart, is broken or was cut short.
+        InvalidParameter: there are two files, or a field is not text.
+        UnsupportedFormat: the extension of the file's name is not an accepted one.
+        UploadTooLarge: the body, or the fields in it, are over the limit.
+        UploadTimeout: the client paused for too long.
+        StorageFull: the disk is full.
+    """
+    form = Form(spool, limits)
+    try:
+        parser = MultipartParser(_boundary(request))
+        await _check_length(request, spool, limits)
+        await _read_body(request, parser, form, limits)
+        yield form.upload()
+    finally:
+        await form.discard()
+
+
+async def drain(request: web.BaseRequest, *, limit_bytes: int, timeout_s: float) -> bool:
+    """Read and drop what is left of the body; return whether all of it was read.
+
+    For early errors: closing a connection with unread bytes resets it, and the client then never
+    sees the answer. Never raises for what the client does.
+    """
+    left = limit_bytes
+    try:
+        async with asyncio.timeout(timeout_s):
+            while left > 0 and (data := await request.content.readany()):
+                left -= len(data)
+    except (TimeoutError, *_CUT):
+        return False
+    return request.content.at_eof()
+
+
+def _boundary(request: web.BaseRequest) -> bytes:
+    content_type = request.headers.get(hdrs.CONTENT_TYPE, "")
+    mime = content_type.partition(";")[0].strip().lower()
+    if mime != "multipart/form-data":
+        shown = f"'{mime[:80]}'" if mime else "nothing"
+        raise InvalidRequest(f"The body must be multipart/form-data; Content-Type says {shown}.")
+    boundary = header_parameters(content_type).get("boundary", "")
+    if not 0 < len(boundary) <= MAX_BOUNDARY_BYTES or not boundary.isascii():
+        raise InvalidRequest("The Content-Type header names no valid multipart boundary.")
+    return boundary.encode()
+
+
+async def _check_length(request: web.BaseRequest, spool: Spool, limits: UploadLimits) -> None:
+    length = request.content_length
+    if length is None:
+        return
+    if length > limits.max_upload_bytes:
+        raise _too_large(limits, f"{length} bytes announced")
+    if length > WRITE_BYTES and length > await asyncio.to_thread(spool.free_bytes):
+        raise storage_full()
+
+
+async def _read_body(
+    request: web.BaseRequest, parser: MultipartParser, form: Form, limits: UploadLimits
+) -> None:
+    try:
+        async with aclosing(_chunks(request, limits)) as chunks:
+            async for chunk in chunks:
+                for event in parser.feed(chunk):
+                    await form.take(event)
+        parser.finish()
+    except MultipartError as error:
+        raise InvalidRequest(f"The multipart body cannot be read: {error}.") from error
+
+
+async def _chunks(request: web.BaseRequest, limits: UploadLimits) -> AsyncGenerator[bytes, None]:
+    """Yield the body as it comes, within the limits."""
+    read_bytes = 0
+    while True:
+        try:
+            async with asyncio.timeout(limits.idle_timeout_s):
+                chunk = await request.content.readany()
+        except TimeoutError as error:
+            raise UploadTimeout(
+                f"No data came for {limits.idle_timeout_s:g} s; the upload was given up."
+            ) from error
+        except _CUT as error:
+            raise InvalidRequest("The body was cut short.") from error
+        if not chunk:
+            return
+        read_bytes += len(chunk)
+        if read_bytes > limits.max_upload_bytes:
+            raise _too_large(limits, f"{read_bytes} bytes read")
+        yield chunk
+
+
+def _too_large(limits: UploadLimits, seen: str) -> RouterError:
+    return UploadTooLarge(
+        f"Maximum content size limit ({limits.max_upload_bytes}) exceeded ({seen}). "
+        "The limit is in bytes and is the setting 'server.max_upload_bytes'."
+    )
