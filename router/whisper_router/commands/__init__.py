@@ -1,0 +1,1 @@
+"""The sub-commands of `whisper-router`: each returns an exit code."""
