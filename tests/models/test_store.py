@@ -362,3 +362,19 @@ async def test_installed_lists_complete_files_only(make_store: MakeStore) -> Non
     with lock_file(lock_of(path, store.directory)):
         pass
     assert store.installed() == [InstalledFile(path=path, size_bytes=5)]
+
+
+async def test_the_hub_library_s_own_variables_are_honoured(
+    hub: Hub, make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE, where the configuration says nothing."""
+    hub.add(NAME, CONTENT)
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    monkeypatch.setenv("HF_TOKEN", "hf_from_the_environment")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ModelUnavailable, match="offline"):
+        await make_store(endpoint=None).fetch(SOURCE)
+    assert hub.tokens == []
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    await make_store(endpoint=None).fetch(SOURCE)
+    assert set(hub.tokens) == {"Bearer hf_from_the_environment"}

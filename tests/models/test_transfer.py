@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -151,7 +152,7 @@ async def test_a_damaged_file_is_deleted_and_the_next_download_begins_anew(
     ],
 )
 async def test_a_file_that_the_catalogue_knows_otherwise_is_refused(
-    hub: Hub, make_job: MakeJob, wanted: dict[str, str], message: str
+    hub: Hub, make_job: MakeJob, wanted: dict[str, Any], message: str
 ) -> None:
     """The hub vouches for the file, but it is not the one that was asked for."""
     hub.add(NAME, CONTENT)
@@ -325,3 +326,25 @@ async def test_the_bytes_are_asked_for_at_the_commit_that_was_looked_up(
     hub.add(NAME, CONTENT)
     await fetch(make_job(), ignore)
     assert hub.revisions == ["main", COMMIT]
+
+
+async def test_a_server_without_head_is_asked_for_the_file_at_once(
+    hub: Hub, make_job: MakeJob
+) -> None:
+    """Nothing says that two answers are the same file then, so a cut one is fetched anew."""
+    hub.answers_head = False
+    hub.add("ggml-y.bin", CONTENT)
+    hub.faults["ggml-y.bin"].append(Fault(after_bytes=HALF, cut=True))
+    job = make_job(UrlFile(url=f"{hub.url}/files/ggml-y.bin"))
+    await fetch(job, ignore)
+    assert hub.starts("ggml-y.bin") == [0, 0]
+    assert job.target.read_bytes() == CONTENT
+
+
+async def test_an_impossible_repository_name_is_refused_without_a_question(
+    hub: Hub, make_job: MakeJob
+) -> None:
+    """The hub library knows what a name looks like."""
+    with pytest.raises(ModelUnavailable, match="cannot be fetched"):
+        await fetch(make_job(HubFile(repo="a b/c?d", file="x")), ignore)
+    assert hub.tokens == []

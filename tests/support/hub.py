@@ -61,7 +61,7 @@ class Hub:
         self.served: list[Served] = []
         self.tokens: list[str] = []
         self.revisions: list[str] = []
-        self.sending = asyncio.Event()
+        self.answers_head = True
         self._closing = asyncio.Event()
 
     def add(self, name: str, content: bytes) -> str:
@@ -131,6 +131,8 @@ class Hub:
             return web.Response(status=404)
         content = self.files[name]
         etag = f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
+        if request.method == "HEAD" and not self.answers_head:
+            return web.Response(status=405)
         if request.method == "HEAD":
             return web.Response(headers={"ETag": etag, "Content-Length": str(len(content))})
         fault = self.faults[name].popleft() if self.faults[name] else Fault()
@@ -154,7 +156,6 @@ class Hub:
         response = web.StreamResponse(status=206 if start else 200, headers=headers)
         await response.prepare(request)
         await self._write(response, body[: fault.after_bytes], fault)
-        self.sending.set()
         if fault.cut:
             assert request.transport is not None
             request.transport.close()

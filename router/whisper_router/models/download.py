@@ -131,7 +131,7 @@ class Download:
             if not process.stdin.is_closing():  # uvloop's pipe raises RuntimeError instead
                 process.stdin.write(encode_job(self._job))
                 await process.stdin.drain()
-        noise: deque[str] = deque(maxlen=5)
+        noise: deque[str] = deque(maxlen=8)
         try:
             while line := await self._read_line(process.stdout):
                 event = decode_event(line)

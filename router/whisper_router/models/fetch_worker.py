@@ -84,7 +84,8 @@ def _send(event: FetchEvent) -> None:
 
 
 def _exit_at_end_of_stdin() -> None:
-    while sys.stdin.buffer.read(4096):
+    # Not through sys.stdin: a thread inside its buffer makes the interpreter abort when it ends.
+    while os.read(0, 4096):
         pass
     os._exit(1)
 

@@ -56,7 +56,7 @@ def _look_up_hub(job: FetchJob, source: HubFile) -> Remote:
     )
 
     endpoint = job.endpoint
-    url = shown_url(source, endpoint or hub.constants.ENDPOINT)
+    url = shown_url(source, endpoint)
     try:
         url = hub.hf_hub_url(source.repo, source.file, revision=source.revision, endpoint=endpoint)
         found = hub.get_hf_file_metadata(

@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -153,13 +154,10 @@ class ModelStore:
 
     async def _wait_for_turn(self, spec: ModelSpec, source: RemoteFile) -> Path:
         download = self._join(source)
-        try:
-            async with asyncio.timeout(self._config.wait_s or None):
-                if self._config.wait_s:
-                    await download.wait()
-                    return self.path(source)
-        except TimeoutError:
-            pass
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._config.wait_s):
+                await download.wait()
+                return self.path(source)
         raise _still_fetching(spec, download.progress)
 
     def _join(self, source: RemoteFile) -> Download:
