@@ -1,0 +1,236 @@
+"""The HTTP API on a real socket, before a recogniser that knows the bundled samples by heart.
+
+It is for tests of HTTP: uploads, answers, streams and errors are real, hearing is not.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from whisper_router.api.cors import CorsPolicy
+from whisper_router.api.deps import ApiDeps, DrainLimits, ModelEntry, Readiness, ServiceInfo
+from whisper_router.api.key_source import FixedKeys, KeySource
+from whisper_router.api.routes import build_api
+from whisper_router.audio.spool import Spool
+from whisper_router.audio.upload import UploadLimits
+from whisper_router.domain import (
+    AudioReady,
+    LanguageDetected,
+    Segment,
+    Task,
+    TokenLogprob,
+    TranscriptEvent,
+    TranscriptionRequest,
+    Word,
+)
+from whisper_router.errors import (
+    AudioTooShort,
+    AudioUndecodable,
+    EngineCrashed,
+    EngineStartFailed,
+    ModelNotFound,
+)
+from whisper_router.pipeline.transcribe import MediaSource
+
+DEMO = Path(__file__).parents[2] / "engines/whisper_router_engines/whispercpp/demo"
+SAMPLES: Sequence[Mapping[str, Any]] = json.loads((DEMO / "samples.json").read_text("utf-8"))
+GOOD, HELD = "whisper-1", "held"
+NO_START, LATE_CRASH, LATE_BUG, BUG = "no-start", "late-crash", "late-bug", "bug"
+
+
+def sample_path(name: str) -> Path:
+    """Return the audio file of a sample."""
+    return DEMO / "samples" / name
+
+
+def sample(name: str) -> Mapping[str, Any]:
+    """Return what is known of a sample."""
+    return next(item for item in SAMPLES if item["file"] == name)
+
+
+class Recogniser:
+    """Knows every sample's text. Some model names make it misbehave.
+
+    `held`: stops after the first segment until `release` is set; the others: see `_misbehave`.
+    `reached` is set when it stops there, `closed` when a generator of its own has ended.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[TranscriptionRequest] = []
+        self.media: list[tuple[MediaSource, int]] = []
+        self.reached, self.release, self.closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def run(
+        self, request: TranscriptionRequest, media: MediaSource
+    ) -> AsyncGenerator[TranscriptEvent, None]:
+        """Yield the events of the sample whose bytes were uploaded."""
+        self.requests.append(request)
+        try:
+            data = await asyncio.to_thread(media.path.read_bytes)
+            self.media.append((media, len(data)))
+            found = await asyncio.to_thread(_recognise, data)
+            yield AudioReady(duration_s=found["seconds"], speech_s=None)
+            if request.model == NO_START:
+                raise EngineStartFailed("The engine of 'no-start' ended with SIGILL.")
+            if found["text"]:
+                yield LanguageDetected(code=request.language or found["language"], probability=0.9)
+            for number, segment in enumerate(_segments(found, request)):
+                if number:
+                    await self._misbehave(request.model)
+                yield segment
+            await self._misbehave(request.model)
+        finally:
+            self.closed.set()
+
+    async def _misbehave(self, model: str) -> None:
+        match model:
+            case "held":
+                self.reached.set()
+                await self.release.wait()
+            case "late-crash":
+                raise EngineCrashed("The engine's answer ended before it was complete.")
+            case "late-bug" | "bug":
+                raise ZeroDivisionError("secret of the house")
+
+
+def _recognise(data: bytes) -> Mapping[str, Any]:
+    if len(data) < 100:
+        raise AudioTooShort("Audio file is too short. Minimum audio length is 0.1 seconds.")
+    digest = hashlib.sha256(data).digest()
+    for item in SAMPLES:
+        if hashlib.sha256(sample_path(item["file"]).read_bytes()).digest() == digest:
+            return item
+    raise AudioUndecodable("The file could not be decoded. Is it audio?")
+
+
+def _segments(found: Mapping[str, Any], request: TranscriptionRequest) -> Sequence[Segment]:
+    pieces: Sequence[Mapping[str, Any]] = found["segments"]
+    if request.task is Task.TRANSLATE and "translation" in found:
+        pieces = [{**pieces[0], "text": found["translation"]}]
+    return [_segment(piece, request) for piece in pieces]
+
+
+def _segment(piece: Mapping[str, Any], request: TranscriptionRequest) -> Segment:
+    names, start_s = piece["text"].split(), piece["start"]
+    step_s = (piece["end"] - start_s) / max(1, len(names))
+    words = [
+        Word(
+            text=name,
+            start_s=start_s + number * step_s,
+            end_s=start_s + (number + 1) * step_s,
+            probability=0.9,
+        )
+        for number, name in enumerate(names)
+    ]
+    logprobs = [TokenLogprob(token=f" {n}", logprob=-0.1, data=f" {n}".encode()) for n in names]
+    return Segment(
+        start_s=start_s,
+        end_s=piece["end"],
+        text=f" {piece['text']}",
+        tokens=tuple(range(len(names))),
+        words=words if request.word_timestamps else (),
+        logprobs=logprobs if request.logprobs else (),
+        temperature=request.decoding.temperature or 0.0,
+    )
+
+
+class Names:
+    """A directory of made-up aliases, one with slashes and a colon in it."""
+
+    listed = (GOOD, "org/model:q5")
+    hidden = (HELD, NO_START, LATE_CRASH, LATE_BUG, BUG)
+
+    def models(self) -> Sequence[ModelEntry]:
+        """Return the listed ones."""
+        return [self._entry(name) for name in self.listed]
+
+    def model(self, name: str) -> ModelEntry:
+        """Return any of them."""
+        if name not in (*self.listed, *self.hidden):
+            raise ModelNotFound(f"The model '{name}' does not exist")
+        return self._entry(name)
+
+    def _entry(self, name: str) -> ModelEntry:
+        extra = {"engine": "samples", "state": "ready"}
+        return ModelEntry(id=name, created=1_790_000_000, owned_by="house", extra=extra)
+
+
+@dataclass(kw_only=True)
+class Setup:
+    """What a test may want to be different."""
+
+    keys: KeySource = field(default_factory=lambda: FixedKeys([]))
+    cors: CorsPolicy = field(default_factory=CorsPolicy)
+    readiness: Readiness = field(default_factory=lambda: Readiness(ok=True))
+    max_upload_bytes: int = 8 << 20
+    heartbeat_s: float = 15.0
+    drain: DrainLimits = field(default_factory=DrainLimits)
+    lingering_s: float = 10.0
+
+
+@dataclass(kw_only=True)
+class Api:
+    """A running API."""
+
+    host: str
+    port: int
+    recogniser: Recogniser
+    spool: Spool
+
+    @property
+    def root(self) -> str:
+        """The server, without a path."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def base_url(self) -> str:
+        """What a client is given."""
+        return f"{self.root}/v1"
+
+
+Start = Callable[[Setup], AbstractAsyncContextManager[Api]]
+
+
+@asynccontextmanager
+async def serve_api(directory: Path, setup: Setup) -> AsyncIterator[Api]:
+    """Serve on a free loopback port, with the runner's settings of the real server."""
+    spool = await asyncio.to_thread(Spool.create, directory)
+    recogniser = Recogniser()
+    deps = ApiDeps(
+        service=ServiceInfo(name="whisper-router", version="0.0.1", docs="docs/api.md"),
+        transcriber=recogniser,
+        models=Names(),
+        ready=lambda: setup.readiness,
+        spool=spool,
+        upload_limits=UploadLimits(
+            max_upload_bytes=setup.max_upload_bytes,
+            idle_timeout_s=10.0,
+            extensions=frozenset({"wav", "mp3"}),
+        ),
+        keys=setup.keys,
+        cors=setup.cors,
+        drain=setup.drain,
+        heartbeat_s=setup.heartbeat_s,
+    )
+    runner = web.AppRunner(
+        build_api(deps),
+        handler_cancellation=True,
+        access_log=None,
+        shutdown_timeout=1.0,
+        lingering_time=setup.lingering_s,
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        yield Api(host=host, port=port, recogniser=recogniser, spool=spool)
+    finally:
+        await runner.cleanup()
+        await asyncio.to_thread(spool.close)
