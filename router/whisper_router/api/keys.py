@@ -117,7 +117,7 @@ def load_keys(path: Path) -> Sequence[Key]:
         raise ConfigurationError(f"key file {path}: {_first(error)}") from error
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"key file {path}: {error}") from error
-    if mode & 0o077:
+    if mode & 0o007:
         log.warning("key_file_open_to_others", path=str(path), mode=f"{mode:04o}")
     for name in parsed.keys:
         check_name(name)

@@ -159,7 +159,7 @@ async def _read_into(
     await queue.put(_End(error))
 
 
-class _ClientLeft(Exception):  # noqa: N818 (it is how a call ends, not a fault)
+class _ClientLeft(Exception):
     """The connection was closed by the other side."""
 
 
