@@ -1,0 +1,69 @@
+"""The HTTP session to one engine process."""
+
+import asyncio
+from typing import Final
+
+import aiohttp
+
+from whisper_router.engine_api import Endpoint, EndpointKind
+from whisper_router.tasks import Tasks
+
+CONNECT_TIMEOUT_S: Final = 10.0
+
+
+class Connection:
+    """A session that outlives its process for as long as somebody still uses it.
+
+    Who holds a lease on a process that died must see a refused connection, an error that engines
+    know, and not a session closed under their hands.
+    """
+
+    def __init__(self, endpoint: Endpoint, http: aiohttp.ClientSession, *, tasks: Tasks) -> None:
+        self.endpoint, self.http = endpoint, http
+        self._tasks = tasks
+        self._users = 0
+        self._is_retired = False
+
+    def hold(self) -> None:
+        """Keep the session open until `drop`."""
+        self._users += 1
+
+    def drop(self) -> None:
+        """Undo one `hold`."""
+        self._users -= 1
+        if self._is_retired and self._users == 0:
+            self._tasks.spawn(self.http.close(), name="close engine session")
+
+    async def retire(self) -> None:
+        """Close the session, now or when its last user drops it."""
+        self._is_retired = True
+        if self._users == 0:
+            await asyncio.shield(self.http.close())
+
+
+def open_session(endpoint: Endpoint) -> aiohttp.ClientSession:
+    """Return a session to the endpoint, without limits of its own.
+
+    Connections to a process are used once: a worker of a pre-forked engine that keeps one alive
+    would wait on it while others queue for a free worker.
+    """
+    connector: aiohttp.BaseConnector
+    if endpoint.kind is EndpointKind.UNIX and endpoint.socket is not None:
+        connector = aiohttp.UnixConnector(path=str(endpoint.socket), limit=0, force_close=True)
+    else:
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+    return _session(connector)
+
+
+def open_upstream_session() -> aiohttp.ClientSession:
+    """Return a session for an engine that has no process of ours and knows its addresses."""
+    return _session(aiohttp.TCPConnector(limit=0))
+
+
+def _session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+    )

@@ -1,0 +1,53 @@
+"""Says in words how a program ended."""
+
+import signal
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from typing import Final
+
+CPUINFO: Final = Path("/proc/cpuinfo")
+BUILT_FOR: Final = ("avx", "avx2", "fma", "f16c", "bmi2")
+"""What x86-64 builds of ggml use unless told otherwise (its GGML_AVX… build options)."""
+SHELL_SIGNAL_BASE: Final = 128
+"""A shell reports a child that a signal ended as 128 + the signal's number (POSIX sh, 2.8.2)."""
+
+
+def describe_exit(code: int, *, missing: AbstractSet[str] = frozenset()) -> str:
+    """Return `exit code 3`, `killed by SIGSEGV` and the like.
+
+    Args:
+        code: as of `subprocess`: negative when a signal ended the program.
+        missing: CPU features that this machine lacks, told when the end was an illegal instruction.
+    """
+    number = -code if code < 0 else code - SHELL_SIGNAL_BASE
+    name = signal_name(number)
+    if name is None:
+        return f"exit code {abs(code)}"
+    text = f"killed by {name}" if code < 0 else f"exit code {code} ({name} in a wrapper)"
+    if name == "SIGILL":
+        lacks = ", ".join(sorted(missing))
+        return f"{text}: it was built for a CPU with more features" + (
+            f" (this one lacks {lacks})" if lacks else ""
+        )
+    return text
+
+
+def signal_name(number: int) -> str | None:
+    """Return `SIGSEGV` for 11, None when there is no such signal."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return None
+
+
+def missing_cpu_features(cpuinfo: Path = CPUINFO) -> frozenset[str]:
+    """Return which of `BUILT_FOR` this x86 CPU lacks; nothing where that cannot be read."""
+    try:
+        text = cpuinfo.read_text(errors="replace")
+    except OSError:
+        return frozenset()
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "flags":
+            return frozenset(BUILT_FOR) - frozenset(value.split())
+    return frozenset()

@@ -1,0 +1,88 @@
+"""Turns an alias's specification into the processes that it is to have."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from whisper_router.engine_api import Endpoint, Engine, Launch
+from whisper_router.errors import EngineStartFailed
+from whisper_router.supervisor.external import External
+from whisper_router.supervisor.options import SupervisionOptions
+from whisper_router.supervisor.process import EngineProcess
+from whisper_router.supervisor.run import Blueprint, Surroundings
+from whisper_router.supervisor.slot import Slot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSpec:
+    """What an alias is made of.
+
+    `model` returns the weights' file and fetches it if need be; it is asked before each start and
+    must be quick when the file is there. What it raises of ours is told to who waits.
+    """
+
+    alias: str
+    engine: Engine
+    options: BaseModel
+    model: Callable[[], Awaitable[Path]]
+    supervision: SupervisionOptions
+
+
+class Planner:
+    """Asks the engine how many processes it wants, and makes them, stopped."""
+
+    def __init__(
+        self, spec: PoolSpec, surroundings: Surroundings, *, on_change: Callable[[], None]
+    ) -> None:
+        self._spec, self._surroundings, self._on_change = spec, surroundings, on_change
+        self.model: Path | None = None
+        """The weights that were used last."""
+
+    async def plan(self) -> list[Slot]:
+        """Fetch the model and return a place for each process.
+
+        Raises:
+            RouterError: what fetching the model raised.
+            ConfigurationError: the engine cannot run with these options.
+        """
+        model = await self._fetch()
+        endpoint = Endpoint(
+            kind=self._spec.engine.endpoint_kind,
+            url="http://engine",
+            socket=self._surroundings.runs.new_socket(),
+        )
+        launch = self._spec.engine.launch(model, self._spec.options, endpoint)
+        if launch is None:
+            return [self._external(endpoint)]
+        return [self._process(launch) for _ in range(launch.processes)]
+
+    async def _fetch(self) -> Path:
+        self.model = await self._spec.model()
+        return self.model
+
+    def _external(self, endpoint: Endpoint) -> Slot:
+        capabilities = self._spec.engine.capabilities(self._spec.options)
+        process = External(endpoint, tasks=self._surroundings.tasks)
+        return Slot(process, workers=capabilities.concurrency, idle_unload_s=None)
+
+    def _process(self, launch: Launch) -> Slot:
+        blueprint = Blueprint(
+            alias=self._spec.alias,
+            endpoint_kind=self._spec.engine.endpoint_kind,
+            model=self._fetch,
+            launch=self._launch,
+            is_ready=self._spec.engine.is_ready,
+        )
+        supervision = self._spec.supervision
+        process = EngineProcess(
+            blueprint, self._surroundings, options=supervision, on_change=self._on_change
+        )
+        return Slot(process, workers=launch.workers, idle_unload_s=supervision.idle_unload_s)
+
+    def _launch(self, model: Path, endpoint: Endpoint) -> Launch:
+        launch = self._spec.engine.launch(model, self._spec.options, endpoint)
+        if launch is None:
+            raise EngineStartFailed(f"Model '{self._spec.alias}' has no process to start.")
+        return launch

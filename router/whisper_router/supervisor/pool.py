@@ -1,0 +1,320 @@
+"""Leases the workers of one alias, and sees to it that there are processes to lease."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+import structlog
+
+from whisper_router.engine_api import Capabilities, Endpoint, Engine, ReadyInfo
+from whisper_router.errors import (
+    EngineCrashed,
+    EngineStartFailed,
+    RouterError,
+    ShuttingDown,
+    Unavailable,
+)
+from whisper_router.supervisor.connection import Connection
+from whisper_router.supervisor.machine import State
+from whisper_router.supervisor.planner import Planner, PoolSpec
+from whisper_router.supervisor.run import Surroundings
+from whisper_router.supervisor.slot import Slot
+from whisper_router.supervisor.status import PoolBrief, PoolStatus
+from whisper_router.supervisor.workers import end_worker
+
+SETTLE_S: Final = 10.0
+"""How long a process may take to answer a probe after it broke off an answer."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """One worker, for as long as the lease is held.
+
+    Pass `http` and `endpoint` to `engine.transcribe`. `pid` and `ready` are None for an engine
+    without a process of ours.
+    """
+
+    alias: str
+    engine: Engine
+    http: aiohttp.ClientSession
+    endpoint: Endpoint
+    ready: ReadyInfo | None
+    pid: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Grant:
+    slot: Slot
+    connection: Connection
+
+
+class ModelPool:
+    """All processes of one alias, and the only one to decide who gets which worker.
+
+    Waiting is first come, first served. Decisions are made in `_dispatch`, which never waits and
+    runs after everything that could change them.
+    """
+
+    def __init__(self, spec: PoolSpec, surroundings: Surroundings) -> None:
+        self.alias = spec.alias
+        self._spec, self._surroundings = spec, surroundings
+        self._slots: list[Slot] = []
+        self._planner = Planner(spec, surroundings, on_change=self._changed)
+        self._waiting: deque[asyncio.Future[_Grant]] = deque()
+        self._planning: asyncio.Task[None] | None = None
+        self._plan_error: str | None = None
+        self._unleased = asyncio.Event()
+        self._unleased.set()
+        self._unloads = 0
+        self._is_dispatch_due = False
+        self._is_closed = False
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the alias's engine can do with its options."""
+        return self._spec.engine.capabilities(self._spec.options)
+
+    @contextlib.asynccontextmanager
+    async def lease(self) -> AsyncIterator[Lease]:
+        """Wait for a worker, starting a process if needed, and hold it.
+
+        Raises:
+            EngineStartFailed: no process could be started.
+            ShuttingDown: the router is stopping.
+            Unavailable: too many wait already.
+            RouterError: what fetching the model raised.
+        """
+        grant = await self._acquire()
+        try:
+            yield self._lease(grant)
+        except (EngineCrashed, aiohttp.ClientError):
+            await self._look_into(grant)
+            raise
+        finally:
+            self._release(grant)
+
+    async def warm(self) -> None:
+        """Return once a process serves. Raises what `lease` raises."""
+        async with self.lease():
+            pass
+
+    async def kill_worker(self, pid: int) -> bool:
+        """End the worker that runs a chunk for too long; False when `pid` is none of ours.
+
+        The process goes on with its other workers, unless it *is* the worker: then it is ended
+        and the next lease starts another.
+        """
+        for slot in self._slots:
+            for row in await slot.process.family():
+                if row.pid == pid == slot.process.pid:
+                    slot.process.discard("it overran its time")
+                    return True
+                if row.pid == pid:
+                    await end_worker(row, grace_s=self._spec.supervision.worker_grace_s)
+                    return True
+        return False
+
+    def output(self, lines: int) -> list[str]:
+        """Return the last lines that each process printed, one process after the other."""
+        return [line for slot in self._slots for line in slot.process.output(lines)]
+
+    def brief(self) -> PoolBrief:
+        """Return what is known of the pool at this moment."""
+        processes = [slot.process for slot in self._slots]
+        errors = [*(process.last_error for process in processes), self._plan_error]
+        failures = [str(p.start_failure) for p in processes if p.start_failure is not None]
+        ready = [process.ready for process in processes if process.ready is not None]
+        requested = getattr(self._spec.options, "acceleration", None)
+        return PoolBrief(
+            state=self._state(),
+            requested=None if requested is None else str(requested),
+            ready=next(iter(ready), None),
+            start_error=next(iter([*failures, *filter(None, [self._plan_error])]), None),
+            last_error=next((error for error in errors if error is not None), None),
+        )
+
+    async def status(self) -> PoolStatus:
+        """Return what the pool looks like, with memory measured now."""
+        brief = self.brief()
+        return PoolStatus(
+            alias=self.alias,
+            engine=self._spec.engine.name,
+            state=brief.state,
+            processes=[await slot.status() for slot in self._slots],
+            leases=sum(slot.leases for slot in self._slots),
+            waiting=len(self._waiting),
+            capacity=sum(slot.workers for slot in self._slots) or None,
+            model=self._planner.model,
+            requested=brief.requested,
+            idle_unload_s=self._spec.supervision.idle_unload_s,
+            last_error=brief.last_error,
+        )
+
+    async def unload(self) -> None:
+        """Stop all processes once their leases have ended. Who waits gets fresh processes."""
+        self._unloads += 1
+        try:
+            await self._unleased.wait()
+            await asyncio.gather(*(slot.process.stop() for slot in self._slots))
+        finally:
+            self._unloads -= 1
+            self._dispatch()
+
+    async def close(self) -> None:
+        """Stop all processes for good, leases or not, and refuse who waits or comes."""
+        self._is_closed = True
+        self._fail_waiting(ShuttingDown("The server is shutting down."))
+        if self._planning is not None:
+            self._planning.cancel()
+            await asyncio.wait({self._planning})
+        for slot in self._slots:
+            slot.disarm()
+        await asyncio.gather(*(slot.process.close() for slot in self._slots))
+
+    def kill(self) -> None:
+        """Kill all processes now."""
+        for slot in self._slots:
+            slot.process.kill()
+
+    # Leases
+
+    async def _acquire(self) -> _Grant:
+        if self._is_closed:
+            raise ShuttingDown("The server is shutting down.")
+        if len(self._waiting) >= self._spec.supervision.queue_limit:
+            raise Unavailable(f"Too many requests wait for the model '{self.alias}'.")
+        for slot in self._slots:
+            slot.has_failed = False  # who comes later gets a new attempt
+        place: asyncio.Future[_Grant] = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        self._dispatch()
+        try:
+            return await place
+        except asyncio.CancelledError:
+            if not place.cancelled() and place.exception() is None:
+                self._release(place.result())  # it was granted in the same instant
+            raise
+        finally:
+            with contextlib.suppress(ValueError):
+                self._waiting.remove(place)
+
+    def _lease(self, grant: _Grant) -> Lease:
+        return Lease(
+            alias=self.alias,
+            engine=self._spec.engine,
+            http=grant.connection.http,
+            endpoint=grant.connection.endpoint,
+            ready=grant.slot.process.ready,
+            pid=grant.slot.process.pid,
+        )
+
+    def _release(self, grant: _Grant) -> None:
+        grant.slot.leases -= 1
+        grant.connection.drop()
+        if not any(slot.leases for slot in self._slots):
+            self._unleased.set()
+        self._dispatch()
+
+    async def _look_into(self, grant: _Grant) -> None:
+        """Keep others away until it is clear whether the process is dying or only broke off."""
+        slot = grant.slot
+        slot.suspicions += 1
+        try:
+            settled = await slot.process.is_settled(grant.connection, timeout_s=SETTLE_S)
+            if not settled and slot.leases == 1:
+                slot.process.discard("it gave no sign of life after it broke off an answer")
+        finally:
+            slot.suspicions -= 1
+
+    # Decisions
+
+    def _dispatch(self) -> None:
+        self._is_dispatch_due = False
+        if self._is_closed:
+            return
+        if self._slots:
+            self._grant_free()
+            self._start_more()
+            for slot in self._slots:
+                slot.tend(is_wanted=bool(self._waiting))
+        elif self._waiting and self._planning is None:
+            self._planning = self._surroundings.tasks.spawn(self._plan(), name=f"plan {self.alias}")
+
+    def _grant_free(self) -> None:
+        while self._waiting and not self._unloads:
+            if self._waiting[0].done():  # it left
+                self._waiting.popleft()
+            elif (grant := self._free()) is not None:
+                grant.slot.leases += 1
+                grant.connection.hold()
+                self._unleased.clear()
+                self._waiting.popleft().set_result(grant)
+            else:
+                return
+
+    def _free(self) -> _Grant | None:
+        for slot in sorted(self._slots, key=lambda slot: slot.leases):
+            if (connection := slot.offer()) is not None:
+                return _Grant(slot=slot, connection=connection)
+        return None
+
+    def _start_more(self) -> None:
+        if self._unloads:
+            return
+        coming = sum(slot.workers for slot in self._slots if slot.process.state is State.STARTING)
+        for slot in self._slots:
+            if len(self._waiting) > coming and slot.can_start():
+                slot.process.start()
+                coming += slot.workers
+
+    def _changed(self) -> None:
+        """React to a process's change of state, which is still going on."""
+        for slot in self._slots:
+            if (failure := slot.take_failure()) is not None and not any(
+                other.is_hopeful() for other in self._slots
+            ):
+                self._fail_waiting(failure)
+        if not self._is_dispatch_due:
+            self._is_dispatch_due = True
+            asyncio.get_running_loop().call_soon(self._dispatch)
+
+    def _fail_waiting(self, error: RouterError) -> None:
+        while self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_exception(error)
+
+    def _state(self) -> State:
+        if self._is_closed:
+            return State.CLOSED
+        if self._planning is not None:
+            return State.STARTING
+        states = {slot.process.state for slot in self._slots}
+        order = (State.READY, State.STARTING, State.STOPPING)
+        return next((state for state in order if state in states), State.STOPPED)
+
+    async def _plan(self) -> None:
+        """The first start tells how many processes there are to be."""
+        try:
+            self._slots = await self._planner.plan()
+            self._plan_error = None
+        except RouterError as error:
+            self._refuse_plan(error)
+        except Exception as error:  # a model source or an engine plugin may do anything
+            log.exception("engine_plan_broken", alias=self.alias)
+            self._refuse_plan(
+                EngineStartFailed(f"Model '{self.alias}' could not be started: {error}")
+            )
+        finally:
+            self._planning = None
+        self._dispatch()
+
+    def _refuse_plan(self, error: RouterError) -> None:
+        self._plan_error = str(error)
+        self._fail_waiting(error)

@@ -1,0 +1,84 @@
+"""What can be told about an alias's processes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from whisper_router.engine_api import ReadyInfo
+from whisper_router.supervisor.machine import State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessStatus:
+    """One process. `rss_bytes` adds up its family; pages that workers share count for each."""
+
+    state: State
+    pid: int | None
+    leases: int
+    starts: int
+    crashes: int
+    rss_bytes: int
+    accelerator: str | None
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolBrief:
+    """What is known of an alias without measuring anything.
+
+    `start_error` is why it cannot be started, as far as the last attempt tells; `last_error` also
+    tells of crashes that were repaired since.
+    """
+
+    state: State
+    requested: str | None
+    ready: ReadyInfo | None
+    start_error: str | None
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolStatus:
+    """One alias. `capacity` is None until the first start tells; `model` likewise.
+
+    `requested` is the accelerator that the configuration asks for, `accelerator` the one in
+    effect while a process is ready. An engine without a process of ours is always ready.
+    """
+
+    alias: str
+    engine: str
+    state: State
+    processes: Sequence[ProcessStatus]
+    leases: int
+    waiting: int
+    capacity: int | None
+    model: Path | None
+    requested: str | None
+    idle_unload_s: float | None
+    last_error: str | None
+
+    @property
+    def pids(self) -> Sequence[int]:
+        """The leaders' process ids."""
+        return [process.pid for process in self.processes if process.pid is not None]
+
+    @property
+    def starts(self) -> int:
+        """How often a process was started, all taken together."""
+        return sum(process.starts for process in self.processes)
+
+    @property
+    def crashes(self) -> int:
+        """How often a ready process ended unasked."""
+        return sum(process.crashes for process in self.processes)
+
+    @property
+    def rss_bytes(self) -> int:
+        """Resident memory of all processes."""
+        return sum(process.rss_bytes for process in self.processes)
+
+    @property
+    def accelerator(self) -> str | None:
+        """What the first ready process computes on."""
+        found = (process.accelerator for process in self.processes)
+        return next((name for name in found if name is not None), None)

@@ -1,0 +1,41 @@
+"""The program that ties engines to the router's life."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from whisper_router.supervisor.guard import EXEC_GUARD
+
+GUARD = (sys.executable, "-I", "-S", str(EXEC_GUARD))
+SHOW_DEATH_SIGNAL = (
+    "import ctypes; n = ctypes.c_int(); ctypes.CDLL(None).prctl(2, ctypes.byref(n)); print(n.value)"
+)
+
+
+def run(*argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*GUARD, *argv], capture_output=True, text=True, timeout=10, check=False)
+
+
+def test_the_program_dies_with_its_parent():
+    """The kernel holds a SIGKILL for it, also after the exec (PR_GET_PDEATHSIG is 2)."""
+    answer = run(str(os.getpid()), sys.executable, "-I", "-S", "-c", SHOW_DEATH_SIGNAL)
+    assert answer.stdout.strip() == "9"
+
+
+def test_a_parent_that_died_before_means_no_program():
+    """Nothing is started for a router that is gone already."""
+    answer = run(str(os.getpid() + 1), "echo", "started")
+    assert (answer.returncode, answer.stdout) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "reason"),
+    [("/no/such", 127, "No such file or directory"), ("/etc/passwd", 126, "Permission denied")],
+)
+def test_a_program_that_cannot_be_run_is_named(program, code, reason):
+    """With the codes of a shell, and a line for the person who called."""
+    answer = run(str(os.getpid()), program)
+    assert answer.returncode == code
+    assert answer.stderr == f"error: cannot run '{program}': {reason}\n"
