@@ -45,7 +45,7 @@ wheel-check: .venv/.dev  ## install the built wheel elsewhere and run the demo w
 	tools/wheel-check.sh
 
 lock: .venv/.dev  ## write constraints.txt from the environment as it is
-	$(BIN)/python -m pip freeze --exclude-editable | grep -v ' @ ' > constraints.txt
+	$(BIN)/python -m pip freeze --all --exclude-editable | grep -vE "^setuptools==| @ " > constraints.txt
 
 phonebook: .venv/.dev  ## train the bundled model again (hours; see tools/phonebook/README.md)
 	@tools/apt-packages.sh espeak-ng

@@ -1,23 +1,31 @@
 """The composition root: builds everything from the settings, and takes it down in order."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from whisper_router.aliases import Aliases, build_aliases
 from whisper_router.audio.media import MediaLimits, VadOptions
 from whisper_router.audio.media_pool import MediaPool
 from whisper_router.audio.spool import Spool
+from whisper_router.models.fetch_job import FetchLimits
 from whisper_router.models.source import ModelSpec
-from whisper_router.models.store import ModelStore
+from whisper_router.models.store import ModelStore, StoreConfig
 from whisper_router.pipeline.chunk import ChunkBudget
 from whisper_router.pipeline.transcribe import Transcriber
 from whisper_router.places import run_directory, spool_root, store_directory
 from whisper_router.plugins import load_engines
 from whisper_router.settings import Settings
-from whisper_router.supervisor.pool import ModelPool, SupervisionOptions, Supervisor
+from whisper_router.supervisor.options import SupervisionOptions
+from whisper_router.supervisor.planner import PoolSpec
+from whisper_router.supervisor.pool import ModelPool
+from whisper_router.supervisor.supervisor import Supervisor
 from whisper_router.tasks import Tasks
+
+STOP_MARGIN_S = 5.0
+"""How long stopping engines may take beyond their own grace before all is killed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +36,6 @@ class Router:
     aliases: Aliases
     store: ModelStore
     supervisor: Supervisor
-    media: MediaPool
     spool: Spool
     transcriber: Transcriber
     tasks: Tasks
@@ -36,7 +43,7 @@ class Router:
 
 @asynccontextmanager
 async def build_router(settings: Settings) -> AsyncIterator[Router]:
-    """Build everything; engines start with the first request.
+    """Build everything; engines start with the first request, preloaded ones now.
 
     At the end engines stop first, then the media workers; then files are deleted.
 
@@ -53,16 +60,128 @@ async def build_router(settings: Settings) -> AsyncIterator[Router]:
         )
         await media.start()
         stack.push_async_callback(media.close)
-        store = _store(settings, tasks)
-        supervisor = Supervisor()
-        stack.push_async_callback(supervisor.close)
-        yield Router(
+        store = build_store(settings, tasks)
+        supervisor = await _supervisor(settings, aliases, store, tasks, stack)
+        router = Router(
             settings=settings,
             aliases=aliases,
             store=store,
             supervisor=supervisor,
-            media=media,
             spool=spool,
-            transcriber=_transcriber(settings, media, spool, supervisor, tasks),
+            transcriber=_transcriber(settings, media, spool, _pools(aliases, supervisor), tasks),
             tasks=tasks,
         )
+        _preload(router)
+        yield router
+
+
+def build_store(settings: Settings, tasks: Tasks) -> ModelStore:
+    """Return the model store that the settings describe."""
+    token = settings.store.token
+    return ModelStore(
+        config=StoreConfig(
+            directory=store_directory(settings),
+            auto_download=settings.store.auto_download,
+            wait_s=settings.store.wait_s,
+            endpoint=settings.store.endpoint,
+            token=token.get_secret_value() if token else None,
+            offline=settings.store.offline,
+            limits=FetchLimits(min_free_bytes=settings.store.min_free_bytes),
+        ),
+        tasks=tasks,
+    )
+
+
+class _PoolByName:
+    """Finds the pool of whatever name a request uses."""
+
+    def __init__(self, aliases: Aliases, supervisor: Supervisor) -> None:
+        self._catalog, self._supervisor = aliases.catalog, supervisor
+
+    def __call__(self, name: str) -> ModelPool:
+        return self._supervisor.pool(self._catalog.resolve(name).alias)
+
+
+async def _supervisor(
+    settings: Settings,
+    aliases: Aliases,
+    store: ModelStore,
+    tasks: Tasks,
+    stack: AsyncExitStack,
+) -> Supervisor:
+    supervisor = Supervisor(
+        _pool_specs(settings, aliases, store), run_dir=run_directory(settings), tasks=tasks
+    )
+    await supervisor.open()
+    deadline_s = settings.supervision.stop_grace_s + STOP_MARGIN_S
+    stack.push_async_callback(supervisor.close, deadline_s=deadline_s)
+    return supervisor
+
+
+def _pool_specs(settings: Settings, aliases: Aliases, store: ModelStore) -> Iterator[PoolSpec]:
+    specs = {listed.spec.alias: listed.spec for listed in aliases.catalog.list_all()}
+    for spec in specs.values():
+        if spec.engine in aliases.engines:
+            yield PoolSpec(
+                alias=spec.alias,
+                engine=aliases.engine(spec),
+                options=aliases.options(spec),
+                model=partial(store.ensure, spec),
+                supervision=_supervision(settings, spec),
+            )
+
+
+def _supervision(settings: Settings, spec: ModelSpec) -> SupervisionOptions:
+    common = settings.supervision
+    own = settings.models.get(spec.alias)
+    idle_s = common.idle_unload_s
+    if own is not None and own.idle_unload_s is not None:
+        idle_s = own.idle_unload_s
+    return SupervisionOptions(
+        start_silence_s=common.start_silence_s,
+        start_limit_s=common.start_limit_s,
+        stop_grace_s=common.stop_grace_s,
+        idle_unload_s=idle_s or None,
+    )
+
+
+def _pools(aliases: Aliases, supervisor: Supervisor) -> _PoolByName:
+    return _PoolByName(aliases, supervisor)
+
+
+def _transcriber(
+    settings: Settings, media: MediaPool, spool: Spool, pools: _PoolByName, tasks: Tasks
+) -> Transcriber:
+    return Transcriber(
+        media=media,
+        spool=spool,
+        pool_of=pools,
+        vad=VadOptions(
+            threshold=settings.vad.threshold,
+            min_speech_s=settings.vad.min_speech_s,
+            min_silence_s=settings.vad.min_silence_s,
+            pad_s=settings.vad.pad_s,
+        ),
+        vad_by_default=settings.vad.enabled,
+        budget=ChunkBudget(
+            floor_s=settings.supervision.chunk_timeout_s,
+            factor=settings.supervision.chunk_timeout_factor,
+        ),
+        tasks=tasks,
+    )
+
+
+def _media_limits(settings: Settings) -> MediaLimits:
+    return MediaLimits(
+        max_duration_s=settings.audio.max_duration_s,
+        memory_bytes=settings.audio.decode_memory_bytes,
+        time_floor_s=settings.audio.decode_timeout_s,
+        time_per_mib_s=settings.audio.decode_timeout_s_per_mib,
+    )
+
+
+def _preload(router: Router) -> None:
+    for alias, model in router.settings.models.items():
+        if model.preload:
+            pool = router.supervisor.pool(alias)
+            router.tasks.spawn(pool.warm(), name=f"preload {alias}")

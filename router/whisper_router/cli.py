@@ -148,7 +148,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     flags = {key: getattr(arguments, key) for key in ("host", "port", "log_level")}
     given = {key: value for key, value in flags.items() if value is not None}
     settings = _settings(arguments, {"server": given} if given else None)
-    from whisper_router.app import serve
+    from whisper_router.serve import serve
 
     return _run(serve(settings))
 

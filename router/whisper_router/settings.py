@@ -119,8 +119,8 @@ class StoreSettings(Section):
     """Default: $CACHE_DIRECTORY/models under systemd, else ~/.cache/whisper-router/models."""
     auto_download: bool = True
     """Fetch an absent model when a request asks for it."""
-    wait_for_download: bool = True
-    """Requests wait for the download; otherwise they get 503 with Retry-After meanwhile."""
+    wait_s: float = Field(600.0, ge=0)
+    """How long a request waits for a download; then it gets 503 with Retry-After. 0: no wait."""
     endpoint: str | None = None
     """Hub to fetch from; default $HF_ENDPOINT or https://huggingface.co."""
     token: SecretStr | None = None
@@ -136,6 +136,8 @@ class SupervisionSettings(Section):
 
     start_silence_s: float = Field(120.0, gt=0)
     """A starting engine that shows no sign of life for this long has failed."""
+    start_limit_s: float = Field(1800.0, gt=0)
+    """A start that takes longer than this has failed, whatever signs of life it shows."""
     stop_grace_s: float = Field(5.0, gt=0)
     """Time between SIGTERM and SIGKILL."""
     idle_unload_s: float = Field(300.0, ge=0)

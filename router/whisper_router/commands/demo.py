@@ -9,10 +9,10 @@ from typing import Any
 
 import aiohttp
 
-from whisper_router.app import running_server
 from whisper_router.errors import ConfigurationError
 from whisper_router.logs import LogFormat, configure_logging
 from whisper_router.models.source import LocalFile
+from whisper_router.serve import running_server
 from whisper_router.settings import ServerSettings, Settings
 
 TRANSCRIBED = (

@@ -17,12 +17,12 @@ import aiohttp
 from rich.console import Console
 
 from whisper_router.aliases import Aliases, build_aliases
-from whisper_router.app import is_loopback, running_server
 from whisper_router.errors import ConfigurationError, RouterError
 from whisper_router.logs import LogFormat, configure_logging
 from whisper_router.models.source import LocalFile
 from whisper_router.places import spool_root, store_directory
 from whisper_router.plugins import load_engines
+from whisper_router.serve import is_loopback, running_server
 from whisper_router.settings import ServerSettings, Settings
 
 GIBIBYTE = 1 << 30

@@ -75,7 +75,7 @@ class ChunkRunner:
             try:
                 async with (
                     asyncio.timeout(budget_s),
-                    aclosing(_events(self._pool, lease, chunk, request)) as events,
+                    aclosing(_events(lease, chunk, request)) as events,
                 ):
                     async for event in events:
                         if isinstance(event, WorkerStarted):
@@ -83,9 +83,11 @@ class ChunkRunner:
                         else:
                             yield event
             except TimeoutError as error:
-                log.warning("chunk_timed_out", alias=request.model, worker=worker, budget_s=budget_s)
+                log.warning(
+                    "chunk_timed_out", alias=request.model, worker=worker, budget_s=budget_s
+                )
                 if worker is not None:
-                    await lease.kill_worker(worker)
+                    await self._pool.kill_worker(worker)
                 raise EngineTimeout(
                     f"The engine of model '{request.model}' did not finish {_stretch(chunk)} "
                     f"within {budget_s:.0f} s (supervision.chunk_timeout_s)."
@@ -93,9 +95,9 @@ class ChunkRunner:
 
 
 async def _events(
-    pool: ModelPool, lease: Lease, chunk: Chunk, request: TranscriptionRequest
+    lease: Lease, chunk: Chunk, request: TranscriptionRequest
 ) -> AsyncGenerator[WorkerStarted | LanguageDetected | Segment, None]:
-    async for event in pool.engine.transcribe(lease.http, lease.endpoint, chunk, request):
+    async for event in lease.engine.transcribe(lease.http, lease.endpoint, chunk, request):
         yield event
 
 

@@ -1,0 +1,158 @@
+"""Runs the API on a socket until a signal says stop."""
+
+import asyncio
+import ipaddress
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import structlog
+from aiohttp import web
+
+from whisper_router.api.cors import CorsPolicy
+from whisper_router.api.deps import ApiDeps, ServiceInfo
+from whisper_router.api.key_source import FixedKeys, KeyFile, KeySource
+from whisper_router.api.routes import build_api
+from whisper_router.app import Router, build_router
+from whisper_router.audio.upload import UploadLimits
+from whisper_router.directory import Directory
+from whisper_router.errors import ConfigurationError
+from whisper_router.logs import configure_logging
+from whisper_router.sdnotify import notifier_from
+from whisper_router.settings import Settings
+
+DOCS = "https://pypi.org/project/whisper-router/"
+KEEPALIVE_S = 75.0  # longer than the 60 s that nginx keeps idle upstream connections
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningServer:
+    """A server that accepts requests at `url`."""
+
+    url: str
+    router: Router
+
+
+async def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; a second one ends the program at once.
+
+    Raises:
+        ConfigurationError: the address cannot be used, or would be open to the network.
+    """
+    configure_logging(level=settings.server.log_level, style=settings.server.log_format)
+    stop = _stop_signals()
+    notifier = notifier_from(os.environ)
+    async with running_server(settings) as server:
+        server.router.tasks.spawn(notifier.keep_watchdog_calm(), name="watchdog")
+        notifier.ready()
+        log.info("serving", url=server.url, version=version("whisper-router"))
+        await stop.wait()
+        notifier.stopping()
+        log.info("stopping", grace_s=settings.server.shutdown_grace_s)
+    log.info("stopped")
+    return 0
+
+
+@asynccontextmanager
+async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
+    """Build the router and serve its API.
+
+    The end in order: stop accepting; let requests finish for `shutdown_grace_s`, then cancel them;
+    stop engines and media workers; delete files.
+
+    Raises:
+        ConfigurationError: as `serve`.
+    """
+    _refuse_open_network(settings)
+    keys = await asyncio.to_thread(_keys, settings)
+    async with build_router(settings) as router:
+        runner = web.AppRunner(
+            build_api(_deps(settings, router, keys)),
+            handler_cancellation=True,  # a client that leaves must free its worker
+            access_log=None,
+            shutdown_timeout=settings.server.shutdown_grace_s,
+            keepalive_timeout=KEEPALIVE_S,
+        )
+        await runner.setup()
+        try:
+            yield RunningServer(url=await _listen(runner, settings), router=router)
+        finally:
+            await runner.cleanup()
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def _listen(runner: web.AppRunner, settings: Settings) -> str:
+    host, port = settings.server.host, settings.server.port
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as error:
+        raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    bound = runner.addresses[0]
+    shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+    return f"http://{shown}:{bound[1]}"
+
+
+def _deps(settings: Settings, router: Router, keys: KeySource) -> ApiDeps:
+    directory = Directory(router)
+    return ApiDeps(
+        service=ServiceInfo(name="whisper-router", version=version("whisper-router"), docs=DOCS),
+        transcriber=router.transcriber,
+        models=directory,
+        ready=directory.ready,
+        spool=router.spool,
+        upload_limits=UploadLimits(
+            max_upload_bytes=settings.server.max_upload_bytes,
+            idle_timeout_s=settings.server.upload_idle_timeout_s,
+            extensions=frozenset(item.lower() for item in settings.audio.extensions),
+        ),
+        keys=keys,
+        cors=CorsPolicy(origins=settings.server.cors_origins),
+    )
+
+
+def _keys(settings: Settings) -> KeySource:
+    secret = settings.auth.api_key
+    plain = [secret.get_secret_value()] if secret and secret.get_secret_value() else []
+    if settings.auth.keys_file is None:
+        return FixedKeys(plain)
+    return KeyFile(settings.auth.keys_file.expanduser(), plain=plain)
+
+
+def _refuse_open_network(settings: Settings) -> None:
+    server, auth = settings.server, settings.auth
+    has_key = auth.keys_file is not None or (auth.api_key and auth.api_key.get_secret_value())
+    if is_loopback(server.host) or has_key or server.insecure_lan:
+        return
+    raise ConfigurationError(
+        f"refusing to listen on {server.host} without a key: everybody who can reach this machine "
+        "could use it. Set API_KEY, or auth.keys_file (`whisper-router keys new NAME "
+        "--keys-file FILE`), or server.insecure_lan = true."
+    )
+
+
+def _stop_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(130)  # engines see their stdin close and end by themselves
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, on_signal)
+    return stop

@@ -1,0 +1,244 @@
+"""A real server under real signals: stopping, dying, clients that leave, workers that die."""
+
+import asyncio
+import contextlib
+import io
+import signal
+import socket
+import subprocess
+import sys
+import time
+import wave
+from collections.abc import Coroutine
+from pathlib import Path
+
+import aiohttp
+import psutil
+import pytest
+
+from support.server import environment, running_server
+
+DEMO = 'default_model = "demo"\n'
+GONE_S = 1.0
+BUSY_S = 0.05
+
+
+@pytest.fixture(scope="module")
+def long_wav(samples, tmp_path_factory) -> Path:
+    """Ten minutes of speech: about ten seconds of work in one piece."""
+    path = tmp_path_factory.mktemp("long") / "long.wav"
+    with wave.open(str(samples["en_two_speakers_long.wav"]["path"]), "rb") as source:
+        parameters, frames = source.getparams(), source.readframes(source.getnframes())
+    with wave.open(str(path), "wb") as target:
+        target.setparams(parameters)
+        for _ in range(10):
+            target.writeframes(frames)
+    return path
+
+
+@contextlib.asynccontextmanager
+async def session():
+    timeout = aiohttp.ClientTimeout(total=90)
+    async with aiohttp.ClientSession(timeout=timeout) as http, asyncio.timeout(100):
+        yield http
+
+
+async def ask(http, server, path: Path, **fields: str) -> tuple[int, dict]:
+    form = aiohttp.FormData(fields)
+    form.add_field("file", io.BytesIO(path.read_bytes()), filename=path.name)
+    form.add_field("model", fields.get("model", "whisper-1"))
+    async with http.post(f"{server.url}/v1/audio/transcriptions", data=form) as response:
+        return response.status, await response.json()
+
+
+def engine_workers(server) -> list[psutil.Process]:
+    """Return the processes that run whisper.cpp for this server: leaders, then their workers."""
+    return [
+        process
+        for process in server.descendants()
+        if "whisper_router_engines" in " ".join(process.cmdline())
+    ]
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """Return the time computed so far; nothing is computed by a process that is gone."""
+    try:
+        return process.cpu_times().user
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def begin(request: Coroutine) -> asyncio.Task:
+    return asyncio.get_running_loop().create_task(request)
+
+
+async def busy_worker(server, running: asyncio.Task) -> psutil.Process:
+    """Return the forked worker that computes, once one does."""
+    while True:
+        assert not running.done(), running
+        worker = await asyncio.to_thread(find_busy_worker, server)
+        if worker is not None:
+            return worker
+
+
+def find_busy_worker(server) -> psutil.Process | None:
+    leaders = engine_workers(server)
+    for process in leaders:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.parent() in leaders and process.cpu_times().user > BUSY_S:
+                return process
+    return None
+
+
+async def test_a_client_that_leaves_frees_the_only_worker(tmp_path, samples, long_wav):
+    """The next request does not wait for an answer that nobody will read."""
+    with running_server(tmp_path, config=DEMO) as server:
+        async with session() as http:
+            abandoned = begin(ask(http, server, long_wav, vad="false"))
+            worker = await busy_worker(server, abandoned)
+            abandoned.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await abandoned
+            used = cpu_s(worker)
+            _, answer = await ask(http, server, samples["en_hello_gb.wav"]["path"])
+            assert answer["text"] == "hello world"
+            assert cpu_s(worker) - used < 2, "the long file went on"
+        assert not list(tmp_path.rglob("*.f32"))
+
+
+async def test_a_killed_worker_costs_nothing_but_time(tmp_path, samples, long_wav):
+    """The request that it served is answered as if nothing had happened."""
+    with running_server(tmp_path, config=DEMO) as server:
+        async with session() as http:
+            path = samples["en_two_speakers_long.wav"]["path"]
+            running = begin(ask(http, server, path, vad="false"))
+            worker = await busy_worker(server, running)
+            worker.kill()
+            status, answer = await running
+            server.wait_for_log("chunk_crashed")
+            _, undisturbed = await ask(http, server, path, vad="false")
+            assert (status, answer) == (200, undisturbed)
+
+
+async def test_a_stop_signal_lets_the_running_request_finish(tmp_path, samples):
+    """SIGTERM: the answer arrives, then the process ends with 0 and leaves nothing running."""
+    with running_server(tmp_path, config=DEMO) as server:
+        async with session() as http:
+            path = samples["en_two_speakers_long.wav"]["path"]
+            running = begin(ask(http, server, path))
+            await busy_worker(server, running)
+            children = server.descendants()
+            server.process.send_signal(signal.SIGTERM)
+            status, answer = await running
+            assert status == 200
+            assert answer["text"].startswith("hello world alpha bravo")
+            assert await asyncio.to_thread(server.process.wait, 20) == 0
+            assert not psutil.wait_procs(children, timeout=GONE_S)[1]
+        assert not [path for path in tmp_path.rglob("run-*") if path.is_dir()]
+
+
+async def test_no_orphan_survives_a_killed_router(tmp_path, samples):
+    """SIGKILL: engines and media workers end by themselves within a second."""
+    with running_server(tmp_path, config=DEMO) as server:
+        async with session() as http:
+            await ask(http, server, samples["en_hello_gb.wav"]["path"])
+        children = server.descendants()
+        assert len(children) >= 3
+        server.stop(signal.SIGKILL)
+        alive = psutil.wait_procs(children, timeout=GONE_S)[1]
+        assert not [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    with running_server(tmp_path, config=DEMO) as server:
+        leftovers = [path for path in tmp_path.rglob("run-*") if path.is_dir()]
+        assert len(leftovers) == 1, "the directory of the killed run was swept"
+        assert str(server.pid) in leftovers[0].name
+
+
+async def test_an_idle_engine_is_unloaded_and_comes_back(tmp_path, samples):
+    """Memory is freed; the next request starts the engine again."""
+    config = DEMO + "[supervision]\nidle_unload_s = 0.2\n"
+    with running_server(tmp_path, config=config) as server:
+        async with session() as http:
+            path = samples["en_hello_gb.wav"]["path"]
+            assert (await ask(http, server, path))[1]["text"] == "hello world"
+            leaders = engine_workers(server)
+            await asyncio.to_thread(server.wait_for_log, "engine_idle")
+            gone, alive = await asyncio.to_thread(psutil.wait_procs, leaders, 10)
+            assert gone
+            assert not alive
+            assert (await ask(http, server, path))[1]["text"] == "hello world"
+
+
+async def test_a_broken_model_file_is_named_and_harms_no_other_alias(tmp_path, samples):
+    """One alias cannot start; the error says why; the other one answers."""
+    (tmp_path / "broken.bin").write_bytes(b"this is no model" * 1000)
+    config = DEMO + f'[models.broken]\npath = "{tmp_path}/broken.bin"\n'
+    with running_server(tmp_path, config=config) as server:
+        async with session() as http:
+            path = samples["en_hello_gb.wav"]["path"]
+            status, answer = await ask(http, server, path, model="broken")
+            assert status == 503
+            assert answer["error"]["code"] == "engine_start_failed"
+            assert "broken.bin" in answer["error"]["message"]
+            status, answer = await ask(http, server, path, model="demo")
+            assert (status, answer["text"]) == (200, "hello world")
+
+
+async def test_keys_are_asked_for_everywhere_but_at_the_probes(tmp_path):
+    """API_KEY closes the API; orchestrators can still look."""
+    with running_server(tmp_path, config=DEMO, env={"API_KEY": "s3cret"}) as server:
+        async with session() as http:
+
+            async def status(path: str, **headers: str) -> int:
+                async with http.get(server.url + path, headers=headers) as response:
+                    return response.status
+
+            assert await status("/v1/models") == 401
+            assert await status("/v1/models", Authorization="Bearer wrong") == 401
+            assert await status("/v1/models", Authorization="Bearer s3cret") == 200
+            assert await status("/v1/models", **{"x-api-key": "s3cret"}) == 200
+            assert await status("/health") == 200
+            assert await status("/ready") == 200
+        assert "s3cret" not in str(server.log)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ('[server]\nhost = "0.0.0.0"\n', "refusing to listen on 0.0.0.0 without a key"),
+        ("[models.x]\nmodel = 'tiny'\nthreds = 1\n", "did you mean 'threads'?"),
+        ("[models.x]\nmodel = 'tinny'\n", "'tinny' is not in the catalogue"),
+        ("[models.x]\nmodel = 'tiny'\nengine = 'nope'\n", "no engine 'nope' is installed"),
+    ],
+)
+def test_what_cannot_work_ends_the_start_with_a_sentence(tmp_path, config, message):
+    """Exit code 2, one message, no traceback."""
+    path = tmp_path / "router.toml"
+    path.write_text(config)
+    done = subprocess.run(
+        [sys.executable, "-m", "whisper_router.cli", "serve", "--config", str(path)],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_service_manager_is_told(tmp_path):
+    """READY once it listens, WATCHDOG while it runs, STOPPING at the end (sd_notify)."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(20)
+        env = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
+        with running_server(tmp_path, config=DEMO, env=env) as server:
+            seen: list[str] = []
+            while "WATCHDOG=1" not in seen or "READY=1" not in seen or len(seen) < 5:
+                seen.append(manager.recv(200).decode())
+            assert server.stop() == 0
+            deadline = time.monotonic() + 20
+            while "STOPPING=1" not in seen and time.monotonic() < deadline:
+                seen.append(manager.recv(200).decode())
+    assert "STOPPING=1" in seen
