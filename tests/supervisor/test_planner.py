@@ -1,0 +1,52 @@
+"""What an alias's specification turns into, before anything runs."""
+
+from pathlib import Path
+
+import pytest
+
+from support.program_engine import ProcesslessEngine, ProgramEngine, ProgramOptions
+from whisper_router.errors import ModelUnavailable
+from whisper_router.supervisor.machine import State
+from whisper_router.supervisor.options import SupervisionOptions
+from whisper_router.supervisor.planner import Planner, PoolSpec
+
+
+def planner(surroundings, *, engine=None, model=None, **options) -> Planner:
+    async def here() -> Path:
+        return Path("/models/x.bin")
+
+    spec = PoolSpec(
+        alias="test",
+        engine=engine or ProgramEngine(),
+        options=ProgramOptions(**options),
+        model=model or here,
+        supervision=SupervisionOptions(
+            start_silence_s=20, start_limit_s=60, stop_grace_s=5, idle_unload_s=None
+        ),
+    )
+    return Planner(spec, surroundings, on_change=lambda: None)
+
+
+async def test_there_is_a_place_for_each_process_that_the_engine_wants(surroundings):
+    """Nothing is started by planning."""
+    made = planner(surroundings, workers=4, processes=2)
+    slots = await made.plan()
+    assert [(slot.workers, slot.process.state) for slot in slots] == [(4, State.STOPPED)] * 2
+    assert made.model == Path("/models/x.bin")
+
+
+async def test_an_engine_without_processes_has_one_place_with_its_own_concurrency(surroundings):
+    """Another server says how much it takes."""
+    [slot] = await planner(surroundings, engine=ProcesslessEngine()).plan()
+    assert (slot.workers, slot.process.state) == (2, State.READY)
+    await slot.process.close()
+
+
+async def test_a_model_that_is_not_there_stops_the_plan(surroundings):
+    """The store's words reach the caller."""
+
+    async def missing() -> Path:
+        raise ModelUnavailable("It is not here.")
+
+    with pytest.raises(ModelUnavailable, match="It is not here"):
+        await planner(surroundings, model=missing).plan()
