@@ -41,7 +41,7 @@ def q5_1(rows):
 
 def quantize(source, target, name):
     """Write `target`; tensors that are not two-dimensional f16 matrices are copied."""
-    data = memoryview(Path(source).read_bytes())
+    data = Path(source).read_bytes()
     tensor_type, ftype = TYPES[name]
     encode = {"q5_1": q5_1, "q8_0": q8_0}[name]
     at = 44
@@ -57,7 +57,7 @@ def quantize(source, target, name):
             n_dims, length, kind = struct.unpack_from("<3i", data, at)
             dims = struct.unpack_from(f"<{n_dims}i", data, at + 12)
             head = at + 12 + 4 * n_dims
-            key = bytes(data[head:head + length])
+            key = data[head:head + length]
             size = int(np.prod(dims)) * (2 if kind == 1 else 4)
             body = data[head + length:head + length + size]
             at = head + length + size

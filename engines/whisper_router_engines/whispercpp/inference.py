@@ -73,6 +73,7 @@ class Model:
         preset = preset_for(path, hparams, wanted=setup.dtw)
         self.setup = setup
         self.log = LogTap()
+        self.log.listen()
         self.context = pw.whisper_init_from_file_with_params(
             os.fspath(path), _context_params(setup, preset)
         )
@@ -97,6 +98,11 @@ class Model:
             "dtw": preset or "off",
         }
 
+    def close(self) -> None:
+        """Give the memory back. A process that ends need not."""
+        pw.whisper_free(self.context)
+        self.log.close()
+
     def run(self, order: Order, emit: Emit, gone: list[bool]) -> None:
         """Carry out `order`; returns early, without an error, once `gone` has an item.
 
@@ -109,6 +115,7 @@ class Model:
         samples = _samples(order)
         decoding = _merged(self.setup.decoding, order.decoding)
         run = Run(model=self, order=order, emit=emit, language=language, decoding=decoding)
+        self.log.listen()
         self.log.errors = []
         code = run.compute(samples, gone)
         if run.error is not None:

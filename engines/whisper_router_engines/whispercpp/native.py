@@ -21,6 +21,8 @@ _CONTEXT_BASICSIZE = 56
 words of holder, weak references, flags. Another size means another layout."""
 
 _KINDS = (("cuda", "CUDA"), ("vulkan", "Vulkan"), ("metal", "Metal"), ("metal", "MTL"))
+_LOG_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+
 _GPU_TYPES = (1, 2)  # GGML_BACKEND_DEVICE_TYPE_GPU, _IGPU
 
 _LANGUAGE = re.compile(r"auto-detected language: (\w+) \(p = ([0-9.]+)\)")
@@ -115,14 +117,26 @@ class LogTap:
         self.backend: str | None = None
         self.on_language: Callable[[str, float], None] = lambda _code, _probability: None
         self._fallbacks = 0
-        pw.whisper_log_set(self._line)
+        # pywhispercpp keeps its callback in a C++ static, whose destructor crashes at exit.
+        self._callback = _LOG_CALLBACK(self._line)
+        self._set = ctypes.CDLL(pw.__file__)["whisper_log_set"]
+        self._set.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
+
+    def listen(self) -> None:
+        """Become the one listener of this process's whisper.cpp."""
+        self._set(ctypes.cast(self._callback, ctypes.c_void_p), None)
+
+    def close(self) -> None:
+        """Let whisper.cpp log to stderr again."""
+        self._set(None, None)
 
     def fallbacks(self, context: Any) -> int:
         """Return how often decoding has fallen back to a higher temperature in this context."""
         pw.whisper_print_timings(context)
         return self._fallbacks
 
-    def _line(self, level: int, text: str) -> None:
+    def _line(self, level: int, data: bytes, _user_data: object) -> None:
+        text = data.decode(errors="replace")
         if level == LOG_ERROR:
             self.errors = [*self.errors[-19:], text.strip()]
             if text.startswith(_NO_BACKEND):

@@ -17,7 +17,7 @@ HEAD_LIMIT_BYTES = 64 * 1024
 BODY_LIMIT_BYTES = 4 * 1024 * 1024
 IO_TIMEOUT_S = 30.0
 """How long a client may neither read nor write before it counts as gone."""
-ABORT_GRACE_S = 0.5
+ABORT_GRACE_S = 1.0
 """How long whisper.cpp may take to notice an abort; language detection cannot be aborted."""
 EXIT_ABANDONED = 0
 

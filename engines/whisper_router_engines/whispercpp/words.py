@@ -106,15 +106,16 @@ def _probability(tokens: Sequence[TimedToken]) -> float:
 def _units(tokens: Sequence[TimedToken]) -> Iterator[_Unit]:
     """Join tokens until their bytes decode: a character may be split over several."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    pending: list[TimedToken] = []
+    unit = _Unit(text="")
     for token in tokens:
-        text = decoder.decode(token.data)
-        pending.append(token)
-        if not decoder.getstate()[0] and text:
-            yield _Unit(text=text, tokens=pending)
-            pending = []
-    if pending:
-        yield _Unit(text=decoder.decode(b"", final=True), tokens=pending)
+        unit.text += decoder.decode(token.data)
+        unit.tokens.append(token)
+        if not decoder.getstate()[0]:
+            yield unit
+            unit = _Unit(text="")
+    if unit.tokens:
+        unit.text += decoder.decode(b"", final=True)
+        yield unit
 
 
 def _groups(units: Iterator[_Unit], language: str) -> Iterator[_Unit]:

@@ -205,7 +205,4 @@ def _exit_with_stdin() -> None:
 
 
 if __name__ == "__main__":
-    # whisper.cpp's log callback lives in a C++ static: skip its destructor at interpreter exit.
-    code = main()
-    sys.stdout.flush()
-    os._exit(code)
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Tests that a plugin author can run; needs pytest and pytest-asyncio."""

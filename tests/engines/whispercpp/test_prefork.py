@@ -1,0 +1,34 @@
+"""The keeper of the workers."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from whisper_router_engines.whispercpp.prefork import MAX_DEATHS, Accepted
+
+MODES = Path(__file__).parents[2] / "support" / "whispercpp_modes.py"
+
+
+async def test_a_crash_loop_ends_the_keeper():
+    """Workers that die before they serve are not forked for ever."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(MODES),
+        "crashing",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    async with asyncio.timeout(30):
+        said = await process.stdout.read()
+        assert await process.wait() == 0
+    assert f"{MAX_DEATHS} workers in succession".encode() in said
+    assert b"SIGABRT" in said
+
+
+def test_accepted_connections_are_counted():
+    """The count tells a worker that served from one that never did."""
+    accepted = Accepted()
+    before = accepted.value()
+    accepted.note()
+    assert accepted.value() == before + 1

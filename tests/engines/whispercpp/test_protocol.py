@@ -1,0 +1,90 @@
+"""What plugin and worker say to each other."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whisper_router.domain import (
+    Chunk,
+    DecodingOptions,
+    Segment,
+    TokenLogprob,
+    TranscriptionRequest,
+    Word,
+)
+from whisper_router_engines.whispercpp.protocol import (
+    OrderError,
+    full_prompt,
+    order_json,
+    parse_order,
+    parse_segment,
+    segment_json,
+)
+
+CHUNK = Chunk(path=Path("/spool/a.f32"), start=3, end=9)
+NUMBER = st.floats(allow_nan=False, allow_infinity=False)
+WORD = st.builds(
+    Word,
+    text=st.text(max_size=9),
+    start_s=NUMBER,
+    end_s=NUMBER,
+    probability=NUMBER,
+)
+LOGPROB = st.builds(TokenLogprob, token=st.text(max_size=9), logprob=NUMBER, data=st.binary())
+SEGMENT = st.builds(
+    Segment,
+    start_s=NUMBER,
+    end_s=NUMBER,
+    text=st.text(max_size=20),
+    tokens=st.lists(st.integers(0, 51_865), max_size=5).map(tuple),
+    words=st.lists(WORD, max_size=3).map(tuple),
+    logprobs=st.lists(LOGPROB, max_size=3).map(tuple),
+    seek_s=NUMBER,
+    temperature=NUMBER,
+    avg_logprob=NUMBER,
+    compression_ratio=NUMBER,
+    no_speech_prob=NUMBER,
+)
+
+
+@given(SEGMENT)
+def test_a_segment_survives_the_way(segment):
+    """Nothing is lost or changed between worker and router."""
+    assert parse_segment(json.loads(json.dumps(segment_json(segment)))) == segment
+
+
+def test_an_order_holds_only_what_was_asked():
+    """The alias's options fill in the rest, in the worker."""
+    request = TranscriptionRequest(
+        model="x", language="de", decoding=DecodingOptions(temperature=0.0, beam_size=5)
+    )
+    order = parse_order(json.loads(json.dumps(order_json(CHUNK, request))))
+    assert order.decoding == {"temperature": 0.0, "beam_size": 5}
+    assert (order.path, order.start, order.end) == ("/spool/a.f32", 3, 9)
+    assert (order.task, order.language) == ("transcribe", "de")
+
+
+@pytest.mark.parametrize(
+    "body", [None, [], {}, {"path": "x"}, {"surprise": 1}], ids=["null", "list", "0", "few", "more"]
+)
+def test_a_malformed_order_is_refused(body):
+    """With a message, not a traceback."""
+    with pytest.raises(OrderError):
+        parse_order(body)
+
+
+def test_unknown_decoding_options_are_refused():
+    """A newer router must not be half obeyed."""
+    body = order_json(CHUNK, TranscriptionRequest(model="x")) | {"decoding": {"magic": 1}}
+    with pytest.raises(OrderError, match="magic"):
+        parse_order(body)
+
+
+def test_hotwords_come_before_the_prompt():
+    """whisper keeps the end of a prompt that is too long, and that is the user's own."""
+    assert full_prompt(["Zulu", " ", "Kilo"], "Before.") == "Zulu, Kilo. Before."
+    assert full_prompt([], "Before.") == "Before."
+    assert full_prompt(["Zulu"], "") == "Zulu."
