@@ -92,6 +92,11 @@ def test_the_image_runs_as_nobody_in_particular_under_an_init():
     assert arguments("CMD") == ['["serve"]']
 
 
+def test_no_library_reports_its_use_to_its_maker():
+    """ONNX Runtime does; its switch must be set before it is imported."""
+    assert "ORT_DISABLE_TELEMETRY=1" in arguments("ENV")[-1].split()
+
+
 def test_the_layers_keep_no_package_lists_or_caches():
     """What a layer once held, the image holds."""
     apt = [text for text in arguments("RUN") if "apt-get" in text]

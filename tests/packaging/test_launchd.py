@@ -61,6 +61,11 @@ def test_both_outputs_go_to_the_log_of_the_user(job):
     assert {job[key] for key in log_keys(job)} == {f"{HOME}/Library/Logs/whisper-router.log"}
 
 
+def test_no_library_reports_its_use_to_its_maker(job):
+    """ONNX Runtime does; its switch must be set before it is imported."""
+    assert job["EnvironmentVariables"]["ORT_DISABLE_TELEMETRY"] == "1"
+
+
 def log_keys(job: dict[str, object]) -> list[str]:
     """Return the keys that name log files."""
     return sorted(key for key in job if key.startswith("Standard"))

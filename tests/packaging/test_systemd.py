@@ -136,3 +136,8 @@ def test_the_keys_reach_the_router_as_a_credential_that_may_be_absent():
     assert loaded == "keys.toml:/etc/whisper-router/keys.toml"
     assert default.startswith("keys.toml:#")
     assert "WHISPER_ROUTER__AUTH__KEYS_FILE=%d/keys.toml" in values(UNIT, "Environment")
+
+
+def test_no_library_reports_its_use_to_its_maker():
+    """ONNX Runtime does, from 1.31 on Linux; its switch must be set before it is imported."""
+    assert "ORT_DISABLE_TELEMETRY=1" in values(UNIT, "Environment")
