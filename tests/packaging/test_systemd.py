@@ -139,5 +139,5 @@ def test_the_keys_reach_the_router_as_a_credential_that_may_be_absent():
 
 
 def test_no_library_reports_its_use_to_its_maker():
-    """ONNX Runtime does, from 1.31 on Linux; its switch must be set before it is imported."""
+    """ONNX Runtime 1.31 does; its switch must be set before it is imported."""
     assert "ORT_DISABLE_TELEMETRY=1" in values(UNIT, "Environment")
