@@ -59,7 +59,7 @@ def kill(pid: int | None) -> None:
 async def test_a_storm_of_starts_stops_and_kills_leaves_a_sound_process(make_process, seed, habits):
     """Whatever comes in whatever order, the process ends where it can begin again."""
     unexpected, dice = watch_loop(), random.Random(seed)
-    process = make_process(*habits, silence_s=0.15 if seed > 2 else 20, grace_s=0.02)
+    process = make_process(*habits, silence_s=0.08 if seed > 2 else 20, grace_s=0.02)
 
     async def call() -> None:
         kind = dice.random()
