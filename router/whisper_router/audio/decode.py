@@ -83,7 +83,7 @@ def undecodable(reason: str) -> AudioUndecodable:
 def _open(file: BinaryIO, pcm: PcmFormat | None) -> InputContainer:
     options = {"protocol_whitelist": "none", "format_whitelist": DEMUXERS}
     if pcm is not None:
-        options["format_whitelist"] = pcm.encoding
+        options["format_whitelist"] = pcm.encoding.value
         options["sample_rate"] = str(pcm.rate_hz)
         options["ch_layout"] = f"{pcm.channels}C"
     elif file.read(4) in _RIFF:
@@ -95,7 +95,7 @@ def _open(file: BinaryIO, pcm: PcmFormat | None) -> InputContainer:
         return av.open(
             file,
             mode="r",
-            format=pcm.encoding if pcm else None,
+            format=pcm.encoding.value if pcm else None,
             container_options=options,
             metadata_errors="replace",
             buffer_size=READ_BYTES,
@@ -115,10 +115,14 @@ def _decode_stream(container: InputContainer, out: BinaryIO, *, max_duration_s: 
         damaged += frames is None
         for frame in frames or ():
             writer.write(frame)
+    for frame in _flushed(stream):
+        writer.write(frame)
     writer.finish()
     codec = stream.codec_context.name
     if 2 * damaged > packets:
         raise undecodable(f"{damaged} of {packets} packets of {codec} audio are damaged")
+    if not packets and (container.duration or 0) >= MIN_DURATION_S * av.time_base:
+        raise undecodable(f"none of its {codec} audio could be read")
     if writer.samples < MIN_DURATION_S * SAMPLE_RATE_HZ:
         raise AudioTooShort(_TOO_SHORT)
     return Decoded(
@@ -162,14 +166,26 @@ def _packets(container: InputContainer, stream: AudioStream) -> Iterator[list[Au
             raise
         except FFmpegError:  # cut or damaged container: what came before counts
             packet = None
+        if packet is None:
+            return
+        if not packet.size:  # PyAV's sign to flush, or nothing to decode
+            continue
         try:
             yield stream.codec_context.decode(packet)
         except MemoryError:
             raise
         except FFmpegError:
             yield None
-        if packet is None or packet.size == 0:
-            return
+
+
+def _flushed(stream: AudioStream) -> list[AudioFrame]:
+    """Return what the decoder still holds."""
+    try:
+        return stream.codec_context.decode(None)
+    except MemoryError:
+        raise
+    except FFmpegError:
+        return []
 
 
 class _Writer:

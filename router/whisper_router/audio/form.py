@@ -205,7 +205,7 @@ def check_extension(
     Raises:
         UnsupportedFormat: the extension is not in `extensions`.
     """
-    extension = Path(filename or "").suffix[1:].lower()
+    extension = Path((filename or "").strip()).suffix[1:].lower()
     mime = (content_type or "").partition(";")[0].strip().lower()
     if extension and extension not in extensions and mime not in RAW_AUDIO_TYPES:
         raise UnsupportedFormat(

@@ -103,8 +103,7 @@ class MediaPool:
             MediaFailed: the workers do not work.
             ShuttingDown: the pool was closed.
         """
-        size_bytes = (await asyncio.to_thread(source.stat)).st_size
-        job = Job(source=source, target=target, size_bytes=size_bytes, pcm=pcm, vad=vad)
+        job = Job(source=source, target=target, pcm=pcm, vad=vad)
         done = False
         try:
             prepared = await self._run(job)
@@ -121,8 +120,9 @@ class MediaPool:
         died: WorkerLostError | None = None
         for turn in (_Turn.LAST, _Turn.FIRST):
             async with self._lease(turn) as worker:
+                timeout_s = self._limits.decode_timeout_s(await _size_bytes(job.source))
                 try:
-                    return await worker.run(job)
+                    return await worker.run(job, timeout_s=timeout_s)
                 except WorkerLostError as error:
                     died = error
                     if not self._closed:
@@ -208,6 +208,13 @@ class MediaPool:
         for place in (self._alive, self._idle):
             with contextlib.suppress(ValueError):
                 place.remove(worker)
+
+
+async def _size_bytes(path: Path) -> int:
+    try:
+        return (await asyncio.to_thread(path.stat)).st_size
+    except OSError:
+        return 0  # the worker will say what is wrong with it
 
 
 def _shutting_down() -> ShuttingDown:

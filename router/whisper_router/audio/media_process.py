@@ -55,7 +55,6 @@ class Job:
 
     source: Path
     target: Path
-    size_bytes: int
     pcm: PcmFormat | None
     vad: VadOptions | None
 
@@ -116,8 +115,10 @@ class MediaProcess:
         """
         await self._event(self._limits.start_timeout_s)
 
-    async def run(self, job: Job) -> PreparedAudio:
+    async def run(self, job: Job, *, timeout_s: float) -> PreparedAudio:
         """Return the decoded audio. A worker that has not answered in full is killed.
+
+        Decoding may take `timeout_s`; the search for speech has a limit of its own after that.
 
         Raises:
             RouterError: the file was refused, with the reason, or took too long.
@@ -125,7 +126,7 @@ class MediaProcess:
         """
         answered = False
         try:
-            result = await self._exchange(job)
+            result = await self._exchange(job, timeout_s)
             answered = True
         except TimeoutError as error:
             raise AudioRejected("The file takes too long to decode.") from error
@@ -165,9 +166,9 @@ class MediaProcess:
         lines = self._stderr.decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else ""
 
-    async def _exchange(self, job: Job) -> PreparedAudio | RouterError:
+    async def _exchange(self, job: Job, timeout_s: float) -> PreparedAudio | RouterError:
         await self._send(job.line())
-        decoded = await self._event(self._limits.decode_timeout_s(job.size_bytes))
+        decoded = await self._event(timeout_s)
         if decoded["event"] == "error":
             return _error(decoded)
         duration_s = decoded["samples"] / SAMPLE_RATE_HZ
