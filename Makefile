@@ -2,7 +2,7 @@
 # and Ubuntu) apt. Python packages go into .venv; apt packages are named before they are installed.
 
 BIN := .venv/bin
-TEST_PACKAGES := espeak-ng ffmpeg nginx-light systemd
+TEST_PACKAGES := caddy espeak-ng ffmpeg nginx-light openssl systemd
 
 .DEFAULT_GOAL := help
 .PHONY: help demo serve test check bench fmt lock docs wheel-check phonebook clean
@@ -47,7 +47,7 @@ wheel-check: .venv/.dev  ## install the built wheel elsewhere and run the demo w
 lock: .venv/.dev  ## write constraints.txt from the environment as it is
 	$(BIN)/python -m pip freeze --all --exclude-editable | grep -vE "^setuptools==| @ " > constraints.txt
 
-phonebook: .venv/.dev  ## train the bundled model again (hours; see tools/phonebook/README.md)
+phonebook: .venv/.dev  ## train the bundled model again (two hours; see tools/phonebook/README.md)
 	@tools/apt-packages.sh espeak-ng
 	tools/phonebook/train.sh
 

@@ -1,10 +1,13 @@
 """The models as clients see them: names, states, and whether requests can be served."""
 
+import asyncio
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from whisper_router.api.deps import ModelEntry, Readiness
 from whisper_router.app import Router
+from whisper_router.models.download import DownloadProgress
 from whisper_router.models.source import LocalFile, ModelSource, ModelSpec
 from whisper_router.supervisor.status import PoolBrief
 
@@ -19,28 +22,42 @@ class Directory:
         self._catalog = router.aliases.catalog
         self._created = int(time.time())
 
-    def models(self) -> Sequence[ModelEntry]:
-        """Return what `/v1/models` lists: presets only once their files are here."""
-        listed = self._catalog.list(installed=self._is_here)
-        return [self._entry(item.id, item.spec) for item in listed]
+    def check(self, name: str) -> None:
+        """Raise ModelNotFound if there is no model `name`."""
+        self._catalog.resolve(name)
 
-    def model(self, name: str) -> ModelEntry:
+    async def models(self) -> Sequence[ModelEntry]:
+        """Return what `/v1/models` lists: presets only once their files are here."""
+        every = self._catalog.list_all()
+        here = await self._here([item.spec for item in every])
+        listed = self._catalog.list(installed=lambda source: source in here)
+        return [self._entry(item.id, item.spec, here) for item in listed]
+
+    async def model(self, name: str) -> ModelEntry:
         """Return the entry for any name that requests may use.
 
         Raises:
             ModelNotFound: there is none.
         """
-        return self._entry(name, self._catalog.resolve(name))
+        spec = self._catalog.resolve(name)
+        return self._entry(name, spec, await self._here([spec]))
 
-    def ready(self) -> Readiness:
+    async def ready(self) -> Readiness:
         """Return whether the default model could serve now, and what stands in the way."""
-        reasons = list(self._obstacles())
+        spec = self._catalog.default
+        here = await self._here([spec])
+        free_bytes = await asyncio.to_thread(self._router.spool.free_bytes)
+        reasons = list(self._obstacles(spec, is_here=bool(here), free_bytes=free_bytes))
         return Readiness(ok=not reasons, reasons=reasons)
 
-    def _obstacles(self) -> Iterator[str]:
-        spec = self._catalog.default
+    async def _here(self, specs: Sequence[ModelSpec]) -> AbstractSet[ModelSource]:
+        """Return the sources whose files are on the disk, which may be slow to answer."""
+        present, sources = self._router.store.present, {spec.source for spec in specs}
+        return await asyncio.to_thread(lambda: {item for item in sources if present(item)})
+
+    def _obstacles(self, spec: ModelSpec, *, is_here: bool, free_bytes: int) -> Iterator[str]:
         store = self._router.settings.store
-        if not self._is_here(spec.source):
+        if not is_here:
             if isinstance(spec.source, LocalFile) or store.offline or not store.auto_download:
                 yield (
                     f"The file of the default model '{spec.alias}' is not here: "
@@ -48,36 +65,37 @@ class Directory:
                 )
         elif (error := self._brief(spec).start_error) is not None:
             yield f"The default model '{spec.alias}' does not start: {error}"
-        if self._router.spool.free_bytes() < LOW_SPOOL_BYTES:
+        if free_bytes < LOW_SPOOL_BYTES:
             yield "The disk of the spool directory is full."
 
-    def _entry(self, name: str, spec: ModelSpec) -> ModelEntry:
+    def _entry(self, name: str, spec: ModelSpec, here: AbstractSet[ModelSource]) -> ModelEntry:
+        extra = self._extra(name, spec, is_here=spec.source in here)
         return ModelEntry(
             id=name,
             created=self._created,
             owned_by=spec.origin.value,
-            extra={key: value for key, value in self._extra(name, spec) if value is not None},
+            extra={key: value for key, value in extra if value is not None},
         )
 
-    def _extra(self, name: str, spec: ModelSpec) -> Iterator[tuple[str, object]]:
-        pool = self._brief(spec)
+    def _extra(self, name: str, spec: ModelSpec, *, is_here: bool) -> Iterator[tuple[str, object]]:
+        pool, download = self._brief(spec), self._download(spec)
         yield "model", spec.alias if spec.alias != name else None
         yield "engine", spec.engine
-        yield "state", pool.state.value if self._is_here(spec.source) else self._absence(spec)
+        if is_here:
+            yield "state", pool.state.value
+        else:
+            yield "state", "absent" if download is None else "downloading"
+            yield "download_percent", None if download is None else download.percent
         yield "acceleration", _acceleration(pool)
         yield "last_error", pool.last_error
 
-    def _absence(self, spec: ModelSpec) -> str:
-        source = spec.source
-        if isinstance(source, LocalFile) or self._router.store.progress(source) is None:
-            return "absent"
-        return "downloading"
+    def _download(self, spec: ModelSpec) -> DownloadProgress | None:
+        if isinstance(spec.source, LocalFile):
+            return None
+        return self._router.store.progress(spec.source)
 
     def _brief(self, spec: ModelSpec) -> PoolBrief:
         return self._router.supervisor.pool(spec.alias).brief()
-
-    def _is_here(self, source: ModelSource) -> bool:
-        return self._router.store.present(source) is not None
 
 
 def _acceleration(pool: PoolBrief) -> Mapping[str, str] | None:

@@ -113,9 +113,7 @@ class Engine(Protocol):
         """Return what the router may ask for. Pure."""
         ...
 
-    async def is_ready(
-        self, http: aiohttp.ClientSession, endpoint: Endpoint
-    ) -> ReadyInfo | None:
+    async def is_ready(self, http: aiohttp.ClientSession, endpoint: Endpoint) -> ReadyInfo | None:
         """Answer one health probe; None while it is loading. Connection errors may escape."""
         ...
 

@@ -40,7 +40,7 @@ class InvalidRequest(RouterError):
 class InvalidParameter(InvalidRequest):
     """A field has a value that is never acceptable."""
 
-    code = "invalid_value"
+    code: str | None = "invalid_value"
 
     def __init__(self, message: str, *, param: str, code: str | None = "invalid_value") -> None:
         super().__init__(message)

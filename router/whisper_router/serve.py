@@ -155,4 +155,9 @@ def _stop_signals() -> asyncio.Event:
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, on_signal)
+    loop.add_signal_handler(signal.SIGHUP, _explain_reload)  # its default action ends the program
     return stop
+
+
+def _explain_reload() -> None:
+    log.warning("reload_needs_restart", note="changed keys are read without any signal")

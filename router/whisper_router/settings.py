@@ -50,19 +50,19 @@ class ServerSettings(Section):
 
     host: str = "127.0.0.1"
     """Address to listen on. Anything beyond loopback needs a key (or `insecure_lan`)."""
-    port: int = Field(8000, ge=0, le=65535)
+    port: int = Field(default=8000, ge=0, le=65535)
     """TCP port; 0 takes a free one and logs it."""
     insecure_lan: bool = False
     """Allow listening beyond loopback although no key is configured."""
-    max_upload_bytes: ByteSize = Field(ByteSize(1 << 30), ge=1)
+    max_upload_bytes: ByteSize = Field(default=ByteSize(1 << 30), ge=1)
     """Largest upload accepted, as a number of bytes or text such as "25MiB"."""
-    upload_idle_timeout_s: float = Field(60.0, gt=0)
+    upload_idle_timeout_s: float = Field(default=60.0, gt=0)
     """An upload that sends nothing for this long is ended with status 408."""
     cors_origins: Words = ()
     """Browser origins that may use the API; "*" allows every one. Empty: CORS is off."""
-    shutdown_grace_s: float = Field(25.0, ge=0)
+    shutdown_grace_s: float = Field(default=25.0, ge=0)
     """How long running requests may go on after a stop signal."""
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     """Least severe log line to print: debug, info, warning or error."""
     log_format: LogFormat = LogFormat.TEXT
     """`text` for people, `json` for log collectors."""
@@ -85,15 +85,15 @@ class AudioSettings(Section):
     directory of the service. A tmpfs is fastest, when it is large enough."""
     extensions: Words = tuple(EXTENSIONS.split())
     """File name extensions accepted (a name without one always is; the content decides)."""
-    media_workers: int = Field(2, ge=1, le=64)
+    media_workers: int = Field(default=2, ge=1, le=64)
     """Processes that decode audio and look for speech."""
-    max_duration_s: float = Field(8 * 3600.0, gt=0)
+    max_duration_s: float = Field(default=8 * 3600.0, gt=0)
     """Longest audio accepted; decoding stops there (a small file can decode to days)."""
-    decode_memory_bytes: ByteSize = Field(ByteSize(2 << 30), ge=256 * MEBIBYTE)
+    decode_memory_bytes: ByteSize = Field(default=ByteSize(2 << 30), ge=256 * MEBIBYTE)
     """Address space that one decoder process may use."""
-    decode_timeout_s: float = Field(30.0, gt=0)
+    decode_timeout_s: float = Field(default=30.0, gt=0)
     """Time allowed for decoding one upload, beside `decode_timeout_s_per_mib`."""
-    decode_timeout_s_per_mib: float = Field(1.0, ge=0)
+    decode_timeout_s_per_mib: float = Field(default=1.0, ge=0)
     """Further time allowed for each MiB of the upload."""
 
 
@@ -102,13 +102,13 @@ class VadSettings(Section):
 
     enabled: bool = True
     """Look for speech first. Without it every sample is decoded, silence too."""
-    threshold: float = Field(0.5, gt=0, lt=1)
+    threshold: float = Field(default=0.5, gt=0, lt=1)
     """Speech probability at which speech begins; it ends 0.15 below."""
-    min_speech_s: float = Field(0.1, ge=0)
+    min_speech_s: float = Field(default=0.1, ge=0)
     """Shorter bursts are not speech."""
-    min_silence_s: float = Field(0.5, ge=0)
+    min_silence_s: float = Field(default=0.5, ge=0)
     """Shorter pauses do not end a stretch of speech."""
-    pad_s: float = Field(0.3, ge=0)
+    pad_s: float = Field(default=0.3, ge=0)
     """Kept before and after each stretch of speech."""
 
 
@@ -119,7 +119,7 @@ class StoreSettings(Section):
     """Default: $CACHE_DIRECTORY/models under systemd, else ~/.cache/whisper-router/models."""
     auto_download: bool = True
     """Fetch an absent model when a request asks for it."""
-    wait_s: float = Field(600.0, ge=0)
+    wait_s: float = Field(default=600.0, ge=0)
     """How long a request waits for a download; then it gets 503 with Retry-After. 0: no wait."""
     endpoint: str | None = None
     """Hub to fetch from; default $HF_ENDPOINT or https://huggingface.co."""
@@ -127,24 +127,24 @@ class StoreSettings(Section):
     """Hub access token; better set as the variable HF_TOKEN."""
     offline: bool = False
     """Never touch the network (also $HF_HUB_OFFLINE=1)."""
-    min_free_bytes: ByteSize = Field(ByteSize(512 * MEBIBYTE), ge=0)
+    min_free_bytes: ByteSize = Field(default=ByteSize(512 * MEBIBYTE), ge=0)
     """Disk space that a download must leave free."""
 
 
 class SupervisionSettings(Section):
     """How engine processes are started, watched and stopped."""
 
-    start_silence_s: float = Field(120.0, gt=0)
+    start_silence_s: float = Field(default=120.0, gt=0)
     """A starting engine that shows no sign of life for this long has failed."""
-    start_limit_s: float = Field(1800.0, gt=0)
+    start_limit_s: float = Field(default=1800.0, gt=0)
     """A start that takes longer than this has failed, whatever signs of life it shows."""
-    stop_grace_s: float = Field(5.0, gt=0)
+    stop_grace_s: float = Field(default=5.0, gt=0)
     """Time between SIGTERM and SIGKILL."""
-    idle_unload_s: float = Field(300.0, ge=0)
+    idle_unload_s: float = Field(default=300.0, ge=0)
     """An engine without requests for this long is stopped and its memory freed; 0: never."""
-    chunk_timeout_s: float = Field(120.0, gt=0)
+    chunk_timeout_s: float = Field(default=120.0, gt=0)
     """Time an engine may take for one chunk, beside `chunk_timeout_factor`."""
-    chunk_timeout_factor: float = Field(30.0, ge=0)
+    chunk_timeout_factor: float = Field(default=30.0, ge=0)
     """Further seconds allowed for each second of audio in the chunk."""
 
 
@@ -171,7 +171,7 @@ class ModelSettings(BaseModel):
     """Checksum the fetched file must have."""
     path: Path | None = None
     """Or a file on this machine."""
-    idle_unload_s: float | None = Field(None, ge=0)
+    idle_unload_s: float | None = Field(default=None, ge=0)
     """Instead of `supervision.idle_unload_s`, for this alias."""
     preload: bool = False
     """Start this engine with the server instead of with the first request."""

@@ -6,6 +6,7 @@ because such machines are noisy. Usage: bench_overhead.py [--requests N] [--uplo
 
 import argparse
 import asyncio
+import io
 import platform
 import statistics
 import struct
@@ -26,9 +27,8 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from support.server import ServerProcess, environment, running_server
-
 from whisper_router.domain import Chunk, Segment, TranscriptionRequest
-from whisper_router.testing.harness import running_engine
+from whisper_router.testing.harness import running
 from whisper_router_engines.whispercpp.engine import WhisperCpp
 
 DEMO = Path(str(files("whisper_router_engines.whispercpp") / "demo"))
@@ -43,7 +43,7 @@ def main() -> int:
     parser.add_argument("--upload-mib", type=int, default=500)
     arguments = parser.parse_args()
     rows = asyncio.run(measure(arguments.requests, arguments.upload_mib))
-    print(f"machine: {platform.machine()}, {psutil.cpu_count()} cores, {platform.system()}; ")
+    print(f"machine: {platform.machine()}, {psutil.cpu_count()} cores, {platform.system()}")
     print(f"{'what':58} {'measured':>10} {'target':>8}")
     for what, measured, target, unit in rows:
         print(f"{what:58} {measured:7.1f} {unit:3} {target:5.0f} {unit}")
@@ -60,8 +60,8 @@ async def measure(requests: int, upload_mib: int) -> list[tuple[str, float, floa
         ]
         with running_server(directory, config=CONFIG) as server:
             with_vad, without = await overhead_ms(server, wav, samples)
-            rows.append(("p50 of HTTP minus engine, 10 s WAV, VAD on", with_vad, 60.0, "ms"))
-            rows.append(("p50 of HTTP minus engine, 10 s WAV, VAD off", without, 15.0, "ms"))
+            rows.append(("p50 of (HTTP minus engine), 10 s WAV, VAD on", with_vad, 60.0, "ms"))
+            rows.append(("p50 of (HTTP minus engine), 10 s WAV, VAD off", without, 15.0, "ms"))
             early, late = await memory_mib(server, wav, requests)
             rows.append((f"router memory after {requests} requests", late, 120.0, "MiB"))
             rows.append((f"... growth from request {requests // 4} on", late - early, 2.0, "MiB"))
@@ -122,13 +122,13 @@ def start_ms(directory: Path) -> float:
 
 
 async def overhead_ms(server: ServerProcess, wav: Path, raw: Path) -> tuple[float, float]:
-    """Return the p50 of HTTP time minus the p50 of engine time, with and without VAD."""
+    """Return the p50 of HTTP time minus engine time, with and without VAD."""
     http_vad, http_plain, engine = [], [], []
     body = wav.read_bytes()
     source = WhisperCpp()
     options = source.Options()
     model = source.bundled_models()["demo"]
-    async with running_engine(source, options, model) as direct, aiohttp.ClientSession() as http:
+    async with running(source, model, options) as direct, aiohttp.ClientSession() as http:
         for number in range(34):
             one = [
                 await timed(ask(http, server.url, body, vad="true")),
@@ -138,9 +138,13 @@ async def overhead_ms(server: ServerProcess, wav: Path, raw: Path) -> tuple[floa
             if number >= 4:
                 for times, value in zip((http_vad, http_plain, engine), one, strict=True):
                     times.append(value)
-    own = statistics.median(engine)
-    print(f"engine's own p50 for the 10 s: {own:.1f} ms (30 rounds)")
-    return statistics.median(http_vad) - own, statistics.median(http_plain) - own
+    print(f"engine's own p50 for the 10 s: {statistics.median(engine):.1f} ms (30 rounds)")
+    return difference_ms(http_vad, engine), difference_ms(http_plain, engine)
+
+
+def difference_ms(whole: list[float], part: list[float]) -> float:
+    """Return the median of the differences of each round: both were measured moments apart."""
+    return statistics.median(a - b for a, b in zip(whole, part, strict=True))
 
 
 async def timed(work) -> float:
@@ -153,7 +157,7 @@ async def timed(work) -> float:
 async def ask(http: aiohttp.ClientSession, url: str, body: bytes, **fields: str) -> str:
     """Send one request and return its text."""
     form = aiohttp.FormData({"model": "whisper-1", **fields})
-    form.add_field("file", body, filename="ten.wav")
+    form.add_field("file", io.BytesIO(body), filename="ten.wav")
     async with http.post(f"{url}/v1/audio/transcriptions", data=form) as response:
         answer = await response.json()
         assert response.status == 200, answer

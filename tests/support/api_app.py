@@ -147,14 +147,18 @@ class Names:
     listed = (GOOD, "org/model:q5")
     hidden = (HELD, NO_START, LATE_CRASH, LATE_BUG, BUG)
 
-    def models(self) -> Sequence[ModelEntry]:
+    def check(self, name: str) -> None:
+        """Accept any of them."""
+        if name not in (*self.listed, *self.hidden):
+            raise ModelNotFound(f"The model '{name}' does not exist")
+
+    async def models(self) -> Sequence[ModelEntry]:
         """Return the listed ones."""
         return [self._entry(name) for name in self.listed]
 
-    def model(self, name: str) -> ModelEntry:
+    async def model(self, name: str) -> ModelEntry:
         """Return any of them."""
-        if name not in (*self.listed, *self.hidden):
-            raise ModelNotFound(f"The model '{name}' does not exist")
+        self.check(name)
         return self._entry(name)
 
     def _entry(self, name: str) -> ModelEntry:
@@ -173,6 +177,10 @@ class Setup:
     heartbeat_s: float = 15.0
     drain: DrainLimits = field(default_factory=DrainLimits)
     lingering_s: float = 10.0
+
+    async def is_ready(self) -> Readiness:
+        """Return what the test wants."""
+        return self.readiness
 
 
 @dataclass(kw_only=True)
@@ -207,7 +215,7 @@ async def serve_api(directory: Path, setup: Setup) -> AsyncIterator[Api]:
         service=ServiceInfo(name="whisper-router", version="0.0.1", docs="docs/api.md"),
         transcriber=recogniser,
         models=Names(),
-        ready=lambda: setup.readiness,
+        ready=setup.is_ready,
         spool=spool,
         upload_limits=UploadLimits(
             max_upload_bytes=setup.max_upload_bytes,

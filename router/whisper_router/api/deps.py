@@ -1,6 +1,6 @@
 """What the handlers need, as one value that `app` builds."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -38,11 +38,15 @@ class ModelEntry:
 class ModelDirectory(Protocol):
     """The names that requests may use."""
 
-    def models(self) -> Sequence[ModelEntry]:
+    def check(self, name: str) -> None:
+        """Raise ModelNotFound if requests may not use `name`. Never waits."""
+        ...
+
+    async def models(self) -> Sequence[ModelEntry]:
         """Return what to list."""
         ...
 
-    def model(self, name: str) -> ModelEntry:
+    async def model(self, name: str) -> ModelEntry:
         """Return the entry for a name, listed or not. Raises ModelNotFound."""
         ...
 
@@ -83,7 +87,7 @@ class ApiDeps:
     service: ServiceInfo
     transcriber: Transcriber
     models: ModelDirectory
-    ready: Callable[[], Readiness]
+    ready: Callable[[], Awaitable[Readiness]]
     spool: Spool
     upload_limits: UploadLimits
     keys: KeySource

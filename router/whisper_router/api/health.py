@@ -60,7 +60,7 @@ async def health(request: web.Request) -> web.Response:
 
 async def ready(request: web.Request) -> web.Response:
     """GET /ready: 200, or 503 with the reasons. Needs no key."""
-    state = request.app[DEPS].ready()
+    state = await request.app[DEPS].ready()
     if not state.ok:
         raise NotReady(" ".join(state.reasons) or "The server is not ready.")
     return json_response({"status": "ready"})

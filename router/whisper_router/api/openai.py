@@ -55,18 +55,18 @@ async def create_translation(request: web.Request) -> web.StreamResponse:
 
 async def list_models(request: web.Request) -> web.Response:
     """GET /v1/models."""
-    entries = request.app[DEPS].models.models()
+    entries = await request.app[DEPS].models.models()
     return json_response({"object": "list", "data": [_model_body(entry) for entry in entries]})
 
 
 async def retrieve_model(request: web.Request) -> web.Response:
     """GET /v1/models/{id}; ids may hold slashes, percent-encoded or not."""
-    return json_response(_model_body(_named_model(request)))
+    return json_response(_model_body(await _named_model(request)))
 
 
 async def delete_model(request: web.Request) -> web.Response:
     """DELETE /v1/models/{id}: models come from the configuration, nobody deletes them here."""
-    entry = _named_model(request)
+    entry = await _named_model(request)
     raise PermissionDenied(
         f"The model '{entry.id}' is part of the server's configuration and cannot be deleted."
     )
@@ -77,7 +77,7 @@ async def _recognise(request: web.Request, task: Task) -> web.StreamResponse:
     await send_continue(request, limit_bytes=deps.upload_limits.max_upload_bytes)
     async with spool_upload(request, deps.spool, deps.upload_limits) as upload:
         order = parse_order(upload.fields, task=task, request_id=request[REQUEST_ID])
-        deps.models.model(order.request.model)
+        deps.models.check(order.request.model)
         media = _media_source(upload)
         async with aclosing(deps.transcriber.run(order.request, media)) as events:
             if order.response.stream:
@@ -95,9 +95,9 @@ def _media_source(upload: Upload) -> MediaSource:
     return MediaSource(path=upload.file, pcm=pcm_format(upload.content_type))
 
 
-def _named_model(request: web.Request) -> ModelEntry:
+async def _named_model(request: web.Request) -> ModelEntry:
     try:
-        return request.app[DEPS].models.model(request.match_info["id"])
+        return await request.app[DEPS].models.model(request.match_info["id"])
     except ModelNotFound as error:
         error.param = "model"
         raise

@@ -5,7 +5,8 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from whisper_router.api.formats import render
+from whisper_router.api.formats import FORMATS
+from whisper_router.api.forms import Granularity, ResponseFormat, ResponseOptions
 from whisper_router.app import Router, build_router
 from whisper_router.domain import (
     AudioReady,
@@ -21,7 +22,14 @@ class LocalEngines:
     """The router's own pipeline, in this process."""
 
     def __init__(self, router: Router, request: TranscriptionRequest, response_format: str) -> None:
-        self._router, self._request, self._format = router, request, response_format
+        self._router, self._request = router, request
+        words = {Granularity.WORD} if request.word_timestamps else set()
+        self._options = ResponseOptions(
+            response_format=ResponseFormat(response_format),
+            granularities=frozenset({Granularity.SEGMENT, *words}),
+            logprobs=False,
+            stream=False,
+        )
 
     @classmethod
     @asynccontextmanager
@@ -42,7 +50,7 @@ class LocalEngines:
         events = self._router.transcriber.run(self._request, MediaSource(path=path))
         async with aclosing(events):
             transcript = await collect(_reported(events, report), self._request)
-        return render(transcript, self._format, words=self._request.word_timestamps)
+        return FORMATS[self._options.response_format].render(transcript, self._options).decode()
 
 
 async def _reported(

@@ -1,0 +1,172 @@
+"""The commands as a user types them: what they print, what they write, how they exit."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.server import environment
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run `whisper-router ARGUMENTS` with the bundled model as default."""
+    config = tmp_path / "router.toml"
+    config.write_text('default_model = "demo"\n[vad]\nthreshold = 0.5\n')
+
+    def run(*arguments: str, cwd: Path | None = None, **env: str):
+        inherited = environment(tmp_path) | {"WHISPER_ROUTER_CONFIG": str(config)} | env
+        inherited.pop("WHISPER_ROUTER__SERVER__LOG_FORMAT")
+        return subprocess.run(
+            [sys.executable, "-m", "whisper_router.cli", *arguments],
+            env=inherited,
+            cwd=cwd or tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+
+    return run
+
+
+def test_transcribe_prints_the_text(run, samples):
+    """One file, in this process, and nothing but its text on stdout."""
+    done = run("transcribe", str(samples["de_digits.wav"]["path"]))
+    assert (done.returncode, done.stdout) == (0, "drei sieben null fünf\n")
+
+
+def test_transcribe_a_directory_writes_a_file_each_and_goes_on_after_a_bad_one(
+    run, samples, tmp_path
+):
+    """Exit code 1 tells that one failed; the others are there."""
+    source = tmp_path / "in"
+    source.mkdir()
+    for name in ("en_hello_gb.wav", "fr_digits.wav"):
+        (source / name).write_bytes(samples[name]["path"].read_bytes())
+    (source / "bad.mp3").write_text("no audio")
+    (source / "notes.txt").write_text("not looked at")
+    done = run("transcribe", str(source), "--format", "srt", "--output-dir", str(tmp_path / "out"))
+    assert done.returncode == 1
+    assert "bad.mp3" in done.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "en_hello_gb.srt",
+        "fr_digits.srt",
+    ]
+    assert "hello world" in (tmp_path / "out" / "en_hello_gb.srt").read_text()
+
+
+def test_transcribe_with_equal_stems_overwrites_nothing(run, samples, tmp_path):
+    """Two files that differ in their extension only give two results."""
+    content = samples["en_hello_gb.wav"]["path"].read_bytes()
+    (tmp_path / "a.wav").write_bytes(content)
+    (tmp_path / "a.mp3").write_bytes(content)
+    out = tmp_path / "out"
+    paths = [str(tmp_path / "a.wav"), str(tmp_path / "a.mp3")]
+    assert run("transcribe", *paths, "--output-dir", str(out)).returncode == 0
+    assert sorted(path.name for path in out.iterdir()) == ["a.mp3.txt", "a.wav.txt"]
+
+
+def test_transcribe_through_a_server_gives_the_same(run, samples, server):
+    """--url with and without /v1."""
+    path = str(samples["en_call_sign.wav"]["path"])
+    local = run("transcribe", path, "--format", "vtt")
+    for url in (server.url, f"{server.url}/v1/"):
+        remote = run("transcribe", path, "--format", "vtt", "--url", url)
+        assert remote.returncode == 0
+        assert remote.stdout == local.stdout
+
+
+def test_transcribe_translates(run, samples):
+    """--translate."""
+    done = run("transcribe", str(samples["de_digits.wav"]["path"]), "--translate")
+    assert done.stdout == "three seven zero five\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["transcribe", "/no/such/file.wav"], 2, "no such file"),
+        (["transcribe", "--language", "klingon", "/dev/null"], 2, "not a language we know"),
+        (["transcribe", "--model", "tinny", "router.toml"], 1, "Did you mean 'tiny'?"),
+        (["transcribe", "--url", "http://127.0.0.1:9", "router.toml"], 1, "127.0.0.1:9"),
+        (["models", "pull", "tinny"], 2, "tiny"),
+        (["models", "pull", "tiny"], 1, "ggml-tiny.bin"),
+        (["serve", "--config", "/no/such.toml"], 2, "cannot read /no/such.toml"),
+        (["frobnicate"], 2, "invalid choice"),
+    ],
+)
+def test_what_fails_says_why_and_exits_with_its_code(run, arguments, code, message):
+    """A sentence on stderr, never a traceback."""
+    done = run(*arguments)
+    assert done.returncode == code, done
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_config_check_and_show(run, tmp_path):
+    """`check` knows the engines' options; `show` prints TOML that loads, without secrets."""
+    good = run("config", "check")
+    assert (good.returncode, good.stdout[:26]) == (0, "The configuration is good:")
+    bad = tmp_path / "bad.toml"
+    bad.write_text('[models.x]\nmodel = "tiny"\nworkers = 0\n')
+    done = run("config", "check", "--config", str(bad))
+    assert done.returncode == 2
+    assert "models.x.workers" in done.stderr
+    shown = run("config", "show", API_KEY="s3cret")
+    assert "s3cret" not in shown.stdout
+    assert 'default_model = "demo"' in shown.stdout
+    again = tmp_path / "again.toml"
+    again.write_text(shown.stdout)
+    assert run("config", "check", "--config", str(again)).returncode == 0
+
+
+def test_keys_are_made_listed_and_revoked(run, tmp_path):
+    """The key is printed once; the file holds no key."""
+    file = tmp_path / "keys.toml"
+    made = run("keys", "new", "laptop", "--keys-file", str(file))
+    key = next(word for word in made.stdout.split() if word.startswith("wr-"))
+    assert key not in file.read_text()
+    assert "laptop" in run("keys", "list", "--keys-file", str(file)).stdout
+    assert run("keys", "revoke", "laptop", "--keys-file", str(file)).returncode == 0
+    assert "laptop" not in run("keys", "list", "--keys-file", str(file)).stdout
+    assert run("keys", "list").returncode == 2
+
+
+def test_models_list_shows_what_is_here(run):
+    """The bundled model is, the rest is not."""
+    done = run("models", "list")
+    assert done.returncode == 0
+    rows = {line.split("\t")[0]: line for line in done.stdout.splitlines()}
+    assert {"demo", "tiny", "large-v3-turbo-q5_0", "whisper-1"} <= rows.keys()
+
+
+def test_doctor_finds_this_machine_fit(run):
+    """Every line is a finding; the self-test recognises speech."""
+    done = run("doctor")
+    assert done.returncode == 0, done.stdout
+    for subject in ("system", "cpu", "memory", "engine", "models", "spool", "keys", "port"):
+        assert subject in done.stdout
+    assert "the demo model heard 'seven alpha blue nine'" in done.stdout
+
+
+def test_doctor_reports_a_server_that_would_be_open(run):
+    """A problem is exit code 1."""
+    done = run("doctor", WHISPER_ROUTER__SERVER__HOST="0.0.0.0")
+    assert done.returncode == 1
+    assert "will refuse to listen on 0.0.0.0" in done.stdout
+
+
+def test_demo_hears_every_bundled_sample_rightly(run):
+    """What `make demo` shows."""
+    done = run("demo")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for text in ("hello world", "drei sieben null fünf", "three seven zero five", "00:00:0"):
+        assert text in done.stdout
+    assert "expected" not in done.stdout
+
+
+def test_the_version_is_the_packages(run):
+    """--version."""
+    assert run("--version").stdout.strip()[0].isdigit()
