@@ -1,6 +1,10 @@
 """A multipart/form-data parser without I/O: bytes in, events out (RFC 2046 5.1, RFC 7578).
 
 It holds at most one delimiter, or one part's headers, beyond what it was fed.
+
+Ours, because the others were tried: aiohttp's reader waits for the network inside a part and holds
+small parts whole; the library `multipart` (2.0.1) refuses a file in which the boundary is followed
+by other bytes, and its answers to a preamble depend on how the body was cut.
 """
 
 from collections.abc import Generator, Iterator, Mapping
