@@ -19,12 +19,11 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from whisper_router.audio.media import EXTENSIONS
 from whisper_router.logs import LogFormat
 
 ENV_PREFIX = "WHISPER_ROUTER__"
 MEBIBYTE = 1 << 20
-
-EXTENSIONS = "3gp aac aiff amr caf flac m4a mka mkv mov mp3 mp4 mpeg mpga oga ogg opus wav webm wma"
 
 
 def _words(value: object) -> object:
@@ -83,17 +82,17 @@ class AudioSettings(Section):
     spool_dir: Path | None = None
     """Directory for uploads and decoded audio while a request runs. Default: the temporary
     directory of the service. A tmpfs is fastest, when it is large enough."""
-    extensions: Words = tuple(EXTENSIONS.split())
+    extensions: Words = tuple(sorted(EXTENSIONS))
     """File name extensions accepted (a name without one always is; the content decides)."""
     media_workers: int = Field(default=2, ge=1, le=64)
     """Processes that decode audio and look for speech."""
     max_duration_s: float = Field(default=8 * 3600.0, gt=0)
     """Longest audio accepted; decoding stops there (a small file can decode to days)."""
     decode_memory_bytes: ByteSize = Field(default=ByteSize(2 << 30), ge=256 * MEBIBYTE)
-    """Address space that one decoder process may use."""
+    """Memory that one decoder process may take (its heap; enforced on Linux)."""
     decode_timeout_s: float = Field(default=30.0, gt=0)
     """Time allowed for decoding one upload, beside `decode_timeout_s_per_mib`."""
-    decode_timeout_s_per_mib: float = Field(default=1.0, ge=0)
+    decode_timeout_s_per_mib: float = Field(default=10.0, ge=0)
     """Further time allowed for each MiB of the upload."""
 
 

@@ -280,17 +280,6 @@ async def test_workers_that_cannot_start_are_told_and_tried_again(start, tmp_pat
             await pool.prepare(SHORT, tmp_path / "out")
 
 
-async def test_idle_workers_cost_no_cpu(start, tmp_path):
-    """Nothing polls."""
-    pool = await start()
-    await pool.prepare(SHORT, tmp_path / "out", vad=VadOptions())
-    [pid] = pool.pids
-    before = psutil.Process(pid).cpu_times()
-    await asyncio.sleep(1)
-    after = psutil.Process(pid).cpu_times()
-    assert after.user + after.system - before.user - before.system < 0.02
-
-
 @pytest.mark.both_loops
 async def test_a_storm_of_cancellations_and_kills_leaves_a_working_pool(start, tmp_path):
     """Two seconds of everything at once: no job hangs, no worker or file is lost."""

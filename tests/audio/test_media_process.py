@@ -88,6 +88,7 @@ async def test_no_secret_of_the_router_reaches_a_worker(tasks, monkeypatch):
         await worker.end()
     assert "secret" not in environment.values()
     assert environment["OMP_NUM_THREADS"] == "1"
+    assert environment["ORT_DISABLE_TELEMETRY"] == "1"
 
 
 async def test_a_missing_source_is_the_servers_fault(tasks, tmp_path):

@@ -218,4 +218,6 @@ def _error(event: Mapping[str, Any]) -> RouterError:
 
 def _environment() -> Mapping[str, str]:
     kept = {name: os.environ[name] for name in (*_ENVIRONMENT, *_LIBRARIES) if name in os.environ}
-    return kept | {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+    # ONNX Runtime's wheels can report to their maker, and leave a device id in the user's cache.
+    private = {"ORT_DISABLE_TELEMETRY": "1"}
+    return kept | private | {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
