@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import io
 import signal
 import socket
 import subprocess
@@ -12,10 +11,10 @@ import wave
 from collections.abc import Coroutine
 from pathlib import Path
 
-import aiohttp
 import psutil
 import pytest
 
+from support.client import ask, session, state_of
 from support.server import environment, running_server
 
 DEMO = 'default_model = "demo"\n'
@@ -34,21 +33,6 @@ def long_wav(samples, tmp_path_factory) -> Path:
         for _ in range(10):
             target.writeframes(frames)
     return path
-
-
-@contextlib.asynccontextmanager
-async def session():
-    timeout = aiohttp.ClientTimeout(total=90)
-    async with aiohttp.ClientSession(timeout=timeout) as http, asyncio.timeout(100):
-        yield http
-
-
-async def ask(http, server, path: Path, **fields: str) -> tuple[int, dict]:
-    form = aiohttp.FormData(fields)
-    form.add_field("file", io.BytesIO(path.read_bytes()), filename=path.name)
-    form.add_field("model", fields.get("model", "whisper-1"))
-    async with http.post(f"{server.url}/v1/audio/transcriptions", data=form) as response:
-        return response.status, await response.json()
 
 
 def engine_workers(server) -> list[psutil.Process]:
@@ -94,13 +78,13 @@ async def test_a_client_that_leaves_frees_the_only_worker(tmp_path, samples, lon
     """The next request does not wait for an answer that nobody will read."""
     with running_server(tmp_path, config=DEMO) as server:
         async with session() as http:
-            abandoned = begin(ask(http, server, long_wav, vad="false"))
+            abandoned = begin(ask(http, server.url, long_wav, vad="false"))
             worker = await busy_worker(server, abandoned)
             abandoned.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await abandoned
             used = cpu_s(worker)
-            _, answer = await ask(http, server, samples["en_hello_gb.wav"]["path"])
+            _, answer = await ask(http, server.url, samples["en_hello_gb.wav"]["path"])
             assert answer["text"] == "hello world"
             assert cpu_s(worker) - used < 2, "the long file went on"
         assert not list(tmp_path.rglob("*.f32"))
@@ -111,12 +95,12 @@ async def test_a_killed_worker_costs_nothing_but_time(tmp_path, samples, long_wa
     with running_server(tmp_path, config=DEMO) as server:
         async with session() as http:
             path = samples["en_two_speakers_long.wav"]["path"]
-            running = begin(ask(http, server, path, vad="false"))
+            running = begin(ask(http, server.url, path, vad="false"))
             worker = await busy_worker(server, running)
             worker.kill()
             status, answer = await running
             server.wait_for_log("chunk_crashed")
-            _, undisturbed = await ask(http, server, path, vad="false")
+            _, undisturbed = await ask(http, server.url, path, vad="false")
             assert (status, answer) == (200, undisturbed)
 
 
@@ -125,7 +109,7 @@ async def test_a_stop_signal_lets_the_running_request_finish(tmp_path, samples):
     with running_server(tmp_path, config=DEMO) as server:
         async with session() as http:
             path = samples["en_two_speakers_long.wav"]["path"]
-            running = begin(ask(http, server, path))
+            running = begin(ask(http, server.url, path))
             await busy_worker(server, running)
             children = server.descendants()
             server.process.send_signal(signal.SIGTERM)
@@ -141,7 +125,7 @@ async def test_no_orphan_survives_a_killed_router(tmp_path, samples):
     """SIGKILL: engines and media workers end by themselves within a second."""
     with running_server(tmp_path, config=DEMO) as server:
         async with session() as http:
-            await ask(http, server, samples["en_hello_gb.wav"]["path"])
+            await ask(http, server.url, samples["en_hello_gb.wav"]["path"])
         children = server.descendants()
         assert len(children) >= 3
         server.stop(signal.SIGKILL)
@@ -159,13 +143,13 @@ async def test_an_idle_engine_is_unloaded_and_comes_back(tmp_path, samples):
     with running_server(tmp_path, config=config) as server:
         async with session() as http:
             path = samples["en_hello_gb.wav"]["path"]
-            assert (await ask(http, server, path))[1]["text"] == "hello world"
+            assert (await ask(http, server.url, path))[1]["text"] == "hello world"
             leaders = engine_workers(server)
             await asyncio.to_thread(server.wait_for_log, "engine_idle")
             gone, alive = await asyncio.to_thread(psutil.wait_procs, leaders, 10)
             assert gone
             assert not alive
-            assert (await ask(http, server, path))[1]["text"] == "hello world"
+            assert (await ask(http, server.url, path))[1]["text"] == "hello world"
 
 
 async def test_a_broken_model_file_is_named_and_harms_no_other_alias(tmp_path, samples):
@@ -175,11 +159,11 @@ async def test_a_broken_model_file_is_named_and_harms_no_other_alias(tmp_path, s
     with running_server(tmp_path, config=config) as server:
         async with session() as http:
             path = samples["en_hello_gb.wav"]["path"]
-            status, answer = await ask(http, server, path, model="broken")
+            status, answer = await ask(http, server.url, path, model="broken")
             assert status == 503
             assert answer["error"]["code"] == "engine_start_failed"
             assert "broken.bin" in answer["error"]["message"]
-            status, answer = await ask(http, server, path, model="demo")
+            status, answer = await ask(http, server.url, path, model="demo")
             assert (status, answer["text"]) == (200, "hello world")
 
 
@@ -242,3 +226,14 @@ def test_the_service_manager_is_told(tmp_path):
             while "STOPPING=1" not in seen and time.monotonic() < deadline:
                 seen.append(manager.recv(200).decode())
     assert "STOPPING=1" in seen
+
+
+async def test_silence_starts_no_engine(tmp_path, samples):
+    """Nothing is said, nothing is decoded, nothing is invented."""
+    with running_server(tmp_path, config=DEMO) as server:
+        async with session() as http:
+            status, answer = await ask(http, server.url, samples["silence.wav"]["path"])
+            assert (status, answer["text"]) == (200, "")
+            assert (await state_of(http, server.url, "demo"))["state"] == "stopped"
+            await ask(http, server.url, samples["en_hello_gb.wav"]["path"])
+            assert (await state_of(http, server.url, "demo"))["state"] == "ready"

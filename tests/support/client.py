@@ -1,0 +1,35 @@
+"""Asks a server for a transcription, as plain HTTP."""
+
+import contextlib
+import io
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+TOTAL_S = 90.0
+
+
+@contextlib.asynccontextmanager
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    """A session whose requests cannot hang for ever."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TOTAL_S)) as http:
+        yield http
+
+
+async def ask(
+    http: aiohttp.ClientSession, url: str, path: Path, **fields: str
+) -> tuple[int, dict[str, Any]]:
+    """Return status and body of a transcription of `path`."""
+    form = aiohttp.FormData({"model": "whisper-1"} | fields)
+    form.add_field("file", io.BytesIO(path.read_bytes()), filename=path.name)
+    async with http.post(f"{url}/v1/audio/transcriptions", data=form) as response:
+        return response.status, await response.json()
+
+
+async def state_of(http: aiohttp.ClientSession, url: str, model: str) -> dict[str, Any]:
+    """Return what `/v1/models/{model}` says."""
+    async with http.get(f"{url}/v1/models/{model}") as response:
+        assert response.status == 200
+        return await response.json()
