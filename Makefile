@@ -5,6 +5,7 @@ BIN := .venv/bin
 TEST_PACKAGES := caddy espeak-ng ffmpeg nginx-light openssl systemd
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:  # targets share .venv
 .PHONY: help demo serve test check bench fmt lock docs wheel-check phonebook clean
 
 help:  ## show this list
