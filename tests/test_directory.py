@@ -1,0 +1,129 @@
+"""/v1/models and /ready of a real server: what is told of a model in each of its states."""
+
+import shutil
+from typing import Any
+
+import aiohttp
+import pytest
+
+from support.api_app import sample_path
+from support.client import ask, session, state_of
+from support.in_process import settings_in
+from whisper_router.serve import RunningServer, running_server
+from whisper_router.supervisor.machine import State
+from whisper_router_engines.whispercpp.engine import DEMO_MODEL
+
+
+async def ready(http: aiohttp.ClientSession, server: RunningServer) -> tuple[int, Any]:
+    """Return status and body of /ready."""
+    async with http.get(f"{server.url}/ready") as response:
+        return response.status, await response.json()
+
+
+async def listed(http: aiohttp.ClientSession, server: RunningServer) -> dict[str, Any]:
+    """Return what /v1/models lists, by id."""
+    async with http.get(f"{server.url}/v1/models") as response:
+        return {model["id"]: model for model in (await response.json())["data"]}
+
+
+async def test_a_model_is_stopped_until_its_first_request_and_then_says_what_it_computes_on(
+    tmp_path,
+):
+    """`acceleration` tells what was asked for and what is in effect, once that is known."""
+    models = {"plain": {"model": "demo", "acceleration": "none"}}
+    async with running_server(settings_in(tmp_path, models=models)) as server, session() as http:
+        before = await state_of(http, server.url, "plain")
+        assert (before["state"], before["engine"], before["owned_by"]) == (
+            "stopped",
+            "whispercpp",
+            "configured",
+        )
+        assert "acceleration" not in before
+        status, answer = await ask(http, server.url, sample_path("en_hello_gb.wav"), model="plain")
+        assert (status, answer["text"]) == (200, "hello world")
+        after = await state_of(http, server.url, "plain")
+        assert after["state"] == "ready"
+        assert after["acceleration"] == {"requested": "none", "in_effect": "cpu"}
+
+
+async def test_presets_are_listed_when_their_file_is_here_and_found_in_any_case(tmp_path):
+    """A file that somebody put there counts if it has the right size."""
+    store = tmp_path / "models" / "ggerganov--whisper.cpp"
+    store.mkdir(parents=True)
+    (store / "ggml-base.bin").write_bytes(b"not of its size")
+    with (store / "ggml-tiny.bin").open("wb") as file:
+        file.truncate(77_691_713)
+    async with running_server(settings_in(tmp_path)) as server, session() as http:
+        shown = await listed(http, server)
+        assert shown["tiny"]["state"] == "stopped"
+        assert "base" not in shown
+        assert (await state_of(http, server.url, "base"))["state"] == "absent"
+
+
+async def test_openai_names_say_which_model_they_are(tmp_path):
+    """`model` is the name in our configuration."""
+    async with running_server(settings_in(tmp_path)) as server, session() as http:
+        shown = await listed(http, server)
+        assert shown["whisper-1"]["model"] == "demo"
+        assert "model" not in shown["demo"]
+        assert shown["demo"]["owned_by"] == "bundled"
+        assert await ready(http, server) == (200, {"status": "ready"})
+
+
+@pytest.mark.parametrize("default", [{"path": "/no/such/ggml.bin"}, {"model": "tiny"}])
+async def test_not_ready_while_the_default_models_file_is_missing_and_cannot_come(
+    tmp_path, default
+):
+    """The reason names the file; nothing is started to find out."""
+    settings = settings_in(tmp_path, default_model="main", models={"main": default})
+    async with running_server(settings) as server, session() as http:
+        status, body = await ready(http, server)
+        assert (status, body["error"]["code"]) == (503, "not_ready")
+        assert "default model 'main' is not here: /" in body["error"]["message"]
+        assert (await state_of(http, server.url, "main"))["state"] == "absent"
+
+
+async def test_ready_when_the_default_model_would_be_fetched_by_its_first_request(tmp_path):
+    """It is absent, and that is no obstacle."""
+    settings = settings_in(tmp_path, default_model="tiny", store={"offline": False})
+    async with running_server(settings) as server, session() as http:
+        assert (await ready(http, server))[0] == 200
+
+
+async def test_a_default_model_that_does_not_start_is_the_reason_until_it_does(tmp_path):
+    """The engine's last words are in /ready and in the model's entry."""
+    weights = tmp_path / "ggml-mine.bin"
+    weights.write_bytes(b"this is no model")
+    settings = settings_in(tmp_path, default_model="main", models={"main": {"path": str(weights)}})
+    async with running_server(settings) as server, session() as http:
+        assert (await ready(http, server))[0] == 200
+        status, answer = await ask(http, server.url, sample_path("en_hello_gb.wav"))
+        assert (status, answer["error"]["code"]) == (503, "engine_start_failed")
+        status, body = await ready(http, server)
+        assert status == 503
+        assert "ggml-mine.bin" in str(body)
+        assert "ggml-mine.bin" in (await state_of(http, server.url, "main"))["last_error"]
+
+
+async def test_an_unknown_name_has_no_entry(tmp_path):
+    """404, with the nearest name."""
+    async with (
+        running_server(settings_in(tmp_path)) as server,
+        session() as http,
+        http.get(f"{server.url}/v1/models/dmeo") as response,
+    ):
+        assert response.status == 404
+        assert "'demo'" in (await response.json())["error"]["message"]
+
+
+async def test_a_model_that_was_put_there_while_the_server_runs_is_used(tmp_path):
+    """The disk is asked each time, not remembered."""
+    weights = tmp_path / "ggml-mine.bin"
+    settings = settings_in(tmp_path, default_model="main", models={"main": {"path": str(weights)}})
+    async with running_server(settings) as server, session() as http:
+        assert (await ready(http, server))[0] == 503
+        shutil.copy(DEMO_MODEL, weights)
+        assert (await ready(http, server))[0] == 200
+        status, _ = await ask(http, server.url, sample_path("en_hello_gb.wav"))
+        assert status == 200
+        assert server.router.supervisor.pool("main").brief().state is State.READY

@@ -1,0 +1,65 @@
+"""Background tasks are named, kept, cancelled by their owner, and heard when they fail."""
+
+import asyncio
+
+import pytest
+import structlog
+
+from whisper_router.tasks import Tasks
+
+pytestmark = pytest.mark.both_loops
+
+
+async def fail() -> None:
+    raise OSError("no room")
+
+
+async def test_a_task_has_the_name_that_it_was_given():
+    """So that logs and debuggers can tell which one it is."""
+    tasks = Tasks()
+    running = tasks.spawn(asyncio.sleep(60), name="sleeper")
+    assert running.get_name() == "sleeper"
+    await tasks.close()
+    assert running.cancelled()
+
+
+async def test_closing_waits_until_every_task_has_cleaned_up():
+    """What a task does in `finally` is done when close() returns."""
+    tasks, begun, cleaned = Tasks(), asyncio.Event(), []
+
+    async def work(name: str) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            cleaned.append(name)
+
+    tasks.spawn(work("a"), name="a")
+    tasks.spawn(work("b"), name="b")
+    await begun.wait()
+    await asyncio.sleep(0)
+    await tasks.close()
+    assert sorted(cleaned) == ["a", "b"]
+
+
+async def test_a_task_may_close_its_owner():
+    """It does not wait for itself."""
+    tasks = Tasks()
+    async with asyncio.timeout(5):
+        await tasks.spawn(tasks.close(), name="closer")
+
+
+async def test_a_failure_that_nobody_waits_for_is_logged():
+    """With the task's name and the cause; cancellation is no failure."""
+    tasks = Tasks()
+    with structlog.testing.capture_logs() as lines:
+        failed = tasks.spawn(fail(), name="fetcher")
+        with pytest.raises(OSError, match="no room"):
+            await failed
+        tasks.spawn(asyncio.sleep(60), name="sleeper")
+        await tasks.close()
+    assert [(line["event"], line["task"]) for line in lines] == [
+        ("background_task_failed", "fetcher")
+    ]
+    assert lines[0]["exc_info"] is failed.exception()
