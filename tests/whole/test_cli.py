@@ -148,6 +148,7 @@ def test_doctor_finds_this_machine_fit(run):
     assert done.returncode == 0, done.stdout
     for subject in ("system", "cpu", "memory", "engine", "models", "spool", "keys", "port"):
         assert subject in done.stdout
+    assert "whispercpp computes on cpu" in done.stdout
     assert "the demo model heard 'seven alpha blue nine'" in done.stdout
 
 
