@@ -123,7 +123,8 @@ def test_the_variables_of_whisper_openai_server_work():
             "WHISPER_AUTO_DOWNLOAD": "false",
             "WHISPER_CACHE_DIR": "/models",
             "HF_TOKEN": "hf_x",
-        }
+        },
+        {},
     ) == {
         "server": {"host": "0.0.0.0", "port": "9000"},
         "auth": {"api_key": "k"},
@@ -131,10 +132,43 @@ def test_the_variables_of_whisper_openai_server_work():
         "models": {"mine": {"model": "large-v3-turbo", "workers": "3", "acceleration": "cuda"}},
         "default_model": "mine",
     }
-    by_file = legacy_settings({"WHISPER_HF_FILENAME": "ggml-x.bin", "WHISPER_HF_REPO": "a/b"})
+    by_file = legacy_settings({"WHISPER_HF_FILENAME": "ggml-x.bin", "WHISPER_HF_REPO": "a/b"}, {})
     assert by_file["models"]["whisper-1"] == {"repo": "a/b", "file": "ggml-x.bin"}
-    by_path = legacy_settings({"WHISPER_MODEL": "/m.bin"})
+    by_path = legacy_settings({"WHISPER_MODEL": "/m.bin"}, {})
     assert by_path["models"]["whisper-1"] == {"path": "/m.bin"}
+
+
+@pytest.mark.parametrize(
+    ("text", "variables", "default", "models"),
+    [
+        ("", {"WHISPER_MODEL_ALIAS": "mine"}, "mine", {"mine": {"model": "small"}}),
+        ("", {"WHISPER_PARALLELISM": "2"}, "whisper-1", {"whisper-1": {"model": "small"}}),
+        ('default_model = "demo"', {"WHISPER_PARALLELISM": "2"}, "demo", {"demo": {}}),
+        (
+            'default_model = "a"\n[models.a]\npath = "/a.bin"\n[models.b]\nmodel = "tiny"',
+            {"WHISPER_PARALLELISM": "2"},
+            "a",
+            {"a": {"path": Path("/a.bin"), "workers": "2"}, "b": {"model": "tiny"}},
+        ),
+        (
+            '[models.a]\npath = "/a.bin"',
+            {"WHISPER_MODEL_ALIAS": "a"},
+            "a",
+            {"a": {"path": Path("/a.bin")}},
+        ),
+    ],
+)
+def test_the_variables_of_whisper_openai_server_speak_of_the_files_default_alias(
+    config, monkeypatch, text, variables, default, models
+):
+    """Whatever weights the file gives it stay; with none it is `small`."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    loaded = load_settings(config(text))
+    assert loaded.default_model == default
+    for alias, wanted in models.items():
+        found = loaded.models[alias].model_dump(exclude_none=True)
+        assert wanted.items() <= found.items()
 
 
 def test_the_configuration_file_is_found_in_its_order(tmp_path, monkeypatch):

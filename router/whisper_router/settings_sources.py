@@ -14,6 +14,7 @@ from whisper_router.errors import ConfigurationError
 from whisper_router.settings import ENV_PREFIX, Settings
 
 CONFIG_VARIABLE = "WHISPER_ROUTER_CONFIG"
+DEFAULT_ALIAS = "whisper-1"
 DEFAULT_FILES = (Path("config/router.toml"), Path("/etc/whisper-router/router.toml"))
 
 
@@ -38,7 +39,7 @@ def load_settings(config: Path | None, flags: Mapping[str, Any] | None = None) -
     """
     table = _read_toml(config) if config is not None else {}
     _check_variables(os.environ)
-    legacy = legacy_settings(os.environ)
+    legacy = legacy_settings(os.environ, table)
 
     class Loaded(Settings):
         @classmethod
@@ -77,11 +78,11 @@ def describe_errors(error: ValidationError, model: type[BaseModel], prefix: str)
     )
 
 
-def legacy_settings(environ: Mapping[str, str]) -> dict[str, Any]:
+def legacy_settings(environ: Mapping[str, str], table: Mapping[str, Any]) -> dict[str, Any]:
     """Translate the variables of whisper-openai-server, and Hugging Face's own, to our settings.
 
-    Raises:
-        ConfigurationError: WHISPER_AUTO_DOWNLOAD is neither true nor false.
+    They speak of one model: the default alias of the file (`table`), if that names one. Where
+    neither they nor the file say which weights it serves, it is `small`, as there.
     """
     found: dict[str, Any] = {}
 
@@ -91,8 +92,12 @@ def legacy_settings(environ: Mapping[str, str]) -> dict[str, Any]:
     for variable, section, key in _PLAIN_VARIABLES:
         if value := environ.get(variable):
             put(section, key, value)
-    alias = environ.get("WHISPER_MODEL_ALIAS") or "whisper-1"
-    if model := _legacy_model(environ):
+    given = environ.get("WHISPER_MODEL_ALIAS")
+    model = _legacy_model(environ)
+    if model or given:
+        alias = given or table.get("default_model") or DEFAULT_ALIAS
+        if alias not in table.get("models", {}) and not model.keys() & {"path", "file", "model"}:
+            model["model"] = "small" if alias in {given, DEFAULT_ALIAS} else alias
         found["models"] = {alias: model}
         found["default_model"] = alias
     return found
@@ -122,8 +127,6 @@ def _legacy_model(environ: Mapping[str, str]) -> dict[str, Any]:
         model["workers"] = workers
     if acceleration := environ.get("WHISPER_ACCELERATION"):
         model["acceleration"] = acceleration
-    if model and not model.keys() & {"path", "file", "model"}:
-        model["model"] = "small"
     return model
 
 
