@@ -16,6 +16,7 @@ from whisper_router.api.cors import CorsPolicy
 from whisper_router.api.deps import ApiDeps, ServiceInfo
 from whisper_router.api.key_source import FixedKeys, KeyFile, KeySource
 from whisper_router.api.routes import build_api
+from whisper_router.api.runner import ApiRunner
 from whisper_router.app import Router, build_router
 from whisper_router.audio.upload import UploadLimits
 from whisper_router.directory import Directory
@@ -71,7 +72,7 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
     _refuse_open_network(settings)
     keys = await asyncio.to_thread(_keys, settings)
     async with build_router(settings) as router:
-        runner = web.AppRunner(
+        runner = ApiRunner(
             build_api(_deps(settings, router, keys)),
             handler_cancellation=True,  # a client that leaves must free its worker
             access_log=None,

@@ -18,6 +18,7 @@ from whisper_router.api.cors import CorsPolicy
 from whisper_router.api.deps import ApiDeps, DrainLimits, ModelEntry, Readiness, ServiceInfo
 from whisper_router.api.key_source import FixedKeys, KeySource
 from whisper_router.api.routes import build_api
+from whisper_router.api.runner import ApiRunner
 from whisper_router.audio.spool import Spool
 from whisper_router.audio.upload import UploadLimits
 from whisper_router.domain import (
@@ -227,7 +228,7 @@ async def serve_api(directory: Path, setup: Setup) -> AsyncIterator[Api]:
         drain=setup.drain,
         heartbeat_s=setup.heartbeat_s,
     )
-    runner = web.AppRunner(
+    runner = ApiRunner(
         build_api(deps),
         handler_cancellation=True,
         access_log=None,

@@ -71,4 +71,9 @@ def elapsed_s(request: web.Request) -> float:
 
 
 def _request_id(sent: str) -> str:
-    return sent if SAFE_ID.fullmatch(sent) else f"req_{uuid.uuid4().hex}"
+    return sent if SAFE_ID.fullmatch(sent) else new_request_id()
+
+
+def new_request_id() -> str:
+    """Return an id that no other request has."""
+    return f"req_{uuid.uuid4().hex}"

@@ -1,0 +1,64 @@
+"""Requests that never reach the application."""
+
+import asyncio
+import json
+
+import pytest
+
+from support.api_app import Api
+
+SECRET = "sk-do-not-print-me"
+LONG = f"GET /v1/models HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {SECRET}{'x' * 20_000}\r\n\r\n"
+
+
+async def sent(api: Api, data: str) -> tuple[str, dict[str, str], bytes]:
+    """Send bytes; return status line, headers and body of all that comes back."""
+    reader, writer = await asyncio.open_connection(api.host, api.port)
+    async with asyncio.timeout(10):
+        writer.write(data.encode("latin-1"))
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    status, *lines = head.decode("latin-1").split("\r\n")
+    return status, {k.lower(): v for k, _, v in (line.partition(": ") for line in lines)}, body
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        f"{SECRET}\r\n\r\n",
+        f"GET / HTTP/9.9 {SECRET}\r\n\r\n",
+        f"GET /v1/models HTTP/1.1\r\nAuthorization: Bearer {SECRET}\r\n\r\n",
+        f"GET /v1/models HTTP/1.1\r\nHost: h\r\nContent-Length: {SECRET}\r\n\r\n",
+        LONG,
+        "POST /v1/audio/transcriptions HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n"
+        f"Content-Type: multipart/form-data; boundary=b\r\n\r\n5\r\n--b\r\n\r\n{SECRET}\r\n\r\n",
+    ],
+    ids=["no request", "version", "no host", "length", "long header", "chunk"],
+)
+async def test_what_is_not_http_gets_the_usual_body_and_is_not_quoted_in_the_log(
+    api: Api, logs, capfd, request_text: str
+):
+    """A port scanner writes one line into the log; a key in a broken request is not in it."""
+    status, headers, body = await sent(api, request_text)
+    assert " 400 " in status
+    assert headers["content-type"] == "application/json"
+    assert headers["x-request-id"].startswith("req_")
+    assert list(json.loads(body)["error"]) == ["message", "type", "param", "code"]
+    assert SECRET not in body.decode()
+    assert SECRET not in str(logs)
+    assert [line["event"] for line in logs].count("request_malformed") == 1
+    assert capfd.readouterr().err == ""
+
+
+async def test_a_broken_compressed_body_leaves_no_traceback_on_stderr(api: Api, logs, capfd):
+    """aiohttp meets it again when it clears the connection."""
+    status, _, body = await sent(
+        api,
+        "POST /v1/audio/transcriptions HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
+        "Content-Type: multipart/form-data; boundary=b\r\nContent-Encoding: gzip\r\n"
+        f"Content-Length: {len(SECRET)}\r\n\r\n{SECRET}",
+    )
+    assert " 400 " in status
+    assert json.loads(body)["error"]["type"] == "invalid_request_error"
+    assert SECRET not in str(logs)
+    assert capfd.readouterr().err == ""
