@@ -54,6 +54,13 @@ def test_an_array_that_is_none_is_refused(value: str):
         assert caught.value.param == "a"
 
 
+def test_half_a_surrogate_pair_is_refused():
+    """JSON can spell what no UTF-8 can hold; engines that are handed it crash."""
+    with pytest.raises(InvalidParameter, match="Unicode"):
+        Fields([("k", '["\\ud800"]')]).phrases("k")
+    assert Fields([("k", '["\\ud83d\\ude00"]')]).phrases("k") == ["\N{GRINNING FACE}"]
+
+
 def test_object_keys_in_an_array_are_refused():
     """`include[x]=...` is a mistake, not an item."""
     with pytest.raises(InvalidParameter, match="array"):

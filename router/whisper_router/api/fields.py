@@ -75,6 +75,9 @@ def _string_array(name: str, text: str) -> Sequence[str]:
     value = parse_json(name, text)
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise InvalidParameter(f"'{name}' must be an array of strings.", param=name)
+    if any("\ud800" <= letter <= "\udfff" for item in value for letter in item):
+        # Only JSON's \u escapes can smuggle in half a surrogate pair, which no UTF-8 can hold.
+        raise InvalidParameter(f"'{name}' is not valid Unicode.", param=name)
     return value
 
 
