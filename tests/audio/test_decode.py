@@ -48,6 +48,18 @@ def decoded(tmp_path):
     return decoded
 
 
+@pytest.mark.parametrize("kind", ["f32", "f64"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("rate_hz", [16_000, 44_100])
+def test_what_is_no_number_becomes_silence(decoded, kind, value, rate_hz):
+    """One NaN in a float file must not hide the speech around it."""
+    samples = tone(1.0, rate_hz)
+    samples[rate_hz // 2] = value
+    _, heard = decoded(wav(samples, rate_hz, kind=kind))
+    np.testing.assert_allclose(heard[:7_000], tone(1.0, 16_000)[:7_000], atol=0.02)
+    assert loudness(heard[9_000:]) == pytest.approx(loudness(tone(1.0, 16_000)[9_000:]), rel=0.01)
+
+
 def test_16_khz_mono_comes_through_unchanged(decoded):
     """Every sample is the file's own, between -1 and 1."""
     result, samples = decoded(SPEECH)

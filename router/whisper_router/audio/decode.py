@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 import av
+import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.layout import AudioLayout
 from av.audio.stream import AudioStream
@@ -225,7 +226,7 @@ class _Writer:
             samples = converted.samples
             self.samples += samples
             self._check_length(0)
-            self._out.write(memoryview(converted.planes[0])[: samples * SAMPLE_BYTES])
+            self._out.write(_finite(memoryview(converted.planes[0])[: samples * SAMPLE_BYTES]))
 
     def _check_length(self, coming: int) -> None:
         if self.samples + coming > self._max_samples:
@@ -234,6 +235,17 @@ class _Writer:
                 f"The audio is longer than the limit of {limit_s:g} seconds "
                 "(setting 'audio.max_duration_s')."
             )
+
+
+def _finite(samples: memoryview) -> memoryview | bytes:
+    """Return float32 samples with silence in place of NaN and infinities, which float files hold.
+
+    A single one would make the search for speech find none, and engines refuse the audio.
+    """
+    values = np.frombuffer(samples, dtype=np.float32)
+    if np.isfinite(values).all():
+        return samples
+    return np.where(np.isfinite(values), values, np.float32(0)).tobytes()
 
 
 def _resampler(sample_format: str, layout: str, rate_hz: int, *, channels: int) -> Graph:
