@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -55,6 +56,14 @@ def test_a_wrong_pcm_parameter_is_named(content_type, named):
 def test_other_content_types_are_not_raw_pcm(content_type):
     """The file's own header decides for all of them."""
     assert pcm_format(content_type) is None
+
+
+@pytest.mark.parametrize("filling", ["a", " ", "a ", "a= ", ";a", ";a =", '"'])
+def test_a_strange_content_type_costs_no_time(filling: str):
+    """It is read in the event loop, and a part may have 16 KiB of headers."""
+    began_s = time.process_time()
+    pcm_format("audio/pcm;" + filling * (16_000 // len(filling)))
+    assert time.process_time() - began_s < 0.2
 
 
 def test_time_limits_grow_with_the_work():

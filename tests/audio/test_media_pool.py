@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -278,6 +279,26 @@ async def test_workers_that_cannot_start_are_told_and_tried_again(start, tmp_pat
     for _ in range(2):
         with pytest.raises(MediaFailed, match="invalid int value"):
             await pool.prepare(SHORT, tmp_path / "out")
+
+
+async def test_a_machine_without_descriptors_is_waited_out(start, tmp_path):
+    """The worker is replaced as soon as that is possible; until then requests get their 503."""
+    pool = await start()
+    await pool.ready()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # those that are open stay open
+    try:
+        os.kill(pool.pids[0], signal.SIGKILL)
+        while pool.pids:  # noqa: ASYNC110 - the pool sets no event
+            await asyncio.sleep(0.005)
+        with pytest.raises(MediaFailed, match="could be started"):
+            await pool.ready()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    while True:
+        with contextlib.suppress(MediaFailed):
+            await pool.prepare(SHORT, tmp_path / "out")
+            return
 
 
 @pytest.mark.both_loops

@@ -127,7 +127,7 @@ def pcm_format(content_type: str | None) -> PcmFormat | None:
 
 
 def _parameters(text: str) -> Mapping[str, str]:
-    found = re.findall(r"""([\w.-]+)\s*=\s*"?([^";\s]*)"?""", text)
+    found = re.findall(r"""(?:^|[;\s])([\w.-]{1,64})\s{0,9}=\s{0,9}"?([^";\s]*)"?""", text)
     return {name.lower(): value for name, value in found}
 
 

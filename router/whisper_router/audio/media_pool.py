@@ -180,29 +180,41 @@ class MediaPool:
         """Own one worker after the other."""
         failures = 0
         while True:
-            worker = await MediaProcess.start(self._limits, self._tasks)
             try:
-                failures = 0 if await self._became_ready(worker) else failures + 1
-                if not failures:
-                    self._alive.append(worker)
-                    self._offer(worker)
-                    await worker.exited()
-            finally:
-                self._forget(worker)
-                await worker.end()
+                worker = await MediaProcess.start(self._limits, self._tasks)
+            except OSError as error:  # no descriptors, processes or memory: that passes
+                self._could_not_start(str(error))
+                failures += 1
+            else:
+                failures = 0 if await self._served(worker) else failures + 1
             if failures:
-                await asyncio.sleep(min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2**failures))
+                await asyncio.sleep(min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2 ** min(failures, 9)))
+
+    async def _served(self, worker: MediaProcess) -> bool:
+        """Offer a worker until it is gone; return whether it ever became ready."""
+        try:
+            if not await self._became_ready(worker):
+                return False
+            self._alive.append(worker)
+            self._offer(worker)
+            await worker.exited()
+            return True
+        finally:
+            self._forget(worker)
+            await worker.end()
 
     async def _became_ready(self, worker: MediaProcess) -> bool:
         try:
             await worker.ready()
         except (WorkerLostError, TimeoutError) as error:
-            reason = str(error) or "it did not answer in time"
-            log.error("media_worker_failed_to_start", pid=worker.pid, reason=reason)  # noqa: TRY400
-            if not self._alive:
-                self._refuse_waiting(MediaFailed(f"No media worker could be started: {reason}"))
+            self._could_not_start(str(error) or "it did not answer in time")
             return False
         return True
+
+    def _could_not_start(self, reason: str) -> None:
+        log.error("media_worker_failed_to_start", reason=reason)
+        if not self._alive:
+            self._refuse_waiting(MediaFailed(f"No media worker could be started: {reason}"))
 
     def _forget(self, worker: MediaProcess) -> None:
         for place in (self._alive, self._idle):
