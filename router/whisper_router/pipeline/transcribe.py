@@ -87,7 +87,7 @@ class Transcriber:
         path: Path,
         ranges: Sequence[SampleRange],
     ) -> AsyncGenerator[LanguageDetected | Segment, None]:
-        language: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        language: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         if request.language is not None:
             language.set_result(request.language)
         runner = ChunkRunner(pool, self._budget)
@@ -119,7 +119,7 @@ async def _run_chunk(
     runner: ChunkRunner,
     chunk: Chunk,
     request: TranscriptionRequest,
-    language: "asyncio.Future[str]",
+    language: "asyncio.Future[str | None]",
     *,
     first: bool,
 ) -> AsyncGenerator[LanguageDetected | Segment, None]:
@@ -138,6 +138,8 @@ async def _run_chunk(
                 if not language.done():
                     language.set_result(event.code)
                 yield event
+    if first and not language.done():  # an engine need not tell; the others wait for it
+        language.set_result(None)
 
 
 def _plan(audio: PreparedAudio) -> Sequence[SampleRange]:

@@ -1,0 +1,81 @@
+"""One request through real media workers and an engine of the test's own."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from support.audio_files import SAMPLES, floats_of, wav
+from support.program_engine import ProcesslessEngine, ProgramOptions
+from whisper_router.audio.media import MediaLimits, VadOptions
+from whisper_router.audio.media_pool import MediaPool
+from whisper_router.audio.spool import Spool
+from whisper_router.domain import Chunk, Segment, TranscriptionRequest
+from whisper_router.engine_api import EngineEvent
+from whisper_router.pipeline.chunk import ChunkBudget
+from whisper_router.pipeline.transcribe import MediaSource, Transcriber, collect
+from whisper_router.supervisor.options import SupervisionOptions
+from whisper_router.supervisor.planner import PoolSpec
+from whisper_router.supervisor.supervisor import Supervisor
+from whisper_router.tasks import Tasks
+
+
+class SilentOnLanguage(ProcesslessEngine):
+    """Hears one word in every chunk and never says in which language."""
+
+    async def transcribe(
+        self, http, endpoint, chunk: Chunk, request: TranscriptionRequest
+    ) -> AsyncIterator[EngineEvent]:
+        yield Segment(start_s=0.0, end_s=0.5, text=" word")
+
+
+@pytest.fixture
+async def transcriber(tmp_path) -> AsyncIterator[Transcriber]:
+    """A pipeline with one alias, `any`."""
+    async with contextlib.AsyncExitStack() as stack:
+        tasks = Tasks()
+        stack.push_async_callback(tasks.close)
+        spool = stack.enter_context(await asyncio.to_thread(Spool.create, tmp_path / "spool"))
+        media = MediaPool(workers=1, limits=MediaLimits(), tasks=tasks)
+        stack.push_async_callback(media.close)
+        await media.start()
+
+        async def weights():
+            return tmp_path / "weights"
+
+        spec = PoolSpec(
+            alias="any",
+            engine=SilentOnLanguage(),
+            options=ProgramOptions(),
+            model=weights,
+            supervision=SupervisionOptions(
+                start_silence_s=5, start_limit_s=5, stop_grace_s=1, idle_unload_s=None
+            ),
+        )
+        supervisor = Supervisor([spec], run_dir=tmp_path / "run", tasks=tasks)
+        await supervisor.open()
+        stack.push_async_callback(supervisor.close, deadline_s=5)
+        yield Transcriber(
+            media=media,
+            spool=spool,
+            pool_of=supervisor.pool,
+            vad=VadOptions(),
+            vad_by_default=True,
+            budget=ChunkBudget(floor_s=10, factor=1),
+            tasks=tasks,
+        )
+
+
+async def test_an_engine_need_not_tell_the_language(transcriber, tmp_path):
+    """The chunks after the first wait for it, but not for ever."""
+    speech = floats_of(SAMPLES / "en_hello_gb.wav")
+    path = tmp_path / "two.wav"
+    path.write_bytes(
+        wav(np.concatenate([speech, np.zeros(16_000 * 8, np.float32), speech]), 16_000)
+    )
+    request = TranscriptionRequest(model="any")
+    async with asyncio.timeout(20):
+        heard = await collect(transcriber.run(request, MediaSource(path=path)), request)
+    assert (heard.text, heard.language) == ("word word", None)
