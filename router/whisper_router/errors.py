@@ -195,7 +195,7 @@ class EngineOutOfMemory(EngineError):
 class EngineRejected(EngineError):
     """The engine refused the audio or an option."""
 
-    status, kind, code = 422, INVALID_REQUEST, "engine_rejected"
+    status, kind, code = 400, INVALID_REQUEST, "engine_rejected"
 
 
 class EngineTimeout(EngineError):

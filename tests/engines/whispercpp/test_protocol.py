@@ -16,6 +16,7 @@ from whisper_router.domain import (
     Word,
 )
 from whisper_router_engines.whispercpp.protocol import (
+    MAX_PROMPT_BYTES,
     OrderError,
     full_prompt,
     order_json,
@@ -88,3 +89,16 @@ def test_hotwords_come_before_the_prompt():
     assert full_prompt(["Zulu", " ", "Kilo"], "Before.") == "Zulu, Kilo. Before."
     assert full_prompt([], "Before.") == "Before."
     assert full_prompt(["Zulu"], "") == "Zulu."
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "日", "\N{PARTY POPPER}"])
+def test_of_a_very_long_prompt_the_end_is_kept(letter: str):
+    """whisper.cpp overflows its stack on a word of some 30,000 bytes."""
+    kept = full_prompt(["Zulu"], letter * 100_000 + " end")
+    assert kept.endswith(f"{letter} end")
+    assert MAX_PROMPT_BYTES - 4 < len(kept.encode()) <= MAX_PROMPT_BYTES
+
+
+def test_a_prompt_that_is_no_unicode_can_still_be_sent():
+    """pybind11 refuses half a surrogate pair, and the worker would end."""
+    assert full_prompt([], "a\ud800b") == "a?b"
