@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from support.api_app import Api
+from support.api_app import Api, Setup, Start
 
 SECRET = "sk-do-not-print-me"
 LONG = f"GET /v1/models HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {SECRET}{'x' * 20_000}\r\n\r\n"
@@ -62,3 +62,32 @@ async def test_a_broken_compressed_body_leaves_no_traceback_on_stderr(api: Api, 
     assert json.loads(body)["error"]["type"] == "invalid_request_error"
     assert SECRET not in str(logs)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("said", ["", "GET /v1/mod", "GET /v1/models HTTP/1.1\r\nHost: h\r\n"])
+async def test_a_new_connection_that_says_nothing_is_closed(start: Start, said: str):
+    """Connections cost descriptors, which even a caller without a key could use up."""
+    async with start(Setup(first_request_s=0.1)) as api:
+        reader, writer = await asyncio.open_connection(api.host, api.port)
+        async with asyncio.timeout(5):
+            writer.write(said.encode())
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def test_a_connection_with_a_request_on_its_way_is_not_silent(start: Start):
+    """The limit is for the headers; an upload may take as long as it makes progress."""
+    async with start(Setup(first_request_s=0.1)) as api:
+        reader, writer = await asyncio.open_connection(api.host, api.port)
+        async with asyncio.timeout(5):
+            writer.write(
+                b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n"
+                b"Content-Type: multipart/form-data; boundary=b\r\nConnection: close\r\n\r\n"
+            )
+            await writer.drain()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await reader.read()
+            writer.write(b"x" * 100)
+            assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+        writer.close()

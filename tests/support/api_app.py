@@ -178,6 +178,7 @@ class Setup:
     heartbeat_s: float = 15.0
     drain: DrainLimits = field(default_factory=DrainLimits)
     lingering_s: float = 10.0
+    first_request_s: float = 60.0
 
     async def is_ready(self) -> Readiness:
         """Return what the test wants."""
@@ -234,6 +235,7 @@ async def serve_api(directory: Path, setup: Setup) -> AsyncIterator[Api]:
         access_log=None,
         shutdown_timeout=1.0,
         lingering_time=setup.lingering_s,
+        first_request_s=setup.first_request_s,
     )
     await runner.setup()
     try:

@@ -17,7 +17,7 @@ from whisper_router.domain import (
     Word,
 )
 
-MAX_PROMPT_BYTES = 4096
+MAX_PROMPT_BYTES = 2048
 """Whisper uses the last 224 tokens, of some five bytes each.
 
 whisper.cpp 1.8.5 splits a prompt into words with a recursive regular expression: a run of 16,000

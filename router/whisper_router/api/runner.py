@@ -4,6 +4,7 @@ aiohttp answers malformed requests before any middleware runs, as plain text, an
 that quotes the bytes it could not read: those may be a key, a prompt or audio.
 """
 
+import asyncio
 from http import HTTPStatus
 from typing import Any
 
@@ -14,30 +15,63 @@ from whisper_router.api.context import new_request_id
 from whisper_router.api.problems import internal_error, problem
 from whisper_router.errors import InvalidRequest
 
+FIRST_REQUEST_S = 60.0
+
 log = structlog.get_logger(__name__)
 
 
 class ApiRunner(web.AppRunner):
-    """`web.AppRunner` with our errors. It takes the same arguments."""
+    """`web.AppRunner` with our errors, and a limit to how long a new connection may say nothing."""
+
+    def __init__(
+        self, app: web.Application, *, first_request_s: float = FIRST_REQUEST_S, **settings: Any
+    ) -> None:
+        super().__init__(app, **settings)
+        self._first_request_s = first_request_s
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        return _Server(
+        server = _Server(
             made.request_handler,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             loop=made._loop,
             **made._kwargs,
         )
+        server.first_request_s = self._first_request_s
+        return server
 
 
 class _Server(web.Server):
+    first_request_s = FIRST_REQUEST_S
+
     def __call__(self) -> web.RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
+        return _Connection(self, first_request_s=self.first_request_s, **self._kwargs)
 
 
 class _Connection(web.RequestHandler):
-    __slots__ = ()
+    """Is closed when no request arrives, which aiohttp does between requests only.
+
+    Whoever opens connections and says nothing would have all our descriptors.
+    """
+
+    __slots__ = ("_first_request_s", "_silence")
+
+    def __init__(self, server: web.Server, *, first_request_s: float, **settings: Any) -> None:
+        super().__init__(server, loop=server._loop, **settings)
+        self._first_request_s = first_request_s
+        self._silence: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for the first request's headers."""
+        super().connection_made(transport)
+        self._silence = self._loop.call_later(self._first_request_s, self._end_if_silent)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget the limit."""
+        if self._silence is not None:
+            self._silence.cancel()
+        super().connection_lost(exc)
 
     def handle_error(
         self,
@@ -63,6 +97,10 @@ class _Connection(web.RequestHandler):
         """Log what kind of error it was: its text may quote the request."""
         error = details.get("exc_info")
         log.warning("connection_failed", error=type(error).__name__ if error else "unknown")
+
+    def _end_if_silent(self) -> None:
+        if self._request_count == 0:
+            self.force_close()
 
     def _note(self, request_id: str, status: int, error: BaseException | None) -> None:
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
