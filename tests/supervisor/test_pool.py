@@ -367,6 +367,20 @@ async def test_ending_the_process_itself_makes_room_for_another(make_pool):
     assert "overran its time" in (await pool.status()).last_error
 
 
+async def test_a_process_that_took_up_no_work_is_ended_unless_others_use_it(make_pool):
+    """Its workers may just be busy with the chunks of others."""
+    pool = make_pool(workers=2)
+    async with asyncio.timeout(10), pool.lease() as lease:
+        async with pool.lease() as other:
+            assert other.pid == lease.pid
+            pool.distrust(lease)
+            assert pool.brief().state is State.READY
+        pool.distrust(lease)
+        await gone(lease.pid)
+    async with asyncio.timeout(10), pool.lease() as lease:
+        assert await ask(lease.http, lease.endpoint) == " hello"
+
+
 async def test_unload_waits_for_the_leases_and_keeps_new_ones_waiting(make_pool):
     """Whoever asked before is served, whoever asks during it gets a fresh process."""
     pool = make_pool(workers=2)

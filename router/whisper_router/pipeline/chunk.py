@@ -1,13 +1,20 @@
 """One chunk on a leased worker: time budget, one more try after a crash, results put in place."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
-from whisper_router.domain import Chunk, LanguageDetected, Segment, TranscriptionRequest
+from whisper_router.domain import (
+    SAMPLE_RATE_HZ,
+    Chunk,
+    LanguageDetected,
+    Segment,
+    TranscriptionRequest,
+)
 from whisper_router.engine_api import WorkerStarted
 from whisper_router.errors import AudioRejected, EngineCrashed, EngineTimeout
 from whisper_router.pipeline.merge import place
@@ -42,27 +49,32 @@ class ChunkRunner:
         """Yield the language once, then segments on the timeline of the request's audio.
 
         After a crash the chunk runs once more on a fresh worker; what was yielded before the crash
-        is not yielded again.
+        is not yielded again. Should the second run hear it otherwise, the chunk is run from where
+        the yielded text ends.
 
         Raises:
             AudioRejected: the engine crashed twice on this chunk.
             EngineTimeout: the engine took longer than its budget.
             EngineError: it could not start, or refused the chunk.
         """
-        given = _Given(chunk)
-        for attempt in range(1, ATTEMPTS + 1):
+        given, crashes = _Given(chunk), 0
+        while (rest := given.rest) is not None:
             try:
-                async with aclosing(self._attempt(chunk, request)) as events:
+                async with aclosing(self._attempt(rest, given.asked(request))) as events:
                     async for event in events:
                         if (fresh := given.fresh(event)) is not None:
                             yield fresh
             except EngineCrashed as error:
+                crashes += 1
                 log.warning(
-                    "chunk_crashed", alias=request.model, attempt=attempt, reason=str(error)
+                    "chunk_crashed", alias=request.model, attempt=crashes, reason=str(error)
                 )
-                if attempt == ATTEMPTS:
+                if crashes == ATTEMPTS:
                     raise AudioRejected(_rejection(chunk)) from error
                 given.start_again()
+            except _HeardOtherwiseError:
+                log.info("chunk_heard_otherwise", alias=request.model)
+                given.go_on()
             else:
                 return
 
@@ -86,7 +98,9 @@ class ChunkRunner:
                 log.warning(
                     "chunk_timed_out", alias=request.model, worker=worker, budget_s=budget_s
                 )
-                if worker is not None:
+                if worker is None:
+                    self._pool.distrust(lease)
+                else:
                     await self._pool.kill_worker(worker)
                 raise EngineTimeout(
                     f"The engine of model '{request.model}' did not finish {_stretch(chunk)} "
@@ -97,33 +111,67 @@ class ChunkRunner:
 async def _events(
     lease: Lease, chunk: Chunk, request: TranscriptionRequest
 ) -> AsyncGenerator[WorkerStarted | LanguageDetected | Segment, None]:
-    async for event in lease.engine.transcribe(lease.http, lease.endpoint, chunk, request):
-        yield event
+    events = lease.engine.transcribe(lease.http, lease.endpoint, chunk, request)
+    try:
+        async for event in events:
+            yield event
+    finally:
+        if isinstance(events, AsyncGenerator):  # the lease must not end before its computation
+            await events.aclose()
+
+
+class _HeardOtherwiseError(Exception):
+    """A second run gave other segments than the first one, of which some were yielded."""
 
 
 class _Given:
     """What was already yielded of a chunk, over all attempts."""
 
     def __init__(self, chunk: Chunk) -> None:
-        self._offset_s = chunk.start_s
+        self.rest: Chunk | None = chunk
+        """What to run next; None when there is nothing left to run."""
         self._limit_s = chunk.start_s + chunk.duration_s
-        self._until_s = self._replayed_until_s = chunk.start_s
-        self._has_language = False
+        self._until_s = chunk.start_s
+        self._texts: list[str] = []
+        """What was yielded since the beginning of `rest`."""
+        self._expected: deque[str] = deque()
+        self._language: str | None = None
+
+    def asked(self, request: TranscriptionRequest) -> TranscriptionRequest:
+        """Return the request with the language that an earlier attempt has found."""
+        return replace(request, language=self._language or request.language)
 
     def start_again(self) -> None:
-        """Expect everything from the chunk's beginning once more."""
-        self._replayed_until_s = self._until_s
+        """Expect everything from the beginning of `rest` once more."""
+        self._expected = deque(self._texts)
+
+    def go_on(self) -> None:
+        """Let `rest` begin where the last yielded segment ended."""
+        self._texts, self._expected = [], deque()
+        if self.rest is not None:
+            start = round(self._until_s * SAMPLE_RATE_HZ)
+            self.rest = replace(self.rest, start=start) if start < self.rest.end else None
 
     def fresh(self, event: LanguageDetected | Segment) -> LanguageDetected | Segment | None:
-        """Return `event` in its place, or None if it is empty or was yielded before a crash."""
+        """Return `event` in its place, or None if it is empty or was yielded before a crash.
+
+        Raises:
+            _HeardOtherwiseError: something else was yielded at this point before a crash.
+        """
         if isinstance(event, LanguageDetected):
-            seen, self._has_language = self._has_language, True
-            return None if seen else event
-        middle_s = (event.start_s + event.end_s) / 2 + self._offset_s
-        if middle_s < self._replayed_until_s or not event.text.strip():
+            seen, self._language = self._language, event.code
+            return event if seen is None else None
+        if self.rest is None or not event.text.strip():
             return None
-        placed = place(event, offset_s=self._offset_s, limit_s=self._limit_s, after_s=self._until_s)
+        if self._expected:
+            if event.text != self._expected.popleft():
+                raise _HeardOtherwiseError
+            return None
+        placed = place(
+            event, offset_s=self.rest.start_s, limit_s=self._limit_s, after_s=self._until_s
+        )
         self._until_s = placed.end_s
+        self._texts.append(event.text)
         return placed
 
 

@@ -120,6 +120,15 @@ class ModelPool:
                     return True
         return False
 
+    def distrust(self, lease: Lease) -> None:
+        """End the process of a chunk whose time is over before any worker has taken it up.
+
+        While others have leases on the process it may be busy with theirs, so it is spared.
+        """
+        for slot in self._slots:
+            if slot.leases == 1 and lease.pid is not None and slot.process.pid == lease.pid:
+                slot.process.discard("it did not take up its work")
+
     def output(self, lines: int) -> list[str]:
         """Return the last lines that each process printed, one process after the other."""
         return [line for slot in self._slots for line in slot.process.output(lines)]

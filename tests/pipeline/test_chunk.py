@@ -1,0 +1,248 @@
+"""One chunk on engines that crash, hang and change their minds: real programs, real signals."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.processes import begun, gone
+from support.program_engine import ProcesslessEngine
+from support.scripted_engine import ScriptedEngine, orders, write_script
+from whisper_router.domain import Chunk, LanguageDetected, Segment, TranscriptionRequest
+from whisper_router.engine_api import Engine, EngineEvent
+from whisper_router.errors import AudioRejected, EngineCrashed, EngineRejected, EngineTimeout
+from whisper_router.pipeline.chunk import ChunkBudget, ChunkRunner
+from whisper_router.supervisor.guard import RunDirectory
+from whisper_router.supervisor.options import SupervisionOptions
+from whisper_router.supervisor.planner import PoolSpec
+from whisper_router.supervisor.pool import ModelPool
+from whisper_router.supervisor.run import Surroundings
+from whisper_router.tasks import Tasks
+
+CHUNK = Chunk(path=Path("/dev/null"), start=5 * 16_000, end=13 * 16_000)
+TEXT = "".join(f" w{second}" for second in range(5, 13))
+REQUEST = TranscriptionRequest(model="test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """A pool of one engine, and a runner over it."""
+
+    pool: ModelPool
+    runner: ChunkRunner
+    heard: list[LanguageDetected | Segment] = field(default_factory=list)
+
+    async def listen(self, request: TranscriptionRequest = REQUEST) -> None:
+        """Put everything that comes into `heard`."""
+        async with asyncio.timeout(20), aclosing(self.runner.run(CHUNK, request)) as events:
+            async for event in events:
+                self.heard.append(event)
+
+    @property
+    def segments(self) -> list[Segment]:
+        return [event for event in self.heard if isinstance(event, Segment)]
+
+    @property
+    def text(self) -> str:
+        return "".join(segment.text for segment in self.segments)
+
+
+@pytest.fixture
+async def make_bench(tmp_path: Path) -> AsyncIterator[Callable[..., Bench]]:
+    """Make a bench of scripted engines, or of a given one; its processes end with the test."""
+    runs, tasks, pools = RunDirectory(tmp_path / "run"), Tasks(), []
+    await asyncio.to_thread(runs.open)
+
+    def make(*plans: dict[str, Any], engine: Engine | None = None, budget_s: float = 20.0) -> Bench:
+        script = write_script(tmp_path / "script", plans)
+
+        async def model() -> Path:
+            return script
+
+        plugin = engine or ScriptedEngine()
+        supervision = SupervisionOptions(
+            start_silence_s=20.0,
+            start_limit_s=20.0,
+            stop_grace_s=5.0,
+            idle_unload_s=None,
+            worker_grace_s=0.2,
+        )
+        spec = PoolSpec(
+            alias="test",
+            engine=plugin,
+            options=plugin.Options(),
+            model=model,
+            supervision=supervision,
+        )
+        pool = ModelPool(spec, Surroundings(runs=runs, tasks=tasks))
+        pools.append(pool)
+        budget = ChunkBudget(floor_s=budget_s, factor=0.0)
+        return Bench(pool=pool, runner=ChunkRunner(pool, budget))
+
+    yield make
+    async with asyncio.timeout(20):
+        for pool in pools:
+            await pool.close()
+        await tasks.close()
+
+
+def check_times(segments: Sequence[Segment]) -> None:
+    """Assert: in order, not overlapping, on the timeline of the whole audio."""
+    edges = [edge for segment in segments for edge in (segment.start_s, segment.end_s)]
+    assert edges == sorted(edges)
+    assert (edges[0], edges[-1]) == (5.0, 13.0)
+
+
+async def test_a_chunk_is_heard_on_the_timeline_of_the_whole_audio(make_bench):
+    """The language once, then the segments."""
+    bench = make_bench({})
+    await bench.listen()
+    assert [type(event) for event in bench.heard] == [LanguageDetected, *[Segment] * 8]
+    assert bench.text == TEXT
+    check_times(bench.segments)
+
+
+@pytest.mark.parametrize("sent", range(9))
+async def test_a_crash_at_any_segment_neither_loses_nor_repeats_text(make_bench, sent):
+    """What was sent before the crash is heard once, in one language event."""
+    bench = make_bench({"crash_after": sent}, {})
+    await bench.listen()
+    assert bench.text == TEXT
+    assert [type(event) for event in bench.heard].count(LanguageDetected) == 1
+    check_times(bench.segments)
+    assert (await bench.pool.status()).leases == 0
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, 3), (2, 3), (3, 2), (2, 8), (3, 1)])
+@pytest.mark.parametrize("sent", [1, 2])
+async def test_a_second_run_that_cuts_otherwise_goes_on_where_the_first_one_broke_off(
+    make_bench, first, second, sent
+):
+    """Sampling at a temperature cuts the same speech in several ways."""
+    bench = make_bench({"cut": first, "crash_after": sent}, {"cut": second})
+    await bench.listen()
+    assert bench.text == TEXT
+    check_times(bench.segments)
+
+
+async def test_a_second_run_keeps_the_language_of_the_first(make_bench, tmp_path):
+    """A shorter rest may sound like another language."""
+    bench = make_bench({"cut": 2, "crash_after": 1}, {"cut": 3}, {"cut": 3})
+    await bench.listen()
+    assert [order["language"] for order in orders(tmp_path / "script")] == [None, "en", "en"]
+
+
+@pytest.mark.parametrize("sent", [(0, 0), (3, 1), (1, 3), (8, 8)])
+async def test_two_crashes_reject_the_audio_and_name_the_stretch(make_bench, sent):
+    """The third attempt would be the same; what was heard stays heard, once."""
+    bench = make_bench(*({"crash_after": count} for count in sent))
+    with pytest.raises(AudioRejected, match=r"from 5\.0 s to 13\.0 s") as caught:
+        await bench.listen()
+    assert caught.value.status == 422
+    assert bench.text == "".join(f" w{second}" for second in range(5, 5 + max(sent)))
+    assert (await bench.pool.status()).leases == 0
+
+
+async def test_a_crash_between_different_cuts_is_one_of_the_two(make_bench):
+    """The rest of the chunk gets no attempts of its own."""
+    plans = [{"cut": 2, "crash_after": 1}, {"cut": 3}, {"crash_after": 1}]
+    bench = make_bench(*plans)
+    with pytest.raises(AudioRejected):
+        await bench.listen()
+    assert bench.text == " w5 w6 w7"
+
+
+async def test_a_refusal_is_not_tried_again(make_bench, tmp_path):
+    """The second answer would be the same."""
+    bench = make_bench({"refuse": True})
+    with pytest.raises(EngineRejected):
+        await bench.listen()
+    assert len(orders(tmp_path / "script")) == 1
+
+
+@pytest.mark.parametrize("plan", [{"hang_after": 0}, {"hang_after": 3}, {"mute": True}])
+async def test_a_hanging_worker_is_ended_when_the_budget_is_spent(make_bench, plan):
+    """The caller hears of it at once, and the next chunk gets a fresh worker."""
+    bench = make_bench(plan, {}, budget_s=0.3)
+    await bench.pool.warm()
+    pid = (await bench.pool.status()).pids[0]
+    begun_s = asyncio.get_running_loop().time()
+    with pytest.raises(EngineTimeout, match=r"from 5\.0 s to 13\.0 s within 0 s") as caught:
+        await bench.listen()
+    assert caught.value.status == 504
+    assert asyncio.get_running_loop().time() - begun_s < 3
+    async with asyncio.timeout(5):
+        await gone(pid)
+    bench.heard.clear()
+    await bench.listen()
+    assert bench.text == TEXT
+
+
+async def test_a_listener_that_leaves_frees_the_lease_and_ends_the_computation(make_bench):
+    """Cancelled in mid-answer, as when a client goes away."""
+    bench = make_bench({"hang_after": 3}, {})
+    task = begun(bench.listen())
+    async with asyncio.timeout(10):
+        while len(bench.segments) < 3:  # noqa: ASYNC110 - a list sets no event
+            await asyncio.sleep(0.005)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    status = await bench.pool.status()
+    assert (status.leases, status.waiting) == (0, 0)
+
+
+class Lingering(ProcesslessEngine):
+    """Notes how many of its computations are going on."""
+
+    def __init__(self) -> None:
+        self.running = 0
+
+    async def transcribe(
+        self, http, endpoint, chunk: Chunk, request: TranscriptionRequest
+    ) -> AsyncIterator[EngineEvent]:
+        self.running += 1
+        try:
+            yield Segment(start_s=0.0, end_s=0.5, text=" word")
+            yield Segment(start_s=0.5, end_s=1.0, text=" more")
+        finally:
+            self.running -= 1
+
+
+async def test_a_computation_ends_before_its_lease(make_bench):
+    """Whoever stops reading between two segments must not leave a worker at work."""
+    engine = Lingering()
+    bench = make_bench(engine=engine)
+    async with aclosing(bench.runner.run(CHUNK, REQUEST)) as events:
+        await anext(events)
+        assert engine.running == 1
+    assert engine.running == 0
+
+
+class Crashing(ProcesslessEngine):
+    """Sends empty and zero-length segments, then crashes, the first time."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    async def transcribe(
+        self, http, endpoint, chunk: Chunk, request: TranscriptionRequest
+    ) -> AsyncIterator[EngineEvent]:
+        self.runs += 1
+        yield Segment(start_s=0.0, end_s=1.0, text=" one")
+        yield Segment(start_s=1.0, end_s=1.0, text=" two")
+        yield Segment(start_s=1.0, end_s=1.0, text=" ")
+        if self.runs == 1:
+            raise EngineCrashed("gone")
+        yield Segment(start_s=1.0, end_s=2.0, text=" three")
+
+
+async def test_segments_without_any_length_are_not_repeated(make_bench):
+    """whisper.cpp stamps short words at one instant."""
+    bench = make_bench(engine=Crashing())
+    await bench.listen()
+    assert bench.text == " one two three"
