@@ -4,9 +4,11 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -138,6 +140,21 @@ def test_sockets_have_short_new_names_even_in_a_deep_directory(tmp_path):
     assert first.parent.is_dir()
     runs.close()
     assert not first.parent.exists()
+
+
+def test_sockets_can_be_bound_even_when_the_temporary_directory_is_deep_too(tmp_path, monkeypatch):
+    """macOS has a long TMPDIR for each user; build systems have longer ones."""
+    deep = tmp_path / ("d" * 60)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    runs = RunDirectory(deep / "run")
+    runs.open()
+    with socket.socket(socket.AF_UNIX) as listener:
+        path = runs.new_socket()
+        listener.bind(str(path))
+        path.unlink()
+    runs.close()
+    assert not path.parent.exists()
 
 
 def test_children_get_our_environment_without_what_systemd_told_us(tmp_path, monkeypatch):

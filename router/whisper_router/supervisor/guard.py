@@ -31,6 +31,7 @@ NOT_FOR_CHILDREN: Final = frozenset(
 """What systemd says to the router only; sd_notify(3), sd_listen_fds(3)."""
 SOCKET_PATH_BYTES: Final = 104
 """Room for a Unix socket's path with its final zero: unix(4) on macOS; Linux has 108, unix(7)."""
+SHORT_PARENT: Final = Path("/tmp")  # noqa: S108 - mkdtemp makes a directory of ours in it
 SWEEP_WAIT_S: Final = 5.0
 EXEC_GUARD: Final = Path(__file__).with_name("exec_guard.py")
 
@@ -68,8 +69,8 @@ class RunDirectory:
         for directory in (self.path, self.path / "engines", self._sockets):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._router_started = _started(os.getpid())
-        if len(os.fsencode(self._sockets)) + len("/0123456789abcdef.sock") >= SOCKET_PATH_BYTES:
-            self._sockets = Path(tempfile.mkdtemp(prefix="whisper-router-"))
+        if not _has_room(self._sockets):
+            self._sockets = _short_directory()
         return sweep(self.path)
 
     def close(self) -> None:
@@ -111,6 +112,22 @@ class RunDirectory:
 
     def _record_path(self, pid: int) -> Path:
         return self.path / "engines" / f"{pid}.json"
+
+
+def _has_room(sockets: Path) -> bool:
+    """Return whether the path of a socket in this directory is short enough to be bound."""
+    return len(os.fsencode(sockets / "0123456789abcdef.sock")) < SOCKET_PATH_BYTES
+
+
+def _short_directory() -> Path:
+    """Make a temporary directory for sockets. TMPDIR may be as deep as what was too long already.
+
+    Raises:
+        OSError: nothing can be made there.
+    """
+    usual = Path(tempfile.gettempdir())
+    parent = usual if _has_room(usual / "whisper-router-01234567") else SHORT_PARENT
+    return Path(tempfile.mkdtemp(prefix="whisper-router-", dir=parent))
 
 
 def guarded(argv: tuple[str, ...]) -> tuple[str, ...]:
