@@ -1,7 +1,6 @@
 """`whisper-router demo`: real speech through HTTP, router and engine, with nothing downloaded."""
 
 import json
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from whisper_router.errors import ConfigurationError
+from whisper_router.errors import ConfigurationError, EngineError
 from whisper_router.logs import LogFormat, configure_logging
 from whisper_router.models.source import LocalFile
 from whisper_router.serve import running_server
@@ -89,8 +88,7 @@ class _Demo:
         async with self._http.post(f"{self._url}/{task}", data=form) as response:
             body = await response.text()
             if response.status != 200:
-                print(body, file=sys.stderr)
-            response.raise_for_status()
+                raise EngineError(f"{name}: the server answered {response.status}: {body}")
             return body
 
     def _line(self, name: str, language: str, text: str, wanted: str, began: float) -> None:

@@ -72,7 +72,7 @@ async def pull(
             if (path := store.present(spec.source)) is not None:
                 terminal.say(f"{spec.alias}: is here already, {path}")
                 continue
-            await _pull(spec, store, terminal)
+            await fetch(spec, store, terminal)
         except RouterError as error:
             terminal.complain(str(error))
             return FAILED
@@ -133,7 +133,12 @@ def _row(entry: ListedModel, store: ModelStore) -> tuple[str, str, str, str]:
     )
 
 
-async def _pull(spec: ModelSpec, store: ModelStore, terminal: Terminal) -> None:
+async def fetch(spec: ModelSpec, store: ModelStore, terminal: Terminal) -> None:
+    """Fetch the model's file, if it is not here, and show how far that is.
+
+    Raises:
+        RouterError: it cannot be had.
+    """
     if not terminal.out.is_terminal:
         await store.fetch(spec.source, on_progress=PlainProgress(spec.alias, terminal))
         return

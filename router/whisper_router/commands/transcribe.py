@@ -98,7 +98,9 @@ async def transcribe(settings: Settings, order: Order) -> int:
                     await asyncio.to_thread(_deliver, text, path, target, len(files))
                 except (RouterError, OSError) as error:
                     failed += 1
-                    bars.console.print(f"{path}: {error}", style="red", markup=False)
+                    bars.console.print(
+                        f"{path}: {error}", style="red", markup=False, soft_wrap=True
+                    )
                 bars.remove_task(task)
     return 1 if failed else 0
 

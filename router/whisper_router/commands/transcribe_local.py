@@ -1,13 +1,17 @@
 """Transcribes files with engines that this process starts, without any socket."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from rich.console import Console
+
 from whisper_router.api.formats import FORMATS
 from whisper_router.api.forms import Granularity, ResponseFormat, ResponseOptions
 from whisper_router.app import Router, build_router
+from whisper_router.commands.models import Terminal, fetch
 from whisper_router.domain import (
     AudioReady,
     Segment,
@@ -36,13 +40,17 @@ class LocalEngines:
     async def start(
         cls, settings: Settings, request: TranscriptionRequest, response_format: str
     ) -> AsyncIterator["LocalEngines"]:
-        """Build the pipeline and stop its engines at the end.
+        """Build the pipeline, fetch the model if need be, and stop the engines at the end.
 
         Raises:
-            RouterError: there is no such model.
+            RouterError: there is no such model, or its file cannot be had.
         """
         async with build_router(settings) as router:
             spec = router.aliases.catalog.resolve(request.model)
+            here = await asyncio.to_thread(router.store.present, spec.source)
+            if here is None and settings.store.auto_download:
+                screen = Console(stderr=True)
+                await fetch(spec, router.store, Terminal(out=screen, err=screen))
             yield cls(router, replace(request, model=spec.alias), response_format)
 
     async def recognise(self, path: Path, report: Callable[..., None]) -> str:
