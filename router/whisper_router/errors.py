@@ -193,9 +193,17 @@ class EngineOutOfMemory(EngineError):
 
 
 class EngineRejected(EngineError):
-    """The engine refused the audio or an option."""
+    """The engine refused the audio or an option.
+
+    With a `param` it says that its model cannot do what that parameter asks for.
+    """
 
     status, kind, code = 400, INVALID_REQUEST, "engine_rejected"
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        if param is not None:
+            self.param, self.code = param, "unsupported_value"
 
 
 class EngineTimeout(EngineError):

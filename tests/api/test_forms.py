@@ -118,6 +118,8 @@ def test_granularities_need_verbose_json():
         ("keywords[]", "two\nlines", "keywords"),
         ("beam_size", "0", "beam_size"),
         ("best_of", "9", "best_of"),
+        ("temperature_inc", "0.000000001", "temperature_inc"),
+        ("temperature_increment", "2", "temperature_inc"),
         ("suppress_nst", "x", "suppress_nst"),
         ("no_speech_thold", "1.1", "no_speech_threshold"),
         ("known_speaker_names[]", '["a","b","c","d","e"]', "known_speaker_names"),

@@ -85,7 +85,7 @@ def transcribe(peer, order, plan):
         signal.pause()
     send(peer, {"event": "started", "pid": os.getpid()})
     if plan.get("refuse"):
-        send(peer, {"event": "error", "code": "rejected", "message": "no", "param": "file"})
+        send(peer, {"event": "error", "code": "rejected", "message": "no", "param": None})
         return
     send(peer, {"event": "language", "code": order["language"] or "en", "probability": 1.0})
     for number, segment in enumerate(segments(order, plan.get("cut", 1))):

@@ -1,6 +1,6 @@
 """Run parts of the worker program that a CPU-only Linux machine does not choose by itself.
 
-usage: whispercpp_modes.py copies|alone|crashing|starter WORKER-ARGUMENTS...
+usage: whispercpp_modes.py copies|alone|crashing|failing|starter WORKER-ARGUMENTS...
 """
 
 import json
@@ -14,6 +14,7 @@ from whisper_router_engines.whispercpp.prefork import (
     Accepted,
     CrashLoopError,
     Keeper,
+    StartError,
     fork_worker,
 )
 
@@ -32,6 +33,16 @@ elif mode == "crashing":
         ).run()
     except CrashLoopError as error:
         print(error, flush=True)
+elif mode == "failing":
+    try:
+        Keeper(
+            count=2,
+            start=lambda: os.posix_spawn(arguments[0], arguments, os.environ),
+            accepted=Accepted(),
+            fatal=frozenset({worker.CANNOT_SERVE}),
+        ).run()
+    except StartError:
+        print("start error", flush=True)
 elif mode == "starter":
     child = subprocess.Popen(arguments, stdin=subprocess.PIPE)
     print(child.pid, flush=True)

@@ -5,7 +5,6 @@ import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import aiohttp
@@ -24,7 +23,6 @@ from whisper_router.engine_api import (
 from whisper_router.errors import (
     ConfigurationError,
     EngineCrashed,
-    EngineError,
     EngineOutOfMemory,
     EngineRejected,
 )
@@ -36,9 +34,6 @@ DEMO_MODEL = Path(__file__).parent / "demo" / "ggml-phonebook-q5_1.bin"
 PROBE_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 10.0
 
-_FAILURES: Mapping[str, type[EngineError]] = MappingProxyType(
-    {"rejected": EngineRejected, "out_of_memory": EngineOutOfMemory}
-)
 _LOST = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, ConnectionError)
 
 
@@ -164,8 +159,10 @@ def _parse_event(event: Mapping[str, Any]) -> EngineEvent:
             return LanguageDetected(code=event["code"], probability=event["probability"])
         case "segment":
             return parse_segment(event)
+        case "error" if event["code"] == "rejected":
+            raise EngineRejected(event["message"], param=event["param"])
         case "error":
-            failure = _FAILURES.get(event["code"], EngineCrashed)
+            failure = EngineOutOfMemory if event["code"] == "out_of_memory" else EngineCrashed
             raise failure(event["message"])
         case other:
             raise ValueError(other)

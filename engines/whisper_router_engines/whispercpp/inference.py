@@ -25,6 +25,8 @@ from whisper_router_engines.whispercpp.dtw import preset_for
 from whisper_router_engines.whispercpp.ggml import ModelFileError, check_model_file
 from whisper_router_engines.whispercpp.native import Library, LogTap
 from whisper_router_engines.whispercpp.protocol import (
+    MAX_DECODERS,
+    MIN_INCREMENT,
     Order,
     OrderError,
     language_json,
@@ -34,7 +36,6 @@ from whisper_router_engines.whispercpp.words import TimedToken, words_of
 
 MIN_SAMPLES = SAMPLE_RATE_HZ // 10
 """whisper.cpp ignores less than 0.1 s, and its padding reads beyond less than 201 samples."""
-MAX_DECODERS = 8
 WORST_LOGPROB = -100.0
 """What a token of probability 0 is given instead of minus infinity."""
 
@@ -130,12 +131,15 @@ class Model:
         """Return the language to decode with; None: detect it."""
         if not self.multilingual:
             if order.language not in (None, "en"):
-                raise OrderError(f"this model hears English only, not '{order.language}'")
+                raise _not_heard(order.language, "hears English only")
             if order.task == "translate":
-                raise OrderError("this model hears English only and cannot translate")
+                raise OrderError(
+                    "this model hears English only and cannot translate",
+                    param="model",
+                )
             return "en"
         if order.language is not None and order.language not in self.languages:
-            raise OrderError(f"this model does not know the language '{order.language}'")
+            raise _not_heard(order.language, f"knows {len(self.languages)} languages")
         return order.language
 
 
@@ -332,6 +336,8 @@ def _merged(defaults: DecodingOptions, asked: Any) -> DecodingOptions:
     for name in ("temperature", "temperature_increment", "no_speech_threshold"):
         if not 0.0 <= values[name] <= 1.0:
             raise OrderError(f"{name} must be between 0 and 1, not {values[name]}")
+    if 0.0 < values["temperature_increment"] < MIN_INCREMENT:
+        raise OrderError(f"temperature_increment must be 0 or at least {MIN_INCREMENT}")
     return merged
 
 
@@ -353,6 +359,10 @@ def _samples(order: Order) -> NDArray[np.float32]:
     if not np.isfinite(samples.sum(dtype=np.float64)):
         raise OrderError("the audio holds samples that are not finite numbers")
     return samples.view(np.ndarray)
+
+
+def _not_heard(language: str | None, instead: str) -> OrderError:
+    return OrderError(f"this model {instead}, not '{language}'", param="language")
 
 
 def _token_start(token: Any) -> float:

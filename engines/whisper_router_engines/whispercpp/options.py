@@ -2,10 +2,9 @@
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-MAX_DECODERS = 8
-"""`WHISPER_MAX_DECODERS` of whisper.cpp 1.8.5: the most beams or candidates."""
+from whisper_router_engines.whispercpp.protocol import MAX_DECODERS, MIN_INCREMENT
 
 
 class Acceleration(StrEnum):
@@ -40,7 +39,7 @@ class DtwPreset(StrEnum):
 class WhisperCppOptions(BaseModel):
     """Per-alias options. The decoding defaults are those of whisper.cpp 1.8.5."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     workers: int = Field(
         1, ge=1, le=64, description="How many chunks are decoded at the same time."
@@ -101,3 +100,10 @@ class WhisperCppOptions(BaseModel):
         le=224,
         description="Tokens of prompt and earlier text before each window; 0: neither is used.",
     )
+
+    @field_validator("temperature_increment")
+    @classmethod
+    def _no_tiny_step(cls, value: float) -> float:
+        if 0.0 < value < MIN_INCREMENT:
+            raise ValueError(f"must be 0 or at least {MIN_INCREMENT}")
+        return value

@@ -36,6 +36,10 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
 
 
+class StartError(Exception):
+    """A worker could not start and has said why; another one could not either."""
+
+
 class Accepted:
     """A count of accepted connections, shared with workers that are forked later."""
 
@@ -85,11 +89,15 @@ def _detach_stdin() -> None:
 
 @dataclass(slots=True, kw_only=True)
 class Keeper:
-    """Starts `count` workers with `start` and replaces each that ends."""
+    """Starts `count` workers with `start` and replaces each that ends.
+
+    A worker that ends with a `fatal` exit code is not replaced: it ends them all.
+    """
 
     count: int
     start: Callable[[], int]
     accepted: Accepted
+    fatal: frozenset[int] = frozenset()
     _workers: set[int] = field(default_factory=set)
     _deaths: deque[float] = field(default_factory=deque)
     _accepted_before: int = 0
@@ -99,6 +107,7 @@ class Keeper:
 
         Raises:
             CrashLoopError: workers died again and again without serving.
+            StartError: a worker ended with a fatal exit code.
         """
         with _signals() as wakeup:
             try:
@@ -133,6 +142,8 @@ class Keeper:
         if self.accepted.value() != self._accepted_before:
             self._accepted_before = self.accepted.value()
             self._deaths.clear()
+        if code in self.fatal:
+            raise StartError
         if code in DELIBERATE:
             return
         now = time.monotonic()

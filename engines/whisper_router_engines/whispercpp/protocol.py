@@ -17,6 +17,10 @@ from whisper_router.domain import (
     Word,
 )
 
+MAX_DECODERS = 8
+"""`WHISPER_MAX_DECODERS` of whisper.cpp 1.8.5: the most beams or candidates."""
+MIN_INCREMENT = 0.01
+"""whisper.cpp lists every temperature up to 1 before it decodes: a tiny step takes all memory."""
 MAX_PROMPT_BYTES = 2048
 """Whisper uses the last 224 tokens, of some five bytes each.
 
@@ -26,7 +30,14 @@ bytes takes it 18 s, one of 30,000 overflows its stack.
 
 
 class OrderError(ValueError):
-    """The order cannot be carried out; the message says why."""
+    """The order cannot be carried out; the message says why.
+
+    `param` names what of the request the model cannot do: `model` or `language`.
+    """
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

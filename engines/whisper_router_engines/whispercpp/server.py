@@ -89,7 +89,8 @@ class Server:
             if not gone:
                 emit({"event": "done"})
         except OrderError as error:
-            emit({"event": "error", "code": "rejected", "message": str(error)})
+            message = str(error)
+            emit({"event": "error", "code": "rejected", "message": message, "param": error.param})
         except MemoryError as error:
             emit({"event": "error", "code": "out_of_memory", "message": f"out of memory: {error}"})
             raise

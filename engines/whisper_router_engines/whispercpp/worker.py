@@ -12,18 +12,20 @@ import socket
 import sys
 import threading
 from dataclasses import asdict
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from whisper_router.domain import DecodingOptions
 from whisper_router_engines.whispercpp.cores import physical_cores
 from whisper_router_engines.whispercpp.ggml import ModelFileError, check_model_file
-from whisper_router_engines.whispercpp.inference import Model, Setup
+from whisper_router_engines.whispercpp.inference import ComputationError, Model, Setup
 from whisper_router_engines.whispercpp.native import Device, Library
 from whisper_router_engines.whispercpp.prefork import (
     Accepted,
     CrashLoopError,
     Keeper,
+    StartError,
     die_with_parent,
     fork_worker,
 )
@@ -31,6 +33,20 @@ from whisper_router_engines.whispercpp.server import Server
 
 BACKLOG = 128
 MODULE = "whisper_router_engines.whispercpp.worker"
+
+
+CANNOT_SERVE = 1
+"""The exit code of a process that could not start; it has said why."""
+BROKEN = 70
+"""The exit code of a process that has served (`EX_SOFTWARE` of sysexits.h)."""
+
+
+class Mode(Enum):
+    """How one process runs its workers."""
+
+    FORKS = "forks"
+    COPIES = "copies"
+    ALONE = "alone"
 
 
 class DeviceError(Exception):
@@ -48,7 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
         _serve(args, json.loads(args.options))
     except (ModelFileError, DeviceError, CrashLoopError, OSError, MemoryError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)  # noqa: T201
-        return 1
+        return CANNOT_SERVE
+    except StartError:
+        return CANNOT_SERVE
     return 0
 
 
@@ -104,12 +122,23 @@ def _serve(args: argparse.Namespace, options: dict[str, Any]) -> None:
     library = Library()
     gpus = library.gpus() if library.has_gpu_backend() else []
     device = choose_device(gpus, acceleration=options["acceleration"], number=options["gpu_device"])
-    if args.workers > 1 and (device is not None or sys.platform != "linux"):
-        _keep_copies(args)
-    elif args.listen_fd is None and device is None and sys.platform == "linux":
-        _keep_forks(args, options)
-    else:
-        _serve_alone(args, options, device)
+    is_copy = args.listen_fd is not None
+    match choose_mode(args.workers, device, platform=sys.platform, is_copy=is_copy):
+        case Mode.COPIES:
+            _keep_copies(args)
+        case Mode.FORKS:
+            _keep_forks(args, options)
+        case Mode.ALONE:
+            _serve_alone(args, options, device)
+
+
+def choose_mode(workers: int, device: Device | None, *, platform: str, is_copy: bool) -> Mode:
+    """Return how to run `workers`. A GPU's driver does not survive a fork, nor do macOS's own."""
+    if is_copy:
+        return Mode.ALONE
+    if device is None and platform == "linux":
+        return Mode.FORKS
+    return Mode.COPIES if workers > 1 else Mode.ALONE
 
 
 def _keep_forks(args: argparse.Namespace, options: dict[str, Any]) -> None:
@@ -141,7 +170,8 @@ def _keep_copies(args: argparse.Namespace) -> None:
         def start() -> int:
             return os.posix_spawn(command[0], command, os.environ, file_actions=[stdin])
 
-        Keeper(count=args.workers, start=start, accepted=Accepted()).run()
+        fatal = frozenset({CANNOT_SERVE})
+        Keeper(count=args.workers, start=start, accepted=Accepted(), fatal=fatal).run()
 
 
 def _serve_alone(args: argparse.Namespace, options: dict[str, Any], device: Device | None) -> None:
@@ -155,13 +185,23 @@ def _serve_alone(args: argparse.Namespace, options: dict[str, Any], device: Devi
         _listen(args.socket) if args.listen_fd is None else socket.socket(fileno=args.listen_fd)
     )
     with listener:
-        Server(
+        server = Server(
             listener=listener,
             model=model,
             health=_health(model, options),
             on_accept=lambda: None,
             expendable=False,
-        ).serve()
+        )
+        _serve_until_broken(server)
+
+
+def _serve_until_broken(server: Server) -> NoReturn:
+    """End as a forked worker does, and not as a process that could not start."""
+    try:
+        server.serve()
+    except (ComputationError, MemoryError) as error:
+        print(f"worker: {error!r}", file=sys.stderr, flush=True)  # noqa: T201
+    os._exit(BROKEN)
 
 
 def _setup(options: dict[str, Any], device: Device | None) -> Setup:

@@ -21,6 +21,7 @@ from whisper_router.errors import InvalidParameter, MissingParameter
 from whisper_router.languages import language_code
 
 MAX_DECODERS = 8  # WHISPER_MAX_DECODERS of whisper.cpp: beams or candidates at a time
+MIN_INCREMENT = 0.01  # whisper.cpp lists every temperature: a tiny step takes all memory
 MAX_KNOWN_SPEAKERS = 4
 GRANULARITIES = "timestamp_granularities[]"
 FORBIDDEN_IN_KEYWORDS = frozenset("<>\r\n")
@@ -262,7 +263,7 @@ def _decoding(form: Fields) -> DecodingOptions:
 
     return DecodingOptions(
         temperature=real("temperature", low=0, high=1),
-        temperature_increment=real("temperature_inc", "temperature_increment", low=0, high=1),
+        temperature_increment=_increment(form),
         beam_size=size("beam_size"),
         best_of=size("best_of"),
         entropy_threshold=real("entropy_threshold", "entropy_thold", low=0, high=100),
@@ -270,3 +271,11 @@ def _decoding(form: Fields) -> DecodingOptions:
         no_speech_threshold=real("no_speech_threshold", "no_speech_thold", low=0, high=1),
         suppress_nst=boolean("suppress_nst", form.text("suppress_nst", "suppress_non_speech")),
     )
+
+
+def _increment(form: Fields) -> float | None:
+    name = "temperature_inc"
+    value = number(name, form.text(name, "temperature_increment"), low=0, high=1)
+    if value is not None and 0 < value < MIN_INCREMENT:
+        raise InvalidParameter(f"'{name}' must be 0 or at least {MIN_INCREMENT}.", param=name)
+    return value

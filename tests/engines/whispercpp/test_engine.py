@@ -14,7 +14,7 @@ import pytest
 from support.speech import DEMO_MODEL, sample
 from whisper_router.domain import Segment, TranscriptionRequest
 from whisper_router.engine_api import Endpoint, EndpointKind, WorkerStarted
-from whisper_router.errors import ConfigurationError
+from whisper_router.errors import ConfigurationError, EngineRejected
 from whisper_router.testing.harness import Running, running, start_error, write_spool
 from whisper_router_engines.whispercpp.engine import WhisperCpp
 from whisper_router_engines.whispercpp.options import Acceleration, WhisperCppOptions
@@ -83,6 +83,17 @@ async def test_health_says_what_was_asked_for_and_what_is_in_effect():
         assert len(process.ready.languages) == 99
         assert process.endpoint.socket is not None
         assert process.endpoint.socket.stat().st_mode & 0o077 == 0
+
+
+async def test_a_language_that_the_model_does_not_know_names_the_parameter(tmp_path):
+    """So the API's answer does, too."""
+    async with running(ENGINE, DEMO_MODEL, WhisperCppOptions()) as process:
+        chunk = write_spool(sample("en_call_sign").path, tmp_path / "speech.f32")
+        request = TranscriptionRequest(model="demo", language="yue")
+        with pytest.raises(EngineRejected) as caught:
+            async for _ in ENGINE.transcribe(process.http, process.endpoint, chunk, request):
+                pass
+    assert (caught.value.param, caught.value.code) == ("language", "unsupported_value")
 
 
 async def test_a_killed_worker_is_back_within_100_ms(tmp_path):

@@ -167,6 +167,7 @@ def test_beam_search_and_a_prompt_do_not_change_easy_words(model, tmp_path):
         ({"language": "yue"}, "'yue'"),
         ({"decoding": DecodingOptions(beam_size=9)}, "beam_size"),
         ({"decoding": DecodingOptions(temperature=3.0)}, "temperature"),
+        ({"decoding": DecodingOptions(temperature_increment=1e-9)}, "temperature_increment"),
     ],
 )
 def test_what_the_model_cannot_do_is_refused(model, tmp_path, fields, message):
@@ -239,9 +240,13 @@ def test_an_english_vocabulary_loads_and_knows_english_only(tmp_path):
         assert english.languages == ("en",)
         events = run(english, tmp_path, audio)
         assert events[0] == {"event": "language", "code": "en", "probability": 1.0}
-        for fields in ({"language": "de"}, {"task": Task.TRANSLATE}):
-            with pytest.raises(OrderError, match="English only"):
+        for param, fields in (
+            ("language", {"language": "de"}),
+            ("model", {"task": Task.TRANSLATE}),
+        ):
+            with pytest.raises(OrderError, match="English only") as caught:
                 run(english, tmp_path, audio, **fields)
+            assert caught.value.param == param
 
 
 def test_words_by_dtw_are_inside_the_audio(tmp_path):

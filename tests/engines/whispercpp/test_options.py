@@ -21,6 +21,9 @@ DOCS = Path(__file__).parents[3] / "docs" / "engines.md"
         {"dtw": "huge"},
         {"beam_size": 9},
         {"temperature": 1.5},
+        {"temperature_increment": 0.001},
+        {"entropy_threshold": float("nan")},
+        {"logprob_threshold": float("-inf")},
         {"max_context_tokens": 225},
     ],
 )

@@ -26,6 +26,24 @@ async def test_a_crash_loop_ends_the_keeper():
     assert b"SIGABRT" in said
 
 
+async def test_a_worker_that_cannot_start_ends_the_keeper():
+    """It has said why; a slow load that fails is not to be repeated for half an hour."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(MODES),
+        "failing",
+        *("/bin/sh", "-c", "echo begun; exit 1"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(30):
+        said = await process.stdout.read()
+        process.stdin.close()
+        assert await process.wait() == 0
+    assert said.endswith(b"start error\n")
+    assert said.count(b"begun") <= 2
+
+
 def test_accepted_connections_are_counted():
     """The count tells a worker that served from one that never did."""
     accepted = Accepted()

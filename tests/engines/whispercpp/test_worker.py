@@ -18,7 +18,12 @@ from whisper_router.engine_api import Endpoint, EndpointKind
 from whisper_router_engines.whispercpp.engine import WORKER_MODULE, WhisperCpp
 from whisper_router_engines.whispercpp.native import Device
 from whisper_router_engines.whispercpp.options import WhisperCppOptions
-from whisper_router_engines.whispercpp.worker import DeviceError, choose_device
+from whisper_router_engines.whispercpp.worker import (
+    DeviceError,
+    Mode,
+    choose_device,
+    choose_mode,
+)
 
 MODES = Path(__file__).parents[2] / "support" / "whispercpp_modes.py"
 CUDA = Device(index=0, name="CUDA0", description="a card", kind="cuda")
@@ -31,7 +36,9 @@ def worker_arguments(socket: Path, *, workers: int = 1) -> list[str]:
     return [*arguments, "--workers", str(workers), "--options", options]
 
 
-async def modes(mode: str, *arguments: str) -> asyncio.subprocess.Process:
+async def modes(
+    mode: str, *arguments: str, stderr: int = asyncio.subprocess.DEVNULL
+) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         str(MODES),
@@ -39,7 +46,7 @@ async def modes(mode: str, *arguments: str) -> asyncio.subprocess.Process:
         *arguments,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
+        stderr=stderr,
     )
 
 
@@ -76,6 +83,37 @@ def test_a_device_that_is_not_there_is_an_error_that_says_what_is(acceleration, 
     """Somebody who names a device wants it, not a slow CPU."""
     with pytest.raises(DeviceError, match=r"CUDA0.*Vulkan0"):
         choose_device([CUDA, VULKAN], acceleration=acceleration, number=number)
+
+
+@pytest.mark.parametrize(
+    ("workers", "device", "platform", "mode"),
+    [
+        (1, None, "linux", Mode.FORKS),
+        (3, None, "linux", Mode.FORKS),
+        (1, CUDA, "linux", Mode.ALONE),
+        (3, CUDA, "linux", Mode.COPIES),
+        (3, None, "darwin", Mode.COPIES),
+        (1, None, "darwin", Mode.ALONE),
+    ],
+)
+def test_a_process_with_a_gpu_is_never_forked(workers, device, platform, mode):
+    """As many workers as were asked for exist in each case; a copy never makes copies."""
+    assert choose_mode(workers, device, platform=platform, is_copy=False) is mode
+    assert choose_mode(1, device, platform=platform, is_copy=True) is Mode.ALONE
+
+
+async def test_copies_that_cannot_load_end_the_start_with_their_reason(tmp_path):
+    """Not after five deaths within ten seconds, which slow loads never reach."""
+    arguments = worker_arguments(tmp_path / "s", workers=2)
+    arguments[1] = str(tmp_path / "missing.bin")
+    process = await modes("copies", *arguments, stderr=asyncio.subprocess.PIPE)
+    async with asyncio.timeout(30):
+        said = (await process.stderr.read()).decode()
+        process.stdin.close()
+        assert await process.wait() == 1
+    assert "StartError" in said
+    assert 1 <= said.count("error: ") <= 2
+    assert "missing.bin" in said
 
 
 async def test_probe_prints_what_the_build_can_use():
