@@ -1,13 +1,17 @@
 """The configured aliases and the engines' bundled models, checked, as entries of the catalogue."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 
 from whisper_router.engine_api import Engine
 from whisper_router.errors import ConfigurationError
 from whisper_router.models.catalog import Catalog, load_presets
+from whisper_router.models.layout import path_of
 from whisper_router.models.source import (
     HubFile,
     LocalFile,
@@ -18,6 +22,9 @@ from whisper_router.models.source import (
 )
 from whisper_router.settings import ModelSettings, Settings
 from whisper_router.settings_sources import describe_errors
+
+SHA256 = re.compile("[0-9a-fA-F]{64}")
+REPO = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +66,7 @@ def build_aliases(settings: Settings, engines: Mapping[str, Engine]) -> Aliases:
 
     Raises:
         ConfigurationError: an engine is not installed, an option is wrong, or an alias does not
-            say which weights it serves.
+            say, or not in a way that can work, which weights it serves.
     """
     presets = load_presets()
     bundled = {spec.alias: spec for spec in _bundled(engines)}
@@ -77,8 +84,34 @@ def build_aliases(settings: Settings, engines: Mapping[str, Engine]) -> Aliases:
     )
     aliases = Aliases(catalog=catalog, engines=engines)
     for name in settings.models:
-        aliases.options(catalog.resolve(name))
+        spec = catalog.resolve(name)
+        aliases.options(spec)
+        _check_source(name, spec.source)
     return aliases
+
+
+def _check_source(alias: str, source: ModelSource) -> None:
+    """Find now what would be an error at each request, or after gigabytes were fetched."""
+    if isinstance(source, LocalFile):
+        return
+    if source.sha256 is not None and not SHA256.fullmatch(source.sha256):
+        raise ConfigurationError(f"models.{alias}.sha256: not 64 hexadecimal digits")
+    if isinstance(source, UrlFile) and not _is_web_address(source.url):
+        raise ConfigurationError(f"models.{alias}.url: not an http(s) address")
+    if isinstance(source, HubFile) and not REPO.fullmatch(source.repo):
+        raise ConfigurationError(f"models.{alias}.repo: '{source.repo}' is not OWNER/NAME")
+    try:
+        path_of(source, Path())
+    except ConfigurationError as error:
+        raise ConfigurationError(f"models.{alias}: {error}") from error
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        return False
 
 
 def _bundled(engines: Mapping[str, Engine]) -> Iterator[ModelSpec]:

@@ -128,6 +128,7 @@ def _pool_specs(settings: Settings, aliases: Aliases, store: ModelStore) -> Iter
                 options=aliases.options(spec),
                 model=partial(store.ensure, spec),
                 supervision=_supervision(settings, spec),
+                multilingual=spec.multilingual,
             )
 
 

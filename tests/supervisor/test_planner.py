@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from support.program_engine import ProcesslessEngine, ProgramEngine, ProgramOptions
+from whisper_router.domain import Task
 from whisper_router.errors import ModelUnavailable
 from whisper_router.supervisor.machine import State
 from whisper_router.supervisor.options import SupervisionOptions
 from whisper_router.supervisor.planner import Planner, PoolSpec
+from whisper_router_engines.whispercpp.engine import WhisperCpp
 
 
 def planner(surroundings, *, engine=None, model=None, **options) -> Planner:
@@ -40,6 +42,29 @@ async def test_an_engine_without_processes_has_one_place_with_its_own_concurrenc
     [slot] = await planner(surroundings, engine=ProcesslessEngine()).plan()
     assert (slot.workers, slot.process.state) == (2, State.READY)
     await slot.process.close()
+
+
+def spec(*, multilingual: bool | None) -> PoolSpec:
+    return PoolSpec(
+        alias="test",
+        engine=WhisperCpp(),
+        options=WhisperCpp.Options(),
+        model=Path,
+        supervision=SupervisionOptions(
+            start_silence_s=20, start_limit_s=60, stop_grace_s=5, idle_unload_s=None
+        ),
+        multilingual=multilingual,
+    )
+
+
+def test_weights_known_to_hear_english_only_narrow_what_the_engine_can_do():
+    """The engine does not know them yet; the catalogue does."""
+    english = spec(multilingual=False).capabilities
+    assert english.tasks == {Task.TRANSCRIBE}
+    assert english.languages == {"en"}
+    for known in (True, None):
+        able = spec(multilingual=known).capabilities
+        assert (able.tasks, able.languages) == (frozenset(Task), None)
 
 
 async def test_a_model_that_is_not_there_stops_the_plan(surroundings):

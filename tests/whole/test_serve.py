@@ -11,6 +11,7 @@ import wave
 from collections.abc import Coroutine
 from pathlib import Path
 
+import aiohttp
 import psutil
 import pytest
 
@@ -192,6 +193,12 @@ async def test_keys_are_asked_for_everywhere_but_at_the_probes(tmp_path):
         ("[models.x]\nmodel = 'tiny'\nthreds = 1\n", "did you mean 'threads'?"),
         ("[models.x]\nmodel = 'tinny'\n", "'tinny' is not in the catalogue"),
         ("[models.x]\nmodel = 'tiny'\nengine = 'nope'\n", "no engine 'nope' is installed"),
+        ("[models.x]\nrepo = 'a/b'\nfile = '../c.bin'\n", "models.x: 'a/b/../c.bin' cannot be"),
+        ("[models.x]\nrepo = '..'\nfile = 'c.bin'\n", "models.x.repo: '..' is not OWNER/NAME"),
+        ("[models.x]\nurl = 'file:///etc/passwd'\n", "models.x.url: not an http(s) address"),
+        ("[models.x]\nurl = 'http://[::1'\n", "models.x.url: not an http(s) address"),
+        ("[models.x]\nurl = 'http://h/f'\nsha256 = 'abc'\n", "64 hexadecimal digits"),
+        ("[models.x]\nmodel = 'tiny'\ntemperature_increment = 1e-9\n", "at least 0.01"),
     ],
 )
 def test_what_cannot_work_ends_the_start_with_a_sentence(tmp_path, config, message):
@@ -226,6 +233,25 @@ def test_the_service_manager_is_told(tmp_path):
             while "STOPPING=1" not in seen and time.monotonic() < deadline:
                 seen.append(manager.recv(200).decode())
     assert "STOPPING=1" in seen
+
+
+@pytest.mark.parametrize(
+    ("route", "fields", "param"),
+    [("translations", {}, "model"), ("transcriptions", {"language": "de"}, "language")],
+)
+async def test_an_english_model_refuses_other_languages_before_it_is_fetched(
+    tmp_path, samples, route, fields, param
+):
+    """The contract's 400 `unsupported_value`, although the model's file is not here."""
+    with running_server(tmp_path) as server:
+        form = aiohttp.FormData({"model": "tiny.en", **fields})
+        form.add_field("file", samples["de_digits.wav"]["path"].read_bytes(), filename="a.wav")
+        async with (
+            session() as http,
+            http.post(f"{server.url}/v1/audio/{route}", data=form) as answer,
+        ):
+            error = (await answer.json())["error"]
+    assert (answer.status, error["code"], error["param"]) == (400, "unsupported_value", param)
 
 
 async def test_silence_starts_no_engine(tmp_path, samples):

@@ -22,6 +22,7 @@ from whisper_router.domain import (
     TranscriptionRequest,
 )
 from whisper_router.pipeline.chunk import ChunkBudget, ChunkRunner
+from whisper_router.pipeline.demands import check_demands
 from whisper_router.pipeline.in_order import in_order
 from whisper_router.pipeline.plan import SampleRange, plan_chunks, whole
 from whisper_router.supervisor.pool import ModelPool
@@ -64,9 +65,11 @@ class Transcriber:
         Closing the generator stops all work for the request and deletes its files.
 
         Raises:
+            InvalidParameter: the model cannot do what is asked for.
             RouterError: the audio, the model or an engine failed.
         """
         pool = self._pool_of(request.model)
+        check_demands(request, pool.capabilities)
         async with self._prepared(request, media) as audio:
             yield AudioReady(duration_s=audio.duration_s, speech_s=_speech_s(audio))
             ranges = _plan(audio)

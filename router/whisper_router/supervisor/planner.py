@@ -1,12 +1,13 @@
 """Turns an alias's specification into the processes that it is to have."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import BaseModel
 
-from whisper_router.engine_api import Endpoint, Engine, Launch
+from whisper_router.domain import Task
+from whisper_router.engine_api import Capabilities, Endpoint, Engine, Launch
 from whisper_router.errors import EngineStartFailed
 from whisper_router.supervisor.external import External
 from whisper_router.supervisor.options import SupervisionOptions
@@ -21,6 +22,7 @@ class PoolSpec:
 
     `model` returns the weights' file and fetches it if need be; it is asked before each start and
     must be quick when the file is there. What it raises of ours is told to who waits.
+    `multilingual` False: the weights are known to hear English only; None: they will tell.
     """
 
     alias: str
@@ -28,6 +30,20 @@ class PoolSpec:
     options: BaseModel
     model: Callable[[], Awaitable[Path]]
     supervision: SupervisionOptions
+    multilingual: bool | None = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the engine can do with the options, and with weights that are known."""
+        able = self.engine.capabilities(self.options)
+        if self.multilingual is not False:
+            return able
+        english = frozenset({"en"})
+        return replace(
+            able,
+            tasks=able.tasks - {Task.TRANSLATE},
+            languages=english if able.languages is None else able.languages & english,
+        )
 
 
 class Planner:

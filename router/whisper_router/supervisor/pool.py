@@ -77,8 +77,8 @@ class ModelPool:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the alias's engine can do with its options."""
-        return self._spec.engine.capabilities(self._spec.options)
+        """What the alias's engine can do with its options and weights, as far as is known."""
+        return self._spec.capabilities
 
     @contextlib.asynccontextmanager
     async def lease(self) -> AsyncIterator[Lease]:
