@@ -10,6 +10,7 @@ from whisper_router.aliases import Aliases, build_aliases
 from whisper_router.audio.media import MediaLimits, VadOptions
 from whisper_router.audio.media_pool import MediaPool
 from whisper_router.audio.spool import Spool
+from whisper_router.errors import ConfigurationError
 from whisper_router.models.fetch_job import FetchLimits
 from whisper_router.models.source import ModelSpec
 from whisper_router.models.store import ModelStore, StoreConfig
@@ -112,7 +113,10 @@ async def _supervisor(
     supervisor = Supervisor(
         _pool_specs(settings, aliases, store), run_dir=run_directory(settings), tasks=tasks
     )
-    await supervisor.open()
+    try:
+        await supervisor.open()
+    except OSError as error:
+        raise ConfigurationError(f"the run directory cannot be used: {error}") from error
     deadline_s = settings.supervision.stop_grace_s + STOP_MARGIN_S
     stack.push_async_callback(supervisor.close, deadline_s=deadline_s)
     return supervisor

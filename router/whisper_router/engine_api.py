@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import aiohttp
 from pydantic import BaseModel
@@ -134,5 +134,18 @@ class Engine(Protocol):
             EngineRejected: the engine refused the audio or an option.
             EngineCrashed: the answer ended before it was complete.
             EngineOutOfMemory: the engine said that memory ran out.
+        """
+        ...
+
+
+@runtime_checkable
+class ProbingEngine(Protocol):
+    """What a plugin may provide besides: a look at the machine, for `whisper-router doctor`."""
+
+    async def probe(self) -> Mapping[str, str]:
+        """Return what the engine finds here, as short texts by name: version, accelerators…
+
+        Raises:
+            EngineStartFailed: the engine's program does not run here; the message says why.
         """
         ...

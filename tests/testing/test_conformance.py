@@ -1,83 +1,71 @@
-"""The conformance suite's checks find what they are there for."""
+"""The suite fails engines that break the contract."""
 
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
-from whisper_router.domain import Chunk, LanguageDetected, Segment, TokenLogprob, Word
-from whisper_router.engine_api import WorkerStarted
-from whisper_router.testing.conformance import check_order, check_segments, check_words
-
-STARTED, LANGUAGE = WorkerStarted(pid=1), LanguageDetected(code="en", probability=1.0)
-FIRST = Segment(start_s=0.0, end_s=1.0, text=" one")
-SECOND = Segment(start_s=1.0, end_s=2.0, text=" two")
-CHUNK = Chunk(path=Path("x"), start=0, end=32_000)
-WORDS = Segment(
-    start_s=0.0,
-    end_s=1.0,
-    text=" one two",
-    words=(
-        Word(text="one", start_s=0.0, end_s=0.5, probability=0.9),
-        Word(text="two", start_s=0.5, end_s=1.0, probability=0.9),
-    ),
-    logprobs=(TokenLogprob(token=" one two", logprob=-0.1, data=b" one two"),),
-)
+from support.program_engine import ProgramEngine
+from support.speech import DEMO_MODEL, sample
+from whisper_router.testing import conformance
+from whisper_router.testing.conformance import Subject
+from whisper_router_engines.whispercpp.engine import WhisperCpp
 
 
-def test_good_events_pass():
-    """The example that the others break."""
-    events = [STARTED, LANGUAGE, FIRST, SECOND]
-    check_order(events)
-    check_segments(events, CHUNK)
-    check_words(WORDS)
+class Permissive(WhisperCpp):
+    """Takes every option for its own."""
+
+    Options = type("Options", (BaseModel,), {})
 
 
-@pytest.mark.parametrize(
-    "events",
-    [
-        [LANGUAGE, STARTED],
-        [STARTED, FIRST, LANGUAGE],
-        [STARTED, FIRST],
-        [STARTED, LANGUAGE, LANGUAGE],
-        [STARTED, LANGUAGE, STARTED],
-    ],
-)
-def test_a_wrong_order_is_found(events):
-    """Worker first, language once and before the segments."""
+@dataclass
+class Talkative(ProgramEngine):
+    """Has a probe that tells what it is made to tell."""
+
+    told: dict[str, str]
+
+    async def probe(self) -> dict[str, str]:
+        return self.told
+
+
+def subject(engine) -> Subject:
+    return Subject(engine=engine, model=DEMO_MODEL, speech=Path(), language="en")
+
+
+def test_an_engine_that_takes_any_option_fails():
+    """A misspelt option would pass for a set one."""
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        conformance.EngineConformance().test_options_have_defaults_and_refuse_unknown_names(
+            subject(Permissive())
+        )
+
+
+@pytest.mark.parametrize("told", [{}, {"version": " "}, {"version": "1\n2"}])
+async def test_a_probe_that_tells_nothing_or_several_lines_fails(told):
+    """`doctor` prints it on one line."""
     with pytest.raises(AssertionError):
-        check_order(events)
+        await conformance.EngineConformance().test_a_probe_tells_something(subject(Talkative(told)))
 
 
-@pytest.mark.parametrize(
-    "events",
-    [
-        [SECOND, FIRST],
-        [replace(SECOND, end_s=2.1)],
-        [replace(FIRST, start_s=-0.1)],
-        [replace(FIRST, start_s=1.0, end_s=0.5)],
-        [replace(FIRST, avg_logprob=float("nan"))],
-        [replace(FIRST, text=" one ")],
-        [LanguageDetected(code="en", probability=float("nan"))],
-    ],
-)
-def test_wrong_segments_are_found(events):
-    """Times, numbers and texts."""
+async def test_an_engine_without_a_probe_passes():
+    """It is optional."""
+    await conformance.EngineConformance().test_a_probe_tells_something(subject(ProgramEngine()))
+
+
+async def test_an_engine_that_hears_something_else_fails(tmp_path):
+    """What the recording holds is asked for word by word."""
+    wrong = Subject(
+        engine=WhisperCpp(),
+        model=DEMO_MODEL,
+        speech=sample("de_digits").path,
+        language="de",
+        text="eins zwei",
+    )
+
     with pytest.raises(AssertionError):
-        check_segments(events, CHUNK)
-
-
-@pytest.mark.parametrize(
-    "segment",
-    [
-        replace(WORDS, words=WORDS.words[::-1]),
-        replace(WORDS, words=WORDS.words[:1]),
-        replace(WORDS, end_s=0.9),
-        replace(WORDS, words=(replace(WORDS.words[0], text=" one"), WORDS.words[1])),
-        replace(WORDS, logprobs=(replace(WORDS.logprobs[0], data=b" one"),)),
-    ],
-)
-def test_wrong_words_are_found(segment):
-    """Order, completeness, bounds and white space."""
-    with pytest.raises(AssertionError):
-        check_words(segment)
+        await (
+            conformance.SupervisedEngineConformance().test_events_come_in_order_and_hold_the_speech(
+                wrong, tmp_path
+            )
+        )

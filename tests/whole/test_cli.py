@@ -148,6 +148,8 @@ def test_doctor_finds_this_machine_fit(run):
     assert done.returncode == 0, done.stdout
     for subject in ("system", "cpu", "memory", "engine", "models", "spool", "keys", "port"):
         assert subject in done.stdout
+    assert "whispercpp is installed: whisper.cpp 1.8" in done.stdout
+    assert "accelerators cpu; physical cores" in done.stdout
     assert "whispercpp computes on cpu" in done.stdout
     assert "the demo model heard 'seven alpha blue nine'" in done.stdout
 
@@ -157,6 +159,21 @@ def test_doctor_reports_a_server_that_would_be_open(run):
     done = run("doctor", WHISPER_ROUTER__SERVER__HOST="0.0.0.0")
     assert done.returncode == 1
     assert "will refuse to listen on 0.0.0.0" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("STORE__DIRECTORY", "router.toml", "router.toml is not a directory"),
+        ("AUDIO__SPOOL_DIR", "router.toml/spool", "router.toml is not a directory"),
+        ("AUTH__KEYS_FILE", "absent.toml", "absent.toml"),
+    ],
+)
+def test_doctor_reports_places_that_cannot_be_used(run, variable, value, said, tmp_path):
+    """`serve` would refuse to start, or no model could be fetched."""
+    done = run("doctor", **{f"WHISPER_ROUTER__{variable}": str(tmp_path / value)})
+    assert done.returncode == 1, done.stdout
+    assert any(line.startswith("problem") and said in line for line in done.stdout.splitlines())
 
 
 def test_demo_hears_every_bundled_sample_rightly(run):

@@ -218,6 +218,21 @@ def test_what_cannot_work_ends_the_start_with_a_sentence(tmp_path, config, messa
     assert "Traceback" not in done.stderr
 
 
+def test_a_run_directory_that_cannot_be_used_ends_the_start_with_a_sentence(tmp_path):
+    """As any place that the configuration names."""
+    (tmp_path / "file").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "whisper_router.cli", "serve"],
+        env=environment(tmp_path) | {"RUNTIME_DIRECTORY": str(tmp_path / "file")},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "the run directory cannot be used" in done.stderr
+
+
 def test_the_service_manager_is_told(tmp_path):
     """READY once it listens, WATCHDOG while it runs, STOPPING at the end (sd_notify)."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:

@@ -1,5 +1,6 @@
 """The plugin class. Runs in the router, so it imports neither numpy nor pywhispercpp."""
 
+import asyncio
 import json
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -25,6 +26,7 @@ from whisper_router.errors import (
     EngineCrashed,
     EngineOutOfMemory,
     EngineRejected,
+    EngineStartFailed,
 )
 from whisper_router_engines.whispercpp.options import Acceleration, WhisperCppOptions
 from whisper_router_engines.whispercpp.protocol import order_json, parse_segment
@@ -33,6 +35,8 @@ WORKER_MODULE = "whisper_router_engines.whispercpp.worker"
 DEMO_MODEL = Path(__file__).parent / "demo" / "ggml-phonebook-q5_1.bin"
 PROBE_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 10.0
+DEVICES_TIMEOUT_S = 60.0
+"""How long `--probe` may take: the first use of a GPU's driver can take half a minute."""
 
 _LOST = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, ConnectionError)
 
@@ -96,6 +100,32 @@ class WhisperCpp:
             details=body["details"],
         )
 
+    async def probe(self) -> Mapping[str, str]:
+        """Return what this build of whisper.cpp can use here: version, GPUs, cores, features.
+
+        Raises:
+            EngineStartFailed: the worker program does not run here.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", WORKER_MODULE, "--probe"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(DEVICES_TIMEOUT_S):
+                output, errors = await process.communicate()
+        except TimeoutError as error:
+            raise EngineStartFailed("the worker's --probe does not end") from error
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode != 0:
+            last = errors.decode(errors="replace").strip().rpartition("\n")[2]
+            raise EngineStartFailed(f"the worker's --probe ended with {process.returncode}: {last}")
+        return _described(json.loads(output.splitlines()[-1]))
+
     async def transcribe(
         self,
         http: aiohttp.ClientSession,
@@ -135,6 +165,16 @@ def _checked(options: BaseModel) -> WhisperCppOptions:
     if options.acceleration is Acceleration.CUDA and sys.platform == "darwin":
         raise ConfigurationError("acceleration = 'cuda' does not exist on macOS")
     return options
+
+
+def _described(found: Mapping[str, Any]) -> Mapping[str, str]:
+    gpus = [f"{gpu['kind']} ({gpu['name']}: {gpu['description']})" for gpu in found["gpus"]]
+    return {
+        "whisper.cpp": found["whisper_cpp"],
+        "accelerators": ", ".join([*gpus, "cpu"]),
+        "physical cores": str(found["physical_cores"]),
+        "built for": found["system_info"],
+    }
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes]:

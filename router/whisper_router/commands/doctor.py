@@ -7,7 +7,7 @@ import platform
 import shutil
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import version
@@ -17,6 +17,8 @@ import aiohttp
 from rich.console import Console
 
 from whisper_router.aliases import Aliases, build_aliases
+from whisper_router.api.keys import load_keys
+from whisper_router.engine_api import ProbingEngine
 from whisper_router.errors import ConfigurationError, RouterError
 from whisper_router.logs import LogFormat, configure_logging
 from whisper_router.models.source import LocalFile
@@ -71,7 +73,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         yield _bad("configuration", str(error))
         return
     yield _good("configuration", f"{len(settings.models)} aliases configured")
-    for finding in _engines(aliases):
+    async for finding in _engines(aliases):
         yield finding
     for check_settings in (_store, _spool, _key, _port):
         yield await asyncio.to_thread(check_settings, settings)
@@ -120,9 +122,18 @@ def _memory() -> Finding:
     return _good("memory", text)
 
 
-def _engines(aliases: Aliases) -> Iterator[Finding]:
-    for name in aliases.engines:
-        yield _good("engine", f"{name} is installed")
+async def _engines(aliases: Aliases) -> AsyncIterator[Finding]:
+    for name, engine in aliases.engines.items():
+        if not isinstance(engine, ProbingEngine):
+            yield _good("engine", f"{name} is installed")
+            continue
+        try:
+            seen = await engine.probe()
+        except RouterError as error:
+            yield _bad("engine", f"{name} does not run here: {error}")
+        else:
+            told = "; ".join(f"{what} {value}" for what, value in seen.items())
+            yield _good("engine", f"{name} is installed: {told}")
     if not aliases.engines:
         yield _bad("engine", "none is installed: reinstall whisper-router, or install a plugin")
 
@@ -133,8 +144,8 @@ def _store(settings: Settings) -> Finding:
     parent = _existing(directory)
     free = shutil.disk_usage(parent).free
     text = f"{directory}: {len(files)} model files, {free / GIBIBYTE:.1f} GiB free"
-    if not os.access(parent, os.W_OK):
-        return _bad("models", f"{text}; this user may not write there")
+    if (reason := _unusable(parent)) is not None:
+        return _bad("models", f"{text}; {reason}")
     return (_warning if free < LOW_DISK_BYTES else _good)("models", text)
 
 
@@ -143,15 +154,21 @@ def _spool(settings: Settings) -> Finding:
     parent = _existing(root)
     free = shutil.disk_usage(parent).free
     text = f"{root}: {free / GIBIBYTE:.1f} GiB free"
-    if not os.access(parent, os.W_OK):
-        return _bad("spool", f"{text}; this user may not write there")
+    if (reason := _unusable(parent)) is not None:
+        return _bad("spool", f"{text}; {reason}")
     if free < 2 * settings.server.max_upload_bytes:
         return _warning("spool", f"{text}; two uploads of the largest size would not fit")
     return _good("spool", text)
 
 
 def _key(settings: Settings) -> Finding:
-    if settings.auth.api_key or settings.auth.keys_file:
+    if settings.auth.keys_file is not None:
+        try:
+            count = len(load_keys(settings.auth.keys_file.expanduser()))
+        except ConfigurationError as error:
+            return _bad("keys", str(error))
+        return _good("keys", f"requests need a key; {count} are in {settings.auth.keys_file}")
+    if settings.auth.api_key:
         return _good("keys", "requests need a key")
     where = "this machine only" if is_loopback(settings.server.host) else settings.server.host
     if is_loopback(settings.server.host):
@@ -207,6 +224,13 @@ async def _recognise(http: aiohttp.ClientSession, url: str, directory: Path) -> 
     async with http.post(f"{url}/v1/audio/transcriptions", data=form) as response:
         body = await response.json()
     return sample["text"], body.get("text", "") if response.ok else body["error"]["message"]
+
+
+def _unusable(parent: Path) -> str | None:
+    """Return why nothing can be made in `parent`."""
+    if not parent.is_dir():
+        return f"{parent} is not a directory"
+    return None if os.access(parent, os.W_OK | os.X_OK) else "this user may not write there"
 
 
 def _existing(path: Path) -> Path:

@@ -21,7 +21,6 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +31,19 @@ from pydantic import ValidationError
 from whisper_router.domain import (
     Chunk,
     LanguageDetected,
-    Segment,
     Task,
     TranscriptionRequest,
 )
-from whisper_router.engine_api import Endpoint, Engine, EngineEvent, ReadyInfo, WorkerStarted
+from whisper_router.engine_api import (
+    Endpoint,
+    Engine,
+    EngineEvent,
+    ProbingEngine,
+    ReadyInfo,
+    WorkerStarted,
+)
 from whisper_router.errors import EngineCrashed, EngineRejected
+from whisper_router.testing.checks import check_order, check_segments, check_words, segments_of
 from whisper_router.testing.harness import (
     Running,
     make_endpoint,
@@ -49,7 +55,6 @@ from whisper_router.testing.harness import (
 ANSWER_TIMEOUT_S = 60.0
 PROMPT_S = 5.0
 """A worker that was left must serve the next short chunk within this time."""
-TIME_SLACK_S = 0.001
 LONG_S = 240.0
 
 
@@ -131,6 +136,16 @@ class EngineConformance:
         assert found.accelerators
 
     @pytest.mark.asyncio
+    async def test_a_probe_tells_something(self, subject: Subject) -> None:
+        """An engine need not have one; what it tells is printed as it is."""
+        if isinstance(subject.engine, ProbingEngine):
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                told = await subject.engine.probe()
+            assert told
+            assert all(name.strip() and text.strip() for name, text in told.items())
+            assert not any("\n" in text for text in told.values())
+
+    @pytest.mark.asyncio
     async def test_ready_says_what_is_in_effect(self, subject: Subject, tmp_path: Path) -> None:
         """Accelerator and languages must be among those that the capabilities promise."""
         async with self.serving(subject, tmp_path) as service:
@@ -185,7 +200,7 @@ class EngineConformance:
                 language=subject.language, word_timestamps=True, logprobs=True
             )
         check_segments(events, service.chunk)
-        for segment in _segments(events):
+        for segment in segments_of(events):
             assert bool(segment.words) is promised.word_timestamps
             assert bool(segment.logprobs) is promised.logprobs
             check_words(segment)
@@ -317,46 +332,6 @@ class SupervisedEngineConformance(EngineConformance):
         assert str(wrong) in lines[0]
 
 
-def check_order(events: list[EngineEvent]) -> None:
-    """Assert: `WorkerStarted` first, the language once and before any segment."""
-    assert isinstance(events[0], WorkerStarted)
-    kinds = [type(event) for event in events[1:]]
-    assert kinds.count(WorkerStarted) == 0
-    assert kinds.count(LanguageDetected) == 1
-    assert kinds[0] is LanguageDetected
-
-
-def check_segments(events: list[EngineEvent], chunk: Chunk) -> None:
-    """Assert: times in order and inside the chunk, every number finite, texts well-formed."""
-    segments = _segments(events)
-    for event in events:
-        assert not isinstance(event, LanguageDetected) or 0.0 <= event.probability <= 1.0
-    for segment in segments:
-        assert 0.0 <= segment.start_s <= segment.end_s <= chunk.duration_s + TIME_SLACK_S
-        assert 0.0 <= segment.seek_s <= chunk.duration_s + TIME_SLACK_S
-        assert all(math.isfinite(number) for number in _numbers(segment))
-        assert 0.0 <= segment.no_speech_prob <= 1.0
-        assert segment.text == segment.text.rstrip()
-    assert all(a.end_s <= b.start_s + TIME_SLACK_S for a, b in pairwise(segments))
-
-
-def check_words(segment: Segment) -> None:
-    """Assert: words in order, not overlapping, inside the segment, and together its text."""
-    edges = [edge for word in segment.words for edge in (word.start_s, word.end_s)]
-    assert edges == sorted(edges)
-    if edges:
-        assert segment.start_s - TIME_SLACK_S <= edges[0]
-        assert edges[-1] <= segment.end_s + TIME_SLACK_S
-        joined = "".join("".join(word.text.split()) for word in segment.words)
-        assert joined == "".join(segment.text.split())
-    assert all(word.text == word.text.strip() for word in segment.words)
-    assert all(0.0 <= word.probability <= 1.0 for word in segment.words)
-    if segment.logprobs:
-        assert all(token.logprob <= 0.0 for token in segment.logprobs)
-        raw = b"".join(token.data for token in segment.logprobs)
-        assert raw.decode(errors="replace").rstrip() == segment.text
-
-
 def _service(subject: Subject, process: Running, folder: Path) -> Service:
     return Service(
         subject=subject,
@@ -380,23 +355,5 @@ def _languages(events: list[EngineEvent]) -> list[str]:
     return [event.code for event in events if isinstance(event, LanguageDetected)]
 
 
-def _segments(events: list[EngineEvent]) -> list[Segment]:
-    return [event for event in events if isinstance(event, Segment)]
-
-
 def _text(events: list[EngineEvent]) -> str:
-    return "".join(segment.text for segment in _segments(events)).strip()
-
-
-def _numbers(segment: Segment) -> list[float]:
-    return [
-        segment.start_s,
-        segment.end_s,
-        segment.seek_s,
-        segment.temperature,
-        segment.avg_logprob,
-        segment.compression_ratio,
-        segment.no_speech_prob,
-        *(number for word in segment.words for number in (word.start_s, word.end_s)),
-        *(token.logprob for token in segment.logprobs),
-    ]
+    return "".join(segment.text for segment in segments_of(events)).strip()
