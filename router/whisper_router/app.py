@@ -15,9 +15,10 @@ from whisper_router.models.fetch_job import FetchLimits
 from whisper_router.models.source import ModelSpec
 from whisper_router.models.store import ModelStore, StoreConfig
 from whisper_router.pipeline.chunk import ChunkBudget
-from whisper_router.pipeline.transcribe import Transcriber
+from whisper_router.pipeline.transcribe import ChunkOptions, Transcriber
 from whisper_router.places import run_directory, spool_root, store_directory
 from whisper_router.plugins import load_engines
+from whisper_router.scheduling.dispatch import Dispatchers, QueueLimits
 from whisper_router.settings import Settings
 from whisper_router.supervisor.options import SupervisionOptions
 from whisper_router.supervisor.planner import PoolSpec
@@ -38,6 +39,7 @@ class Router:
     store: ModelStore
     supervisor: Supervisor
     spool: Spool
+    dispatchers: Dispatchers
     transcriber: Transcriber
     tasks: Tasks
 
@@ -63,13 +65,15 @@ async def build_router(settings: Settings) -> AsyncIterator[Router]:
         stack.push_async_callback(media.close)
         store = build_store(settings, tasks)
         supervisor = await _supervisor(settings, aliases, store, tasks, stack)
+        dispatchers = Dispatchers(_PoolByName(aliases, supervisor), _queue_limits(settings))
         router = Router(
             settings=settings,
             aliases=aliases,
             store=store,
             supervisor=supervisor,
             spool=spool,
-            transcriber=_transcriber(settings, media, spool, _pools(aliases, supervisor), tasks),
+            dispatchers=dispatchers,
+            transcriber=_transcriber(settings, media, spool, dispatchers, tasks),
             tasks=tasks,
         )
         _preload(router)
@@ -150,27 +154,33 @@ def _supervision(settings: Settings, spec: ModelSpec) -> SupervisionOptions:
     )
 
 
-def _pools(aliases: Aliases, supervisor: Supervisor) -> _PoolByName:
-    return _PoolByName(aliases, supervisor)
+def _queue_limits(settings: Settings) -> QueueLimits:
+    queue = settings.queue
+    return QueueLimits(
+        max_chunks=queue.max_chunks, max_requests=queue.max_requests, timeout_s=queue.timeout_s
+    )
 
 
 def _transcriber(
-    settings: Settings, media: MediaPool, spool: Spool, pools: _PoolByName, tasks: Tasks
+    settings: Settings, media: MediaPool, spool: Spool, dispatchers: Dispatchers, tasks: Tasks
 ) -> Transcriber:
+    vad = settings.vad
     return Transcriber(
         media=media,
         spool=spool,
-        pool_of=pools,
-        vad=VadOptions(
-            threshold=settings.vad.threshold,
-            min_speech_s=settings.vad.min_speech_s,
-            min_silence_s=settings.vad.min_silence_s,
-            pad_s=settings.vad.pad_s,
-        ),
-        vad_by_default=settings.vad.enabled,
-        budget=ChunkBudget(
-            floor_s=settings.supervision.chunk_timeout_s,
-            factor=settings.supervision.chunk_timeout_factor,
+        dispatcher_of=dispatchers,
+        options=ChunkOptions(
+            vad=VadOptions(
+                threshold=vad.threshold,
+                min_speech_s=vad.min_speech_s,
+                min_silence_s=vad.min_silence_s,
+                pad_s=vad.pad_s,
+            ),
+            vad_by_default=vad.enabled,
+            budget=ChunkBudget(
+                floor_s=settings.supervision.chunk_timeout_s,
+                factor=settings.supervision.chunk_timeout_factor,
+            ),
         ),
         tasks=tasks,
     )

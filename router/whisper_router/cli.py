@@ -117,6 +117,8 @@ def _add_keys(commands: Subparsers) -> None:
         command = _command(actions, action, text)
         if action != "list":
             command.add_argument("name", metavar="NAME")
+        if action == "new":
+            command.add_argument("--admin", action="store_true", help="an administrator's key")
         command.add_argument("--keys-file", type=Path, help="instead of auth.keys_file")
         command.set_defaults(run=_keys, action=action)
 
@@ -174,7 +176,9 @@ def _keys(arguments: argparse.Namespace) -> int:
         raise ConfigurationError("name a file: --keys-file FILE, or auth.keys_file")
     if arguments.action == "list":
         return keys.list_keys(path)
-    return {"new": keys.new, "revoke": keys.revoke}[arguments.action](path, arguments.name)
+    if arguments.action == "new":
+        return keys.new(path, arguments.name, admin=arguments.admin)
+    return keys.revoke(path, arguments.name)
 
 
 def _config(arguments: argparse.Namespace) -> int:

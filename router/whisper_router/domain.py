@@ -6,7 +6,7 @@ Times are seconds as `float` from the start of the audio named in the docstring;
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
 
 SAMPLE_RATE_HZ = 16_000
@@ -17,6 +17,29 @@ class Task(StrEnum):
 
     TRANSCRIBE = "transcribe"
     TRANSLATE = "translate"
+
+
+class Lane(IntEnum):
+    """How urgent work is; a smaller number goes first."""
+
+    LIVE = 0
+    INTERACTIVE = 1
+    JOB = 2
+
+
+class OnError(StrEnum):
+    """What to do when a chunk cannot be transcribed: fail the request, or leave a hole."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """On whose behalf a request runs: a key's name, and its weight in the fair queue."""
+
+    name: str = ""
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +71,7 @@ class Segment:
 
     `text` keeps its leading space and has no trailing white space, so that joining the texts of
     consecutive segments gives the whole text. `seek_s` is where the decoder's 30 s window began.
-    Every number is finite.
+    `language` is set where a request may hold several. Every number is finite.
     """
 
     start_s: float
@@ -62,6 +85,7 @@ class Segment:
     avg_logprob: float = 0.0
     compression_ratio: float = 0.0
     no_speech_prob: float = 0.0
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +111,22 @@ class DecodingOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechDetection:
+    """How to look for speech; None leaves the choice to the server's configuration."""
+
+    threshold: float | None = None
+    pad_s: float | None = None
+    min_silence_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptionRequest:
     """One request, free of any dialect.
 
-    `language` is a code as in `LanguageDetected`, or None to detect it. `hotwords` are words that
-    the speech is likely to hold. `vad` None means: as the server is configured.
+    `language` is a code as in `LanguageDetected`, or None to detect it, once for the whole request
+    or, with `mixed_languages`, for each chunk. `hotwords` are words that the speech is likely to
+    hold. `vad` None means: as the server is configured. `carry_context` gives each chunk the text
+    before it as a prompt, which makes the chunks wait for each other; None: if that costs no time.
     """
 
     model: str
@@ -103,6 +138,12 @@ class TranscriptionRequest:
     word_timestamps: bool = False
     logprobs: bool = False
     vad: bool | None = None
+    speech: SpeechDetection = field(default_factory=SpeechDetection)
+    mixed_languages: bool = False
+    carry_context: bool | None = None
+    on_error: OnError = OnError.FAIL
+    lane: Lane = Lane.INTERACTIVE
+    client: Client = field(default_factory=Client)
     decoding: DecodingOptions = field(default_factory=DecodingOptions)
 
 
@@ -136,7 +177,16 @@ class AudioReady:
     speech_s: float | None
 
 
-TranscriptEvent = AudioReady | LanguageDetected | Segment
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hole:
+    """A stretch of speech that could not be transcribed, in seconds of the request's audio."""
+
+    start_s: float
+    end_s: float
+    reason: str
+
+
+TranscriptEvent = AudioReady | LanguageDetected | Segment | Hole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +197,7 @@ class Transcript:
     language: str | None
     duration_s: float
     segments: Sequence[Segment]
+    holes: Sequence[Hole] = ()
 
     @property
     def text(self) -> str:

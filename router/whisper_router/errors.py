@@ -142,6 +142,19 @@ class Unavailable(RouterError):
     retry_after_s = 1
 
 
+class QueueFull(RouterError):
+    """More is asked for than may wait."""
+
+    status, kind, code = 429, "requests", "rate_limit_exceeded"
+    retry_after_s = 1
+
+
+class QueueTimeout(RouterError):
+    """The request waited for its turn for as long as it may."""
+
+    status, kind, code = 504, SERVER_ERROR, "queue_timeout"
+
+
 class ShuttingDown(Unavailable):
     """The router is stopping."""
 

@@ -25,7 +25,7 @@ from whisper_router.logs import configure_logging
 from whisper_router.sdnotify import notifier_from
 from whisper_router.settings import Settings
 
-DOCS = "https://pypi.org/project/whisper-router/"
+DOCS = "docs/ of the source, share/whisper-router/docs of an installation"
 KEEPALIVE_S = 75.0  # longer than the 60 s that nginx keeps idle upstream connections
 
 log = structlog.get_logger(__name__)
@@ -121,6 +121,7 @@ def _deps(settings: Settings, router: Router, keys: KeySource) -> ApiDeps:
             extensions=frozenset(item.lower() for item in settings.audio.extensions),
         ),
         keys=keys,
+        queues=router.dispatchers,
         cors=CorsPolicy(origins=settings.server.cors_origins),
     )
 

@@ -130,6 +130,17 @@ class StoreSettings(Section):
     """Disk space that a download must leave free."""
 
 
+class QueueSettings(Section):
+    """How much may wait for the workers of one alias."""
+
+    max_requests: int = Field(default=200, ge=1)
+    """Requests that may wait for one alias; the next is answered 429 with Retry-After."""
+    max_chunks: int = Field(default=2000, ge=1)
+    """Chunks of all requests that may wait for one alias."""
+    timeout_s: float = Field(default=300.0, gt=0)
+    """How long a chunk may wait for its turn; then its request is answered 504."""
+
+
 class SupervisionSettings(Section):
     """How engine processes are started, watched and stopped."""
 
@@ -215,6 +226,8 @@ class Settings(BaseSettings):
     """Voice activity detection."""
     store: StoreSettings = StoreSettings()
     """Where model files live and how they are fetched."""
+    queue: QueueSettings = QueueSettings()
+    """How much may wait for the workers of one alias."""
     supervision: SupervisionSettings = SupervisionSettings()
     """How engine processes are started, watched and stopped."""
     models: dict[str, ModelSettings] = {}

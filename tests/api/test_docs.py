@@ -46,7 +46,8 @@ VALUES = {
     "chunking_strategy": "none", "keywords[]": "a", "languages[]": "fr", "hotwords": "a",
     "vad": "true", "beam_size": "2", "best_of": "2", "temperature_inc": "0.1",
     "entropy_threshold": "1", "logprob_threshold": "-2", "no_speech_threshold": "0.1",
-    "suppress_nst": "true", "timestamp_granularities[]": "word", "model": "m",
+    "suppress_nst": "true", "context": "true", "on_error": "skip",
+    "timestamp_granularities[]": "word", "model": "m",
 }  # fmt: skip
 
 

@@ -82,7 +82,7 @@ def test_saving_keeps_the_mode_of_an_existing_file_and_follows_links(tmp_path: P
         ("[keys.a]", "keys.a.hash"),
         ('[keys.a]\nhash = "secret"', "keys.a.hash"),
         (f'[keys.a]\nhash = "{hash_key("x")}0"', "keys.a.hash"),
-        (f'[keys.a]\nhash = "{hash_key("x")}"\nadmin = true', "keys.a.admin"),
+        (f'[keys.a]\nhash = "{hash_key("x")}"\nadmyn = true', "keys.a.admyn"),
         (f'[keys.a]\nhash = "{hash_key("x")}"\ndisabled = "no"', "keys.a.disabled"),
         (f'[keys."a b"]\nhash = "{hash_key("x")}"', "a b"),
         ("[keys.a", "end of document"),

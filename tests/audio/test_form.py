@@ -63,6 +63,12 @@ def test_other_extensions_are_refused(name):
         check_extension(name, "audio/wav", EXTENSIONS)
 
 
+@pytest.mark.parametrize("name", ["memo 12.30", "v1.2", "talk.", "2026.11.20", "...", None])
+def test_a_name_without_an_extension_is_accepted(name):
+    """A number after a dot is part of the name."""
+    check_extension(name, "application/octet-stream", EXTENSIONS)
+
+
 def test_the_list_is_a_setting():
     """Whatever is on it, in the message too."""
     check_extension("a.xyz", None, frozenset({"xyz"}))

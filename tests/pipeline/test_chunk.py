@@ -1,93 +1,18 @@
 """One chunk on engines that crash, hang and change their minds: real programs, real signals."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import pytest
 
+from support.chunk_bench import CHUNK, REQUEST, TEXT
 from support.processes import begun, gone
 from support.program_engine import ProcesslessEngine
-from support.scripted_engine import ScriptedEngine, orders, write_script
+from support.scripted_engine import orders
 from whisper_router.domain import Chunk, LanguageDetected, Segment, TranscriptionRequest
-from whisper_router.engine_api import Engine, EngineEvent
+from whisper_router.engine_api import EngineEvent
 from whisper_router.errors import AudioRejected, EngineCrashed, EngineRejected, EngineTimeout
-from whisper_router.pipeline.chunk import ChunkBudget, ChunkRunner
-from whisper_router.supervisor.guard import RunDirectory
-from whisper_router.supervisor.options import SupervisionOptions
-from whisper_router.supervisor.planner import PoolSpec
-from whisper_router.supervisor.pool import ModelPool
-from whisper_router.supervisor.run import Surroundings
-from whisper_router.tasks import Tasks
-
-CHUNK = Chunk(path=Path("/dev/null"), start=5 * 16_000, end=13 * 16_000)
-TEXT = "".join(f" w{second}" for second in range(5, 13))
-REQUEST = TranscriptionRequest(model="test")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bench:
-    """A pool of one engine, and a runner over it."""
-
-    pool: ModelPool
-    runner: ChunkRunner
-    heard: list[LanguageDetected | Segment] = field(default_factory=list)
-
-    async def listen(self, request: TranscriptionRequest = REQUEST) -> None:
-        """Put everything that comes into `heard`."""
-        async with asyncio.timeout(20), aclosing(self.runner.run(CHUNK, request)) as events:
-            async for event in events:
-                self.heard.append(event)
-
-    @property
-    def segments(self) -> list[Segment]:
-        return [event for event in self.heard if isinstance(event, Segment)]
-
-    @property
-    def text(self) -> str:
-        return "".join(segment.text for segment in self.segments)
-
-
-@pytest.fixture
-async def make_bench(tmp_path: Path) -> AsyncIterator[Callable[..., Bench]]:
-    """Make a bench of scripted engines, or of a given one; its processes end with the test."""
-    runs, tasks, pools = RunDirectory(tmp_path / "run"), Tasks(), []
-    await asyncio.to_thread(runs.open)
-
-    def make(*plans: dict[str, Any], engine: Engine | None = None, budget_s: float = 20.0) -> Bench:
-        script = write_script(tmp_path / "script", plans)
-
-        async def model() -> Path:
-            return script
-
-        plugin = engine or ScriptedEngine()
-        supervision = SupervisionOptions(
-            start_silence_s=20.0,
-            start_limit_s=20.0,
-            stop_grace_s=5.0,
-            idle_unload_s=None,
-            worker_grace_s=0.2,
-        )
-        spec = PoolSpec(
-            alias="test",
-            engine=plugin,
-            options=plugin.Options(),
-            model=model,
-            supervision=supervision,
-        )
-        pool = ModelPool(spec, Surroundings(runs=runs, tasks=tasks))
-        pools.append(pool)
-        budget = ChunkBudget(floor_s=budget_s, factor=0.0)
-        return Bench(pool=pool, runner=ChunkRunner(pool, budget))
-
-    yield make
-    async with asyncio.timeout(20):
-        for pool in pools:
-            await pool.close()
-        await tasks.close()
 
 
 def check_times(segments: Sequence[Segment]) -> None:
@@ -165,21 +90,34 @@ async def test_a_refusal_is_not_tried_again(make_bench, tmp_path):
 
 
 @pytest.mark.parametrize("plan", [{"hang_after": 0}, {"hang_after": 3}, {"mute": True}])
-async def test_a_hanging_worker_is_ended_when_the_budget_is_spent(make_bench, plan):
-    """The caller hears of it at once, and the next chunk gets a fresh worker."""
+async def test_a_worker_that_hangs_once_is_ended_and_another_answers(make_bench, plan):
+    """Within its budget and little more; nothing of the text is lost or repeated."""
     bench = make_bench(plan, {}, budget_s=0.3)
+    await bench.pool.warm()
+    pid = (await bench.pool.status()).pids[0]
+    await bench.listen()
+    assert bench.text == TEXT
+    async with asyncio.timeout(5):
+        await gone(pid)
+
+
+@pytest.mark.parametrize("plan", [{"hang_after": 0}, {"hang_after": 3}, {"mute": True}])
+async def test_audio_on_which_workers_hang_twice_is_given_up_and_refused_for_a_while(
+    make_bench, plan
+):
+    """504 that names the stretch; the same bytes do not reach an engine again."""
+    bench = make_bench(plan, plan, {}, budget_s=0.3)
     await bench.pool.warm()
     pid = (await bench.pool.status()).pids[0]
     begun_s = asyncio.get_running_loop().time()
     with pytest.raises(EngineTimeout, match=r"from 5\.0 s to 13\.0 s within 0 s") as caught:
         await bench.listen()
     assert caught.value.status == 504
-    assert asyncio.get_running_loop().time() - begun_s < 3
+    assert asyncio.get_running_loop().time() - begun_s < 4
     async with asyncio.timeout(5):
         await gone(pid)
-    bench.heard.clear()
-    await bench.listen()
-    assert bench.text == TEXT
+    with pytest.raises(AudioRejected):
+        await bench.listen()
 
 
 async def test_a_listener_that_leaves_frees_the_lease_and_ends_the_computation(make_bench):

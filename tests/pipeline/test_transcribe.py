@@ -15,7 +15,8 @@ from whisper_router.audio.spool import Spool
 from whisper_router.domain import Chunk, Segment, TranscriptionRequest
 from whisper_router.engine_api import EngineEvent
 from whisper_router.pipeline.chunk import ChunkBudget
-from whisper_router.pipeline.transcribe import MediaSource, Transcriber, collect
+from whisper_router.pipeline.transcribe import ChunkOptions, MediaSource, Transcriber, collect
+from whisper_router.scheduling.dispatch import Dispatchers, QueueLimits
 from whisper_router.supervisor.options import SupervisionOptions
 from whisper_router.supervisor.planner import PoolSpec
 from whisper_router.supervisor.supervisor import Supervisor
@@ -29,6 +30,9 @@ class SilentOnLanguage(ProcesslessEngine):
         self, http, endpoint, chunk: Chunk, request: TranscriptionRequest
     ) -> AsyncIterator[EngineEvent]:
         yield Segment(start_s=0.0, end_s=0.5, text=" word")
+
+
+LIMITS = QueueLimits(max_chunks=100, max_requests=100, timeout_s=30.0)
 
 
 @pytest.fixture
@@ -60,10 +64,12 @@ async def transcriber(tmp_path) -> AsyncIterator[Transcriber]:
         yield Transcriber(
             media=media,
             spool=spool,
-            pool_of=supervisor.pool,
-            vad=VadOptions(),
-            vad_by_default=True,
-            budget=ChunkBudget(floor_s=10, factor=1),
+            dispatcher_of=Dispatchers(supervisor.pool, LIMITS),
+            options=ChunkOptions(
+                vad=VadOptions(),
+                vad_by_default=True,
+                budget=ChunkBudget(floor_s=10, factor=1),
+            ),
             tasks=tasks,
         )
 

@@ -38,7 +38,10 @@ from whisper_router.errors import (
     EngineStartFailed,
     ModelNotFound,
 )
+from whisper_router.pipeline.progress import Tracker
 from whisper_router.pipeline.transcribe import MediaSource
+from whisper_router.scheduling.dispatch import Dispatchers, QueueLimits
+from whisper_router.supervisor.pool import ModelPool
 
 DEMO = Path(__file__).parents[2] / "engines/whisper_router_engines/whispercpp/demo"
 SAMPLES: Sequence[Mapping[str, Any]] = json.loads((DEMO / "samples.json").read_text("utf-8"))
@@ -69,7 +72,7 @@ class Recogniser:
         self.reached, self.release, self.closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def run(
-        self, request: TranscriptionRequest, media: MediaSource
+        self, request: TranscriptionRequest, media: MediaSource, tracker: Tracker | None = None
     ) -> AsyncGenerator[TranscriptEvent, None]:
         """Yield the events of the sample whose bytes were uploaded."""
         self.requests.append(request)
@@ -167,6 +170,15 @@ class Names:
         return ModelEntry(id=name, created=1_790_000_000, owned_by="house", extra=extra)
 
 
+def no_queues() -> Dispatchers:
+    """Queues of no alias at all: nothing waits."""
+
+    def no_pool(name: str) -> ModelPool:
+        raise ModelNotFound(name)
+
+    return Dispatchers(no_pool, QueueLimits(max_chunks=1, max_requests=1, timeout_s=1))
+
+
 @dataclass(kw_only=True)
 class Setup:
     """What a test may want to be different."""
@@ -179,6 +191,8 @@ class Setup:
     drain: DrainLimits = field(default_factory=DrainLimits)
     lingering_s: float = 10.0
     first_request_s: float = 60.0
+
+    queues: Dispatchers = field(default_factory=no_queues)
 
     async def is_ready(self) -> Readiness:
         """Return what the test wants."""
@@ -218,6 +232,7 @@ async def serve_api(directory: Path, setup: Setup) -> AsyncIterator[Api]:
         transcriber=recogniser,
         models=Names(),
         ready=setup.is_ready,
+        queues=setup.queues,
         spool=spool,
         upload_limits=UploadLimits(
             max_upload_bytes=setup.max_upload_bytes,

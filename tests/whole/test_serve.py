@@ -100,7 +100,7 @@ async def test_a_killed_worker_costs_nothing_but_time(tmp_path, samples, long_wa
             worker = await busy_worker(server, running)
             worker.kill()
             status, answer = await running
-            server.wait_for_log("chunk_crashed")
+            server.wait_for_log("chunk_lost")
             _, undisturbed = await ask(http, server.url, path, vad="false")
             assert (status, answer) == (200, undisturbed)
 

@@ -6,9 +6,12 @@ from structlog.contextvars import bind_contextvars
 
 from whisper_router.api.context import PROBES
 from whisper_router.api.deps import DEPS
-from whisper_router.errors import AuthenticationRequired, IncorrectApiKey
+from whisper_router.api.keys import Key
+from whisper_router.domain import Client
+from whisper_router.errors import AuthenticationRequired, IncorrectApiKey, PermissionDenied
 
 SHORTEST_SHOWN = 16
+KEY = web.RequestKey("key", Key)
 
 
 @web.middleware
@@ -30,7 +33,25 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
         if key is None:
             raise IncorrectApiKey(f"Incorrect API key provided: {masked(presented)}.")
         bind_contextvars(key=key.name)
+        request[KEY] = key
     return await handler(request)
+
+
+def client_of(request: web.Request) -> Client:
+    """Return on whose behalf the request runs; everybody is one client where no key is needed."""
+    key = request.get(KEY)
+    return Client() if key is None else Client(name=key.name, weight=key.weight)
+
+
+async def require_admin(request: web.Request) -> None:
+    """Let keys with `admin = true` pass, the key API_KEY, and everybody where no key is needed.
+
+    Raises:
+        PermissionDenied: the key is an ordinary one.
+    """
+    key = request.get(KEY)
+    if key is not None and not key.admin:
+        raise PermissionDenied(f"The key '{key.name}' is not an administrator's (admin = true).")
 
 
 def presented_key(request: web.BaseRequest) -> str | None:

@@ -26,7 +26,8 @@ log = structlog.get_logger(__name__)
 async def identify_request(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request an id (its own, if that is a safe one) and bind it to all log lines."""
     request[STARTED_S] = asyncio.get_running_loop().time()
-    request[REQUEST_ID] = _request_id(request.headers.get("X-Request-ID", ""))
+    sent = request.headers.get("X-Request-ID") or request.headers.get("X-Progress-ID") or ""
+    request[REQUEST_ID] = _request_id(sent)
     with bound_contextvars(request_id=request[REQUEST_ID]):
         return await handler(request)
 

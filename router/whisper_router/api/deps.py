@@ -11,7 +11,9 @@ from whisper_router.api.key_source import KeySource
 from whisper_router.audio.spool import Spool
 from whisper_router.audio.upload import UploadLimits
 from whisper_router.domain import TranscriptEvent, TranscriptionRequest
+from whisper_router.pipeline.progress import ProgressBoard, Tracker
 from whisper_router.pipeline.transcribe import MediaSource
+from whisper_router.scheduling.dispatch import Waiting
 
 MIB = 1 << 20
 
@@ -63,12 +65,24 @@ class Transcriber(Protocol):
     """Turns an upload into events."""
 
     def run(
-        self, request: TranscriptionRequest, media: MediaSource
+        self, request: TranscriptionRequest, media: MediaSource, tracker: Tracker | None = None
     ) -> AsyncGenerator[TranscriptEvent, None]:
         """Yield `AudioReady`, `LanguageDetected` at most once, then segments in order.
 
         Closing the generator ends all work. Raises RouterError.
         """
+        ...
+
+
+class Queues(Protocol):
+    """What waits, per alias."""
+
+    def waiting(self) -> Mapping[str, Sequence[Waiting]]:
+        """Return the chunks that wait for each alias's workers, in the order of their turns."""
+        ...
+
+    def running(self) -> Mapping[str, int]:
+        """Return how many chunks run on each alias's workers."""
         ...
 
 
@@ -91,6 +105,8 @@ class ApiDeps:
     spool: Spool
     upload_limits: UploadLimits
     keys: KeySource
+    queues: Queues
+    progress: ProgressBoard = field(default_factory=ProgressBoard)
     cors: CorsPolicy = field(default_factory=CorsPolicy)
     drain: DrainLimits = field(default_factory=DrainLimits)
     heartbeat_s: float = 15.0

@@ -48,7 +48,7 @@ def json_body(transcript: Transcript, options: ResponseOptions) -> Json:
         body["logprobs"] = list(_all_logprobs(transcript.segments))
     if transcript.task is Task.TRANSCRIBE:
         body["usage"] = duration_usage(transcript.duration_s)
-    return body
+    return body | _holes(transcript)
 
 
 def verbose_body(transcript: Transcript, options: ResponseOptions) -> Json:
@@ -68,7 +68,19 @@ def verbose_body(transcript: Transcript, options: ResponseOptions) -> Json:
         body["logprobs"] = list(_all_logprobs(transcript.segments))
     if transcript.task is Task.TRANSCRIBE:
         body["usage"] = duration_usage(transcript.duration_s)
-    return body
+    return body | _holes(transcript)
+
+
+def _holes(transcript: Transcript) -> Json:
+    """Return the key for stretches that were skipped (`on_error=skip`), when there are any."""
+    if not transcript.holes:
+        return {}
+    return {
+        "holes": [
+            {"start": finite(hole.start_s), "end": finite(hole.end_s), "error": hole.reason}
+            for hole in transcript.holes
+        ]
+    }
 
 
 def segment_body(number: int, segment: Segment) -> Json:
@@ -84,6 +96,7 @@ def segment_body(number: int, segment: Segment) -> Json:
         "avg_logprob": finite(segment.avg_logprob, digits=6),
         "compression_ratio": finite(segment.compression_ratio, digits=6),
         "no_speech_prob": finite(segment.no_speech_prob, digits=6),
+        **({} if segment.language is None else {"language": segment.language}),
     }
 
 

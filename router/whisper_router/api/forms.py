@@ -3,20 +3,13 @@
 What is refused is what OpenAI refuses for every model; unknown fields are ignored.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from whisper_router.api.fields import (
-    Fields,
-    boolean,
-    choice,
-    integer,
-    number,
-    parse_json,
-    quoted,
-)
-from whisper_router.domain import DecodingOptions, Task, TranscriptionRequest
+from whisper_router.api.chunking import Chunking, parse_chunking
+from whisper_router.api.fields import Fields, boolean, choice, integer, number, quoted
+from whisper_router.domain import Client, DecodingOptions, OnError, Task, TranscriptionRequest
 from whisper_router.errors import InvalidParameter, MissingParameter
 from whisper_router.languages import language_code
 
@@ -71,8 +64,14 @@ class Order:
     response: ResponseOptions
 
 
-def parse_order(fields: Sequence[tuple[str, str]], *, task: Task, request_id: str = "") -> Order:
-    """Return what the form asks for.
+def parse_order(
+    fields: Sequence[tuple[str, str]],
+    *,
+    task: Task,
+    request_id: str = "",
+    client: Client | None = None,
+) -> Order:
+    """Return what the form asks for, on behalf of `client`.
 
     Raises:
         MissingParameter: there is no `model`.
@@ -84,6 +83,7 @@ def parse_order(fields: Sequence[tuple[str, str]], *, task: Task, request_id: st
     if model is None:
         raise MissingParameter("model")
     _check_speakers(form)
+    chunking = parse_chunking(form)
     response = _translated(form) if task is Task.TRANSLATE else _transcribed(form)
     return Order(
         request=TranscriptionRequest(
@@ -95,7 +95,12 @@ def parse_order(fields: Sequence[tuple[str, str]], *, task: Task, request_id: st
             hotwords=_hotwords(form),
             word_timestamps=Granularity.WORD in response.granularities,
             logprobs=response.logprobs,
-            vad=_voice_activity(form),
+            vad=_voice_activity(form, chunking),
+            speech=chunking.speech,
+            mixed_languages=_is_mixed(form),
+            carry_context=boolean("context", form.text("context")),
+            on_error=choice("on_error", form.text("on_error") or OnError.FAIL, OnError),
+            client=client or Client(),
             decoding=_decoding(form),
         ),
         response=response,
@@ -161,11 +166,16 @@ def _source_language(form: Fields, task: Task) -> str | None:
     On the translations route `en` cannot mean the speech: callers who send it name the target.
     Of several `languages` none is certain, so they are checked and the language is detected.
     """
-    code = _language("language", form.text("language"))
+    code = None if _is_mixed(form) else _language("language", form.text("language"))
     several = [_language("languages", item) for item in form.words("languages")]
     if code is None and len(several) == 1:
         code = several[0]
     return None if task is Task.TRANSLATE and code == "en" else code
+
+
+def _is_mixed(form: Fields) -> bool:
+    """Return whether the language is to be detected for each chunk (our extension)."""
+    return (form.text("language") or "").strip().lower() == "mixed"
 
 
 def _language(param: str, text: str | None) -> str | None:
@@ -205,51 +215,10 @@ def _check_speakers(form: Fields) -> None:
         )
 
 
-def _voice_activity(form: Fields) -> bool | None:
+def _voice_activity(form: Fields, chunking: Chunking) -> bool | None:
     """Return the `vad` extension, or what the chunking strategy means; None: as configured."""
-    strategy = _chunking(form)
     explicit = boolean("vad", form.text("vad"))
-    return strategy if explicit is None else explicit
-
-
-def _chunking(form: Fields) -> bool | None:
-    keys = form.mapping("chunking_strategy")
-    text = (form.text("chunking_strategy") or "auto").strip()
-    if not keys and text.startswith(("{", '"')):
-        value = parse_json("chunking_strategy", text)
-        if isinstance(value, dict):
-            keys = {key: _scalar(item) for key, item in value.items() if item is not None}
-            return _server_vad(keys)
-        text = str(value)
-    if keys:
-        return _server_vad(keys)
-    if text not in {"auto", "none", "null"}:
-        raise InvalidParameter(
-            f"Invalid value for 'chunking_strategy': {quoted(text)}. "
-            "Expected 'auto', 'none' or an object of type 'server_vad'.",
-            param="chunking_strategy",
-        )
-    return False if text == "none" else None
-
-
-def _scalar(value: object) -> str:
-    return value if isinstance(value, str) else repr(value)
-
-
-def _server_vad(keys: Mapping[str, str]) -> bool:
-    """Check the object. Its numbers are not applied: the server's own settings are."""
-    unknown = keys.keys() - {"type", "prefix_padding_ms", "silence_duration_ms", "threshold"}
-    if unknown or keys.get("type") != "server_vad":
-        raise InvalidParameter(
-            "chunking_strategy must be an object of type 'server_vad' with no other keys than "
-            "prefix_padding_ms, silence_duration_ms and threshold.",
-            param="chunking_strategy",
-        )
-    param = "chunking_strategy"
-    integer(param, keys.get("prefix_padding_ms"), low=0, high=999_999_999)
-    integer(param, keys.get("silence_duration_ms"), low=0, high=999_999_999)
-    number(param, keys.get("threshold"), low=0, high=1)
-    return True
+    return chunking.vad if explicit is None else explicit
 
 
 def _decoding(form: Fields) -> DecodingOptions:

@@ -14,6 +14,8 @@ ENDPOINTS = (
     "POST /v1/audio/translations",
     "GET /v1/models",
     "GET /v1/models/{id}",
+    "GET /v1/progress/{id}",
+    "GET /v1/queue",
     "GET /health",
     "GET /ready",
 )

@@ -5,6 +5,8 @@
 hash = "sha256:9f86d081884c7d65..."
 created = 2026-11-20T10:00:00Z   # optional
 disabled = true                  # optional
+admin = true                     # optional: may see and change what is not its own
+weight = 2.0                     # optional: its share of busy workers, against 1.0 of others
 ```
 A key of ours is 256 random bits, so nobody can search for it and one round of SHA-256 is enough:
 slow hashes protect what people can guess, and would cost time on every request.
@@ -48,6 +50,8 @@ class Key:
     hash: str
     created: datetime | None = None
     disabled: bool = False
+    admin: bool = False
+    weight: float = 1.0
 
 
 class KeyRing:
@@ -77,6 +81,8 @@ class _Entry(BaseModel):
     hash: str = Field(pattern=rf"^{HASH.pattern}$")
     created: datetime | None = None
     disabled: bool = False
+    admin: bool = False
+    weight: float = Field(default=1.0, ge=0.01, le=100)
 
 
 class _File(BaseModel):
@@ -99,7 +105,8 @@ def plain_keys(values: Sequence[str]) -> Sequence[Key]:
     """Return keys given in plain text (API_KEY), hashed: `api_key`, `api_key_2`, ..."""
     names = ("api_key", *(f"api_key_{number}" for number in range(2, len(values) + 1)))
     return [
-        Key(name=name, hash=hash_key(value)) for name, value in zip(names, values, strict=False)
+        Key(name=name, hash=hash_key(value), admin=True)
+        for name, value in zip(names, values, strict=False)
     ]
 
 
@@ -194,6 +201,10 @@ def _render_key(key: Key) -> str:
         lines.append(f"created = {key.created.isoformat(timespec='seconds')}")
     if key.disabled:
         lines.append("disabled = true")
+    if key.admin:
+        lines.append("admin = true")
+    if key.weight != 1.0:
+        lines.append(f"weight = {key.weight}")
     return "\n".join(lines) + "\n"
 
 

@@ -1,19 +1,20 @@
 """The OpenAI audio API: transcriptions, translations, models."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from aiohttp import web
 
 from whisper_router.api import formats, sse
+from whisper_router.api.auth import client_of
 from whisper_router.api.body import leave_waiting, send_continue
 from whisper_router.api.context import REQUEST_ID
 from whisper_router.api.deps import DEPS, ModelEntry
-from whisper_router.api.forms import parse_order
+from whisper_router.api.forms import Order, parse_order
 from whisper_router.api.wire import json_response
 from whisper_router.audio.media import pcm_format
 from whisper_router.audio.upload import Upload, spool_upload
-from whisper_router.domain import Task
+from whisper_router.domain import Task, TranscriptEvent
 from whisper_router.errors import MissingParameter, ModelNotFound, PermissionDenied
 from whisper_router.pipeline.transcribe import MediaSource, collect
 
@@ -73,20 +74,28 @@ async def delete_model(request: web.Request) -> web.Response:
 
 
 async def _recognise(request: web.Request, task: Task) -> web.StreamResponse:
-    deps = request.app[DEPS]
+    deps, client = request.app[DEPS], client_of(request)
     await send_continue(request, limit_bytes=deps.upload_limits.max_upload_bytes)
-    async with spool_upload(request, deps.spool, deps.upload_limits) as upload:
-        order = parse_order(upload.fields, task=task, request_id=request[REQUEST_ID])
-        deps.models.check(order.request.model)
-        media = _media_source(upload)
-        async with aclosing(deps.transcriber.run(order.request, media)) as events:
-            if order.response.stream:
-                options = sse.StreamOptions(
-                    logprobs=order.response.logprobs, heartbeat_s=deps.heartbeat_s
-                )
-                return await sse.stream(request, events, options)
-            transcript = await collect(events, order.request)
-        return formats.respond(transcript, order.response)
+    with deps.progress.track(request[REQUEST_ID], owner=client.name) as tracker:
+        async with spool_upload(request, deps.spool, deps.upload_limits) as upload:
+            order = parse_order(
+                upload.fields, task=task, request_id=request[REQUEST_ID], client=client
+            )
+            deps.models.check(order.request.model)
+            events = deps.transcriber.run(order.request, _media_source(upload), tracker)
+            async with aclosing(events):
+                return await _answer(request, order, events)
+
+
+async def _answer(
+    request: web.Request, order: Order, events: AsyncGenerator[TranscriptEvent, None]
+) -> web.StreamResponse:
+    if order.response.stream:
+        options = sse.StreamOptions(
+            logprobs=order.response.logprobs, heartbeat_s=request.app[DEPS].heartbeat_s
+        )
+        return await sse.stream(request, events, options)
+    return formats.respond(await collect(events, order.request), order.response)
 
 
 def _media_source(upload: Upload) -> MediaSource:

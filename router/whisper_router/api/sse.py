@@ -12,7 +12,7 @@ from aiohttp import web
 from whisper_router.api.formats import Json, logprob_bodies, token_usage
 from whisper_router.api.problems import internal_error
 from whisper_router.api.wire import encode_json
-from whisper_router.domain import AudioReady, LanguageDetected, TranscriptEvent
+from whisper_router.domain import AudioReady, Hole, LanguageDetected, TranscriptEvent
 from whisper_router.errors import RouterError
 from whisper_router.tasks import Tasks
 
@@ -80,7 +80,7 @@ class StreamedText:
             case AudioReady():
                 self._duration_s = event.duration_s
                 return b""
-            case LanguageDetected():
+            case LanguageDetected() | Hole():
                 return b""
         self._tokens += len(event.tokens)
         logprobs = list(logprob_bodies(event.logprobs)) if self._include_logprobs else []

@@ -202,12 +202,16 @@ def check_extension(
 ) -> None:
     """Accept a name with an accepted extension, a name without one, and raw audio of any name.
 
+    What holds no letter is no extension (`memo 12.30`).
+
     Raises:
         UnsupportedFormat: the extension is not in `extensions`.
     """
     extension = Path((filename or "").strip()).suffix[1:].lower()
     mime = (content_type or "").partition(";")[0].strip().lower()
-    if extension and extension not in extensions and mime not in RAW_AUDIO_TYPES:
+    if not any(character.isalpha() for character in extension):
+        return
+    if extension not in extensions and mime not in RAW_AUDIO_TYPES:
         raise UnsupportedFormat(
             f"Invalid file format. Supported formats: {sorted(extensions)}. The file's extension "
             f"is '{extension[:20]}'; the accepted ones are the setting 'audio.extensions'."

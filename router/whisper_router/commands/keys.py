@@ -8,7 +8,7 @@ from whisper_router.api.keys import Key, check_name, editing, hash_key, load_key
 from whisper_router.errors import ConfigurationError
 
 
-def new(path: Path, name: str) -> int:
+def new(path: Path, name: str, *, admin: bool = False) -> int:
     """Make a key and print it, this once: the file holds only its hash.
 
     Raises:
@@ -19,7 +19,7 @@ def new(path: Path, name: str) -> int:
     with editing(path) as keys:
         if name in keys:
             raise ConfigurationError(f"there is already a key named '{name}' in {path}")
-        keys[name] = Key(name=name, hash=hash_key(key), created=datetime.now(UTC))
+        keys[name] = Key(name=name, hash=hash_key(key), created=datetime.now(UTC), admin=admin)
     print(key)
     print(f"This is the key '{name}'. It is not shown again.", file=sys.stderr)
     return 0
@@ -33,7 +33,8 @@ def list_keys(path: Path) -> int:
     """
     for key in load_keys(path):
         made = "-" if key.created is None else key.created.isoformat(sep=" ", timespec="seconds")
-        print("\t".join((key.name, made, "disabled" if key.disabled else "active")))
+        state = "disabled" if key.disabled else "active"
+        print("\t".join((key.name, made, f"{state}, admin" if key.admin else state)))
     return 0
 
 

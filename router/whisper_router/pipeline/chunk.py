@@ -1,10 +1,11 @@
-"""One chunk on a leased worker: time budget, one more try after a crash, results put in place."""
+"""One chunk on a leased worker: its turn, time budget, one more try, results put in place."""
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 import structlog
 
@@ -18,7 +19,10 @@ from whisper_router.domain import (
 from whisper_router.engine_api import WorkerStarted
 from whisper_router.errors import AudioRejected, EngineCrashed, EngineTimeout
 from whisper_router.pipeline.merge import place
-from whisper_router.supervisor.pool import Lease, ModelPool
+from whisper_router.pipeline.poison import Poison
+from whisper_router.scheduling.dispatch import Dispatcher
+from whisper_router.scheduling.fair_queue import Ticket
+from whisper_router.supervisor.pool import Lease
 
 log = structlog.get_logger(__name__)
 
@@ -38,39 +42,40 @@ class ChunkBudget:
 
 
 class ChunkRunner:
-    """Runs the chunks of one request on the pool of its alias."""
+    """Runs chunks on the workers of one alias."""
 
-    def __init__(self, pool: ModelPool, budget: ChunkBudget) -> None:
-        self._pool, self._budget = pool, budget
+    def __init__(self, dispatcher: Dispatcher, budget: ChunkBudget, poison: Poison) -> None:
+        self._dispatcher, self._budget, self._poison = dispatcher, budget, poison
 
     async def run(
         self, chunk: Chunk, request: TranscriptionRequest
     ) -> AsyncGenerator[LanguageDetected | Segment, None]:
         """Yield the language once, then segments on the timeline of the request's audio.
 
-        After a crash the chunk runs once more on a fresh worker; what was yielded before the crash
+        After a crash or a hang the chunk runs once more on a fresh worker; what was yielded before
         is not yielded again. Should the second run hear it otherwise, the chunk is run from where
-        the yielded text ends.
+        the yielded text ends. After the second loss its audio is refused for a while.
 
         Raises:
-            AudioRejected: the engine crashed twice on this chunk.
-            EngineTimeout: the engine took longer than its budget.
+            AudioRejected: the engine crashed twice on this chunk, now or a short while ago.
+            EngineTimeout: it took longer than its budget twice.
             EngineError: it could not start, or refused the chunk.
+            QueueFull, QueueTimeout: there was no worker for it.
         """
-        given, crashes = _Given(chunk), 0
+        if await self._poison.holds(chunk):
+            raise AudioRejected(_rejection(chunk))
+        given, losses = _Given(chunk), 0
         while (rest := given.rest) is not None:
             try:
                 async with aclosing(self._attempt(rest, given.asked(request))) as events:
                     async for event in events:
                         if (fresh := given.fresh(event)) is not None:
                             yield fresh
-            except EngineCrashed as error:
-                crashes += 1
-                log.warning(
-                    "chunk_crashed", alias=request.model, attempt=crashes, reason=str(error)
-                )
-                if crashes == ATTEMPTS:
-                    raise AudioRejected(_rejection(chunk)) from error
+            except (EngineCrashed, EngineTimeout) as error:
+                losses += 1
+                log.warning("chunk_lost", alias=request.model, attempt=losses, reason=str(error))
+                if losses == ATTEMPTS:
+                    await self._give_up(chunk, error)
                 given.start_again()
             except _HeardOtherwiseError:
                 log.info("chunk_heard_otherwise", alias=request.model)
@@ -78,12 +83,18 @@ class ChunkRunner:
             else:
                 return
 
+    async def _give_up(self, chunk: Chunk, error: EngineCrashed | EngineTimeout) -> NoReturn:
+        await self._poison.add(chunk)
+        if isinstance(error, EngineTimeout):
+            raise error
+        raise AudioRejected(_rejection(chunk)) from error
+
     async def _attempt(
         self, chunk: Chunk, request: TranscriptionRequest
     ) -> AsyncGenerator[LanguageDetected | Segment, None]:
         budget_s = self._budget.for_chunk(chunk)
         worker: int | None = None
-        async with self._pool.lease() as lease:
+        async with self._dispatcher.lease(_ticket(chunk, request)) as lease:
             try:
                 async with (
                     asyncio.timeout(budget_s),
@@ -99,13 +110,23 @@ class ChunkRunner:
                     "chunk_timed_out", alias=request.model, worker=worker, budget_s=budget_s
                 )
                 if worker is None:
-                    self._pool.distrust(lease)
+                    self._dispatcher.pool.distrust(lease)
                 else:
-                    await self._pool.kill_worker(worker)
+                    await self._dispatcher.pool.kill_worker(worker)
                 raise EngineTimeout(
                     f"The engine of model '{request.model}' did not finish {_stretch(chunk)} "
                     f"within {budget_s:.0f} s (supervision.chunk_timeout_s)."
                 ) from error
+
+
+def _ticket(chunk: Chunk, request: TranscriptionRequest) -> Ticket:
+    return Ticket(
+        request_id=request.request_id,
+        key=request.client.name,
+        lane=request.lane,
+        weight=request.client.weight,
+        cost_s=chunk.duration_s,
+    )
 
 
 async def _events(

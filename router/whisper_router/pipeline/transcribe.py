@@ -1,10 +1,9 @@
 """One request, from a spooled upload to transcript events."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -13,19 +12,25 @@ from whisper_router.audio.media import PcmFormat, PreparedAudio, VadOptions
 from whisper_router.audio.media_pool import MediaPool
 from whisper_router.audio.spool import Spool
 from whisper_router.domain import (
+    SAMPLE_RATE_HZ,
     AudioReady,
     Chunk,
+    Hole,
     LanguageDetected,
     Segment,
+    SpeechDetection,
     Transcript,
     TranscriptEvent,
     TranscriptionRequest,
 )
+from whisper_router.errors import RouterError
 from whisper_router.pipeline.chunk import ChunkBudget, ChunkRunner
 from whisper_router.pipeline.demands import check_demands
-from whisper_router.pipeline.in_order import in_order
 from whisper_router.pipeline.plan import SampleRange, plan_chunks, whole
-from whisper_router.supervisor.pool import ModelPool
+from whisper_router.pipeline.poison import Poison
+from whisper_router.pipeline.progress import Stage, Tracker
+from whisper_router.pipeline.series import Series
+from whisper_router.scheduling.dispatch import Dispatcher
 from whisper_router.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -39,6 +44,15 @@ class MediaSource:
     pcm: PcmFormat | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkOptions:
+    """How chunks run unless a request says otherwise."""
+
+    vad: VadOptions
+    vad_by_default: bool
+    budget: ChunkBudget
+
+
 class Transcriber:
     """Decodes, finds speech, runs the chunks and puts their results in order."""
 
@@ -47,102 +61,80 @@ class Transcriber:
         *,
         media: MediaPool,
         spool: Spool,
-        pool_of: Callable[[str], ModelPool],
-        vad: VadOptions,
-        vad_by_default: bool,
-        budget: ChunkBudget,
+        dispatcher_of: Callable[[str], Dispatcher],
+        options: ChunkOptions,
         tasks: Tasks,
     ) -> None:
-        self._media, self._spool, self._pool_of = media, spool, pool_of
-        self._vad, self._vad_by_default = vad, vad_by_default
-        self._budget, self._tasks = budget, tasks
+        self._media, self._spool, self._dispatcher_of = media, spool, dispatcher_of
+        self._options, self._tasks = options, tasks
+        self._poison = Poison()
 
     async def run(
-        self, request: TranscriptionRequest, media: MediaSource
+        self, request: TranscriptionRequest, media: MediaSource, tracker: Tracker | None = None
     ) -> AsyncGenerator[TranscriptEvent, None]:
         """Yield `AudioReady`, then `LanguageDetected` (if there is speech), then segments in order.
 
-        Closing the generator stops all work for the request and deletes its files.
+        Closing the generator stops all work for the request and deletes its files. `tracker` is
+        told how far it is.
 
         Raises:
             InvalidParameter: the model cannot do what is asked for.
             RouterError: the audio, the model or an engine failed.
         """
-        pool = self._pool_of(request.model)
-        check_demands(request, pool.capabilities)
+        tracker = tracker or Tracker(request.client.name)
+        try:
+            async with aclosing(self._run(request, media, tracker)) as events:
+                async for event in events:
+                    yield event
+        except RouterError:
+            tracker.update(stage=Stage.FAILED)  # a stream answers late errors as if it had ended
+            raise
+
+    async def _run(
+        self, request: TranscriptionRequest, media: MediaSource, tracker: Tracker
+    ) -> AsyncGenerator[TranscriptEvent, None]:
+        dispatcher = self._dispatcher_of(request.model)
+        check_demands(request, dispatcher.pool.capabilities)
+        tracker.update(stage=Stage.DECODING)
         async with self._prepared(request, media) as audio:
-            yield AudioReady(duration_s=audio.duration_s, speech_s=_speech_s(audio))
             ranges = _plan(audio)
+            speech_s = sum(piece.end - piece.start for piece in ranges) / SAMPLE_RATE_HZ
+            tracker.update(stage=Stage.WAITING, duration_s=audio.duration_s, speech_s=speech_s)
+            yield AudioReady(duration_s=audio.duration_s, speech_s=_speech_s(audio))
             log.info(
                 "audio_prepared",
                 duration_s=round(audio.duration_s, 3),
-                speech_s=_speech_s(audio),
+                speech_s=round(speech_s, 3),
                 chunks=len(ranges),
             )
-            async with aclosing(self._chunks(pool, request, audio.path, ranges)) as events:
+            runner = ChunkRunner(dispatcher, self._options.budget, self._poison)
+            chunks = [Chunk(path=audio.path, start=item.start, end=item.end) for item in ranges]
+            series = Series(
+                runner, request, tracker, width=dispatcher.pool.capabilities.concurrency
+            )
+            async with aclosing(series.run(chunks, self._tasks)) as events:
                 async for event in events:
                     yield event
 
-    async def _chunks(
-        self,
-        pool: ModelPool,
-        request: TranscriptionRequest,
-        path: Path,
-        ranges: Sequence[SampleRange],
-    ) -> AsyncGenerator[LanguageDetected | Segment, None]:
-        language: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-        if request.language is not None:
-            language.set_result(request.language)
-        runner = ChunkRunner(pool, self._budget)
-        chunks = [Chunk(path=path, start=piece.start, end=piece.end) for piece in ranges]
-        sources = [
-            partial(_run_chunk, runner, chunk, request, language, first=number == 0)
-            for number, chunk in enumerate(chunks)
-        ]
-        width = pool.capabilities.concurrency
-        async with aclosing(in_order(sources, width=width, tasks=self._tasks)) as events:
-            async for event in events:
-                yield event
+    def _vad(self, request: TranscriptionRequest) -> VadOptions:
+        return replace(self._options.vad, **_given(request.speech))
 
     @asynccontextmanager
     async def _prepared(
         self, request: TranscriptionRequest, media: MediaSource
     ) -> AsyncGenerator[PreparedAudio, None]:
-        wanted = self._vad_by_default if request.vad is None else request.vad
+        wanted = self._options.vad_by_default if request.vad is None else request.vad
         target = self._spool.new_path(".f32")
         try:
             yield await self._media.prepare(
-                media.path, target, pcm=media.pcm, vad=self._vad if wanted else None
+                media.path, target, pcm=media.pcm, vad=self._vad(request) if wanted else None
             )
         finally:
             await asyncio.shield(asyncio.to_thread(target.unlink, missing_ok=True))
 
 
-async def _run_chunk(
-    runner: ChunkRunner,
-    chunk: Chunk,
-    request: TranscriptionRequest,
-    language: "asyncio.Future[str | None]",
-    *,
-    first: bool,
-) -> AsyncGenerator[LanguageDetected | Segment, None]:
-    """Run one chunk in the language of the request's first chunk.
-
-    Detection on every chunk would let a short one, with a name or a number in it, flip the
-    language in the middle of a text.
-    """
-    if not first:
-        request = replace(request, language=await language)
-    async with aclosing(runner.run(chunk, request)) as events:
-        async for event in events:
-            if isinstance(event, Segment):
-                yield event
-            elif first:
-                if not language.done():
-                    language.set_result(event.code)
-                yield event
-    if first and not language.done():  # an engine need not tell; the others wait for it
-        language.set_result(None)
+def _given(options: SpeechDetection) -> Mapping[str, float]:
+    return {name: value for name, value in asdict(options).items() if value is not None}
 
 
 def _plan(audio: PreparedAudio) -> Sequence[SampleRange]:
@@ -164,13 +156,20 @@ async def collect(
     """Read all events into one transcript."""
     language, duration_s = request.language, 0.0
     segments: list[Segment] = []
+    holes: list[Hole] = []
     async for event in events:
         if isinstance(event, Segment):
             segments.append(event)
         elif isinstance(event, LanguageDetected):
             language = event.code
+        elif isinstance(event, Hole):
+            holes.append(event)
         else:
             duration_s = event.duration_s
     return Transcript(
-        task=request.task, language=language, duration_s=duration_s, segments=tuple(segments)
+        task=request.task,
+        language=language,
+        duration_s=duration_s,
+        segments=tuple(segments),
+        holes=tuple(holes),
     )

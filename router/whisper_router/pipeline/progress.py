@@ -1,0 +1,107 @@
+"""How far each request is, for who asks from outside of it."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+KEPT_S = 60.0
+"""How long a request that has ended can still be asked about."""
+MAX_ENTRIES = 10_000
+
+
+class Stage(StrEnum):
+    """Where a request is."""
+
+    RECEIVING = "receiving"
+    DECODING = "decoding"
+    WAITING = "waiting"
+    TRANSCRIBING = "transcribing"
+    DONE = "done"
+    FAILED = "failed"
+
+
+ENDED = frozenset({Stage.DONE, Stage.FAILED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What is known of a request. Seconds are of audio; `speech_s` is what has to be transcribed.
+
+    `owner` is the key that sent it. None is: not known yet.
+    """
+
+    owner: str
+    stage: Stage = Stage.RECEIVING
+    duration_s: float | None = None
+    speech_s: float | None = None
+    done_s: float = 0.0
+
+    @property
+    def percent(self) -> float:
+        """How much of the speech is done, 0 to 100."""
+        if self.stage is Stage.DONE:
+            return 100.0
+        if not self.speech_s:
+            return 0.0
+        return round(min(99.9, 100 * self.done_s / self.speech_s), 1)
+
+
+class Tracker:
+    """The report of one request. Its request writes it; anybody may wait for a change."""
+
+    def __init__(self, owner: str) -> None:
+        self.report = Report(owner=owner)
+        self.ended_s: float | None = None
+        self._changed = asyncio.Event()
+
+    def update(self, **changes: object) -> None:
+        """Change some of the report's fields."""
+        self.report = replace(self.report, **changes)  # type: ignore[arg-type]
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def changed(self) -> None:
+        """Return after the next change."""
+        await self._changed.wait()
+
+
+class ProgressBoard:
+    """The trackers of all requests by id, and for a while those that have ended."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._trackers: OrderedDict[str, Tracker] = OrderedDict()
+
+    @contextmanager
+    def track(self, request_id: str, *, owner: str) -> Iterator[Tracker]:
+        """Track a request until the block ends; it failed if the block raises."""
+        self._forget_old()
+        tracker = self._trackers[request_id] = Tracker(owner)
+        self._trackers.move_to_end(request_id)
+        try:
+            yield tracker
+        except BaseException:
+            tracker.update(stage=Stage.FAILED)
+            raise
+        else:
+            if tracker.report.stage not in ENDED:
+                tracker.update(stage=Stage.DONE)
+        finally:
+            tracker.ended_s = self._clock()
+
+    def find(self, request_id: str) -> Tracker | None:
+        """Return the tracker of a request that runs, or ended a short while ago."""
+        self._forget_old()
+        return self._trackers.get(request_id)
+
+    def _forget_old(self) -> None:
+        limit_s = self._clock() - KEPT_S
+        for request_id, tracker in list(self._trackers.items()):
+            if tracker.ended_s is None:
+                continue
+            if tracker.ended_s < limit_s or len(self._trackers) > MAX_ENTRIES:
+                del self._trackers[request_id]

@@ -1,0 +1,90 @@
+"""The chunks of one request: language, context, holes."""
+
+import asyncio
+import random
+from contextlib import aclosing
+from dataclasses import replace
+
+import pytest
+
+from support.chunk_bench import REQUEST
+from support.scripted_engine import orders
+from whisper_router.domain import Chunk, Hole, OnError, Segment
+from whisper_router.errors import AudioRejected
+from whisper_router.pipeline.progress import Stage, Tracker
+from whisper_router.pipeline.series import HOLE_TEXT, Series
+from whisper_router.tasks import Tasks
+
+
+@pytest.fixture
+def chunks(tmp_path):
+    """Three chunks of two seconds, with different samples."""
+    path = tmp_path / "audio.f32"
+    path.write_bytes(random.Random(0).randbytes(4 * 16_000 * 10))
+    return [
+        Chunk(path=path, start=second * 16_000, end=(second + 2) * 16_000) for second in (0, 4, 8)
+    ]
+
+
+async def listen(bench, chunks, *, width: int = 2, **changes):
+    """Return the events of the series and its tracker."""
+    tracker, tasks = Tracker(""), Tasks()
+    series = Series(bench.runner, replace(REQUEST, **changes), tracker, width=width)
+    async with asyncio.timeout(20), aclosing(series.run(chunks, tasks)) as events:
+        heard = [event async for event in events]
+    await tasks.close()
+    return heard, tracker
+
+
+def text(events) -> str:
+    return "".join(event.text for event in events if isinstance(event, Segment))
+
+
+async def test_the_later_chunks_are_asked_in_the_language_of_the_first(
+    make_bench, chunks, tmp_path
+):
+    """Detection runs once, unless each chunk is to have its own."""
+    await listen(make_bench({}), chunks)
+    assert [order["language"] for order in orders(tmp_path / "script")] == [None, "en", "en"]
+
+
+async def test_with_mixed_languages_each_chunk_is_asked_to_detect(make_bench, chunks, tmp_path):
+    """And each segment says which one it is in."""
+    heard, _ = await listen(make_bench({}), chunks, mixed_languages=True)
+    assert [order["language"] for order in orders(tmp_path / "script")] == [None] * 3
+    assert {event.language for event in heard if isinstance(event, Segment)} == {"en"}
+
+
+@pytest.mark.parametrize(
+    ("width", "carry", "prompts"),
+    [
+        (1, None, ["P", "P w0 w1", "P w0 w1 w4 w5"]),
+        (2, None, ["P", "P", "P"]),
+        (2, True, ["P", "P w0 w1", "P w0 w1 w4 w5"]),
+        (1, False, ["P", "P", "P"]),
+    ],
+)
+async def test_text_is_carried_where_it_costs_no_time_or_is_asked_for(
+    make_bench, chunks, tmp_path, width, carry, prompts
+):
+    """The user's prompt is in every chunk."""
+    await listen(make_bench({}), chunks, width=width, prompt="P", carry_context=carry)
+    assert [order["prompt"] for order in orders(tmp_path / "script")] == prompts
+
+
+async def test_a_lost_chunk_fails_the_request(make_bench, chunks):
+    """As nobody asked for holes."""
+    with pytest.raises(AudioRejected, match=r"from 0\.0 s to 2\.0 s"):
+        await listen(make_bench({"crash_after": 0}), chunks)
+
+
+async def test_a_lost_chunk_is_a_hole_when_that_is_asked_for(make_bench, chunks):
+    """Marked in the text, and told with its place and reason; the rest is there."""
+    bench = make_bench({"crash_after": 1}, {"crash_after": 1}, {})
+    heard, tracker = await listen(bench, chunks, width=1, on_error=OnError.SKIP)
+    assert text(heard) == f" w0{HOLE_TEXT} w4 w5 w8 w9"
+    [hole] = [event for event in heard if isinstance(event, Hole)]
+    assert (hole.start_s, hole.end_s) == (1.0, 2.0)
+    assert "crashed twice" in hole.reason
+    assert tracker.report.done_s == 6.0
+    assert tracker.report.stage is Stage.TRANSCRIBING

@@ -1,0 +1,123 @@
+"""Turns at real workers: two run, the others wait in fair order, bounded in number and time."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from whisper_router.errors import QueueFull, QueueTimeout
+from whisper_router.scheduling.fair_queue import Ticket
+
+
+class Customers:
+    """Tasks that hold a lease until they are told to leave, noting who came in."""
+
+    def __init__(self, dispatcher) -> None:
+        self.dispatcher = dispatcher
+        self.came_in: list[str] = []
+        self.may_leave: dict[str, asyncio.Event] = {}
+        self.tasks: dict[str, asyncio.Task] = {}
+        self.changed = asyncio.Condition()
+
+    async def send(self, name: str, ticket: Ticket) -> None:
+        self.may_leave[name] = asyncio.Event()
+        self.tasks[name] = asyncio.get_running_loop().create_task(self._visit(name, ticket))
+        await asyncio.sleep(0)
+
+    async def wait_for(self, *names: str) -> None:
+        async with self.changed:
+            await self.changed.wait_for(lambda: set(names) <= set(self.came_in))
+
+    async def _visit(self, name: str, ticket: Ticket) -> None:
+        async with self.dispatcher.lease(ticket):
+            async with self.changed:
+                self.came_in.append(name)
+                self.changed.notify_all()
+            await self.may_leave[name].wait()
+
+
+async def test_a_clip_gets_the_next_worker_though_a_long_file_waits(make):
+    """Its turn comes after one chunk of the other, not after all of them."""
+    customers = Customers(make())
+    async with asyncio.timeout(30):
+        for number in range(6):
+            await customers.send(f"long {number}", Ticket(request_id="long", cost_s=30))
+        await customers.wait_for("long 0", "long 1")
+        await customers.send("clip", Ticket(request_id="clip", cost_s=3))
+        customers.may_leave["long 0"].set()
+        customers.may_leave["long 1"].set()
+        await customers.wait_for("clip")
+        assert customers.came_in[:2] == ["long 0", "long 1"]
+        assert "clip" in customers.came_in[2:4]
+        for event in customers.may_leave.values():
+            event.set()
+        await asyncio.gather(*customers.tasks.values())
+    assert customers.dispatcher.running == 0
+
+
+async def test_what_waits_is_told_with_place_and_estimate(make):
+    """In the order of the turns; more ahead is a later estimate."""
+    dispatcher = make()
+    customers = Customers(dispatcher)
+    async with asyncio.timeout(30):
+        for name in "abcd":
+            await customers.send(name, Ticket(request_id=name, cost_s=10))
+        await customers.wait_for("a", "b")
+        first, second = dispatcher.waiting()
+        assert [first.ticket.request_id, second.ticket.request_id] == ["c", "d"]
+        assert (first.position, second.position) == (0, 1)
+        assert 0 < first.estimate_s < second.estimate_s
+        for event in customers.may_leave.values():
+            event.set()
+        await asyncio.gather(*customers.tasks.values())
+
+
+async def test_more_than_may_wait_is_refused_at_once(make):
+    """429, with the time after which a try makes sense."""
+    customers = Customers(make(max_requests=1))
+    async with asyncio.timeout(30):
+        for name in "abc":
+            await customers.send(name, Ticket(request_id=name))
+        await customers.wait_for("a", "b")
+        with pytest.raises(QueueFull, match="max_requests") as caught:
+            async with customers.dispatcher.lease(Ticket(request_id="d")):
+                pass
+        assert caught.value.retry_after_s >= 1
+        for event in customers.may_leave.values():
+            event.set()
+        await asyncio.gather(*customers.tasks.values())
+
+
+async def test_who_waits_too_long_is_told_and_leaves_no_trace(make):
+    """504; the place in the queue is free again."""
+    dispatcher = make(timeout_s=0.05)
+    async with asyncio.timeout(30), AsyncExitStack() as stack:
+        for name in "ab":
+            await stack.enter_async_context(dispatcher.lease(Ticket(request_id=name)))
+        with pytest.raises(QueueTimeout, match=r"queue\.timeout_s"):
+            async with dispatcher.lease(Ticket(request_id="c")):
+                pass
+        assert dispatcher.waiting() == []
+    assert dispatcher.running == 0
+
+
+async def test_who_leaves_while_waiting_or_at_its_turn_costs_nobody_a_turn(make):
+    """Cancelled at every moment there is; both workers are free at the end."""
+    dispatcher = make()
+    customers = Customers(dispatcher)
+    async with asyncio.timeout(30):
+        for name in "abcdef":
+            await customers.send(name, Ticket(request_id=name))
+        await customers.wait_for("a", "b")
+        customers.tasks["d"].cancel()
+        customers.may_leave["a"].set()
+        customers.tasks["c"].cancel()
+        await customers.wait_for("e")
+        customers.tasks["e"].cancel()
+        customers.may_leave["b"].set()
+        customers.may_leave["f"].set()
+        await asyncio.wait(customers.tasks.values())
+        assert (dispatcher.running, dispatcher.waiting()) == (0, [])
+        async with AsyncExitStack() as stack:
+            for name in "xy":
+                await stack.enter_async_context(dispatcher.lease(Ticket(request_id=name)))

@@ -1,0 +1,153 @@
+"""The chunk is the unit of work: turns, progress, languages; on real speech and a real server."""
+
+import asyncio
+import io
+import json
+import wave
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from support.client import ask, session
+from support.server import running_server
+from whisper_router.api.keys import hash_key
+
+DEMO = 'default_model = "demo"\n'
+
+
+def joined(target: Path, *parts: Path, silence_s: float = 6.0) -> Path:
+    """Write the recordings one after another, with silence between them."""
+    with wave.open(str(target), "wb") as out:
+        for number, part in enumerate(parts):
+            with wave.open(str(part), "rb") as source:
+                if number == 0:
+                    out.setparams(source.getparams())
+                else:
+                    out.writeframes(bytes(2 * int(silence_s * source.getframerate())))
+                out.writeframes(source.readframes(source.getnframes()))
+    return target
+
+
+@pytest.fixture(scope="module")
+def long_wav(samples, tmp_path_factory) -> Path:
+    """Five minutes in about ten chunks."""
+    path = tmp_path_factory.mktemp("turns") / "long.wav"
+    return joined(path, *[samples["en_two_speakers_long.wav"]["path"]] * 5)
+
+
+async def started(http: aiohttp.ClientSession, url: str, request_id: str, **headers: str) -> None:
+    """Return once the first chunk of a request is done."""
+    headers |= {"Accept": "text/event-stream"}
+    while True:
+        async with http.get(f"{url}/v1/progress/{request_id}", headers=headers) as response:
+            async for line in response.content:
+                if line.startswith(b"data: ") and json.loads(line[6:])["percent"] > 0:
+                    return
+
+
+def begin(work) -> asyncio.Task:
+    return asyncio.get_running_loop().create_task(work)
+
+
+async def send(http: aiohttp.ClientSession, url: str, path: Path, request_id: str, **headers: str):
+    """Send a file under an id of our own."""
+    form = aiohttp.FormData({"model": "whisper-1"})
+    form.add_field("file", io.BytesIO(path.read_bytes()), filename=path.name)
+    headers = {"X-Progress-ID": request_id} | headers
+    async with http.post(f"{url}/v1/audio/transcriptions", data=form, headers=headers) as response:
+        assert response.headers["x-request-id"] == request_id
+        return await response.json()
+
+
+async def test_a_clip_is_answered_while_a_long_file_runs(tmp_path, samples, long_wav):
+    """One worker; the clip waits for a chunk of the other, not for the file."""
+    with running_server(tmp_path, config=DEMO) as server:
+        async with session() as http, asyncio.timeout(25):
+            file = begin(send(http, server.url, long_wav, "long"))
+            await started(http, server.url, "long")
+            status, answer = await ask(http, server.url, samples["en_hello_gb.wav"]["path"])
+            assert (status, answer["text"]) == (200, "hello world")
+            assert not file.done()
+            file.cancel()
+
+
+async def test_progress_goes_from_nothing_to_all(tmp_path, long_wav):
+    """As events: stages in order, percent never falls, the end is the end of the stream."""
+    with running_server(tmp_path, config=DEMO) as server:
+        async with session() as http, asyncio.timeout(25):
+            file = begin(send(http, server.url, long_wav, "long"))
+            await started(http, server.url, "long")
+            url, headers = f"{server.url}/v1/progress/long", {"Accept": "text/event-stream"}
+            async with http.get(url, headers=headers) as response:
+                lines = [line.decode() async for line in response.content]
+            seen = [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+            percents = [report["percent"] for report in seen]
+            assert percents == sorted(percents)
+            assert len(set(percents)) > 5
+            assert (seen[-1]["stage"], seen[-1]["percent"]) == ("done", 100.0)
+            assert seen[-1]["speech_seconds"] < seen[-1]["duration_seconds"]
+            assert (await file)["text"].startswith("hello world")
+
+
+async def test_only_administrators_see_the_queue_and_only_owners_their_progress(
+    tmp_path, samples, long_wav
+):
+    """An ordinary key is refused; an administrator's sees whose chunks wait."""
+    (tmp_path / "keys.toml").write_text(
+        f'[keys.guest]\nhash = "{hash_key("g")}"\n'
+        f'[keys.boss]\nhash = "{hash_key("b")}"\nadmin = true\n'
+    )
+    config = DEMO + f'[auth]\nkeys_file = "{tmp_path}/keys.toml"\n'
+    guest, boss = {"Authorization": "Bearer g"}, {"Authorization": "Bearer b"}
+    with running_server(tmp_path, config=config) as server:
+        async with session() as http, asyncio.timeout(25):
+            file = begin(send(http, server.url, long_wav, "mine", **guest))
+            await started(http, server.url, "mine", **guest)
+            async with http.get(f"{server.url}/v1/queue", headers=guest) as response:
+                assert response.status == 403
+            async with http.get(f"{server.url}/v1/progress/mine", headers=boss) as response:
+                assert response.status == 404
+            others = [
+                begin(send(http, server.url, samples["en_hello_gb.wav"]["path"], f"o{n}", **guest))
+                for n in range(3)
+            ]
+            keys = set()
+            while not keys:
+                async with http.get(f"{server.url}/v1/queue", headers=boss) as response:
+                    queue = (await response.json())["demo"]
+                keys = {place["key"] for place in queue["waiting"]}
+                assert queue["running"] <= 1
+            assert keys == {"guest"}
+            assert [(await other)["text"] for other in others] == ["hello world"] * 3
+            file.cancel()
+
+
+async def test_languages_are_those_of_the_first_chunk_or_of_each(server, samples, tmp_path):
+    """`language=mixed` tells each segment's language; without it one language holds for all."""
+    german, english = samples["de_digits.wav"], samples["en_call_sign.wav"]
+    path = joined(tmp_path / "two.wav", german["path"], english["path"])
+    async with session() as http:
+        _, mixed = await ask(
+            http, server.url, path, language="mixed", response_format="verbose_json"
+        )
+        assert mixed["text"] == f"{german['text']} {english['text']}"
+        assert [segment["language"] for segment in mixed["segments"]] == ["de", "en"]
+        _, plain = await ask(http, server.url, path, response_format="verbose_json")
+        assert plain["language"] == "german"
+        assert "language" not in plain["segments"][0]
+
+
+async def test_the_same_file_gives_the_same_bytes_every_time(server, samples):
+    """One worker, no context."""
+    path = samples["en_two_speakers_long.wav"]["path"]
+    bodies = set()
+    async with session() as http:
+        for _ in range(3):
+            form = aiohttp.FormData(
+                {"model": "whisper-1", "context": "false", "response_format": "verbose_json"}
+            )
+            form.add_field("file", io.BytesIO(path.read_bytes()), filename="a.wav")
+            async with http.post(f"{server.url}/v1/audio/transcriptions", data=form) as response:
+                bodies.add(await response.read())
+    assert len(bodies) == 1
