@@ -1,36 +1,60 @@
 """Arguments → settings → one command. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
-Commands import what they need when they run: `serve` must listen within a second.
+130 interrupted, 141 nobody reads the output (as a shell reports SIGINT and SIGPIPE).
+
+Commands import what they need when they run: `serve` must listen within a second, and a Ctrl-C
+must find `main` at work.
 """
 
+from __future__ import annotations
+
 import argparse
-import asyncio
+import os
 import sys
-from collections.abc import Coroutine, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from whisper_router.errors import ConfigurationError, RouterError
-from whisper_router.settings import Settings
-from whisper_router.settings_sources import find_config, load_settings
 
-FAILED, WRONG_USAGE = 1, 2
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+
+    from whisper_router.settings import Settings
+
+FAILED, WRONG_USAGE, INTERRUPTED, UNREAD = 1, 2, 130, 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    _open_standard_streams()
     arguments = _parser().parse_args(argv)
     try:
-        return int(arguments.run(arguments))
+        code = int(arguments.run(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter will flush once more
+        return UNREAD
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except ConfigurationError as error:
         print(f"whisper-router: {error}", file=sys.stderr)
         return WRONG_USAGE
     except RouterError as error:
         print(f"whisper-router: {error}", file=sys.stderr)
         return FAILED
-    except (KeyboardInterrupt, BrokenPipeError):
-        return 130
+    return code
+
+
+def _open_standard_streams() -> None:
+    """Open what the caller has closed: no socket of ours may get the number of stdout."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+            if number:
+                setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", closefd=False))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -135,7 +159,7 @@ def _add_config(commands: Subparsers) -> None:
 
 
 def _settings(arguments: argparse.Namespace, flags: dict[str, Any] | None = None) -> Settings:
-    import os
+    from whisper_router.settings_sources import find_config, load_settings
 
     return load_settings(find_config(arguments.config, os.environ), flags)
 
@@ -199,6 +223,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 def _demo(arguments: argparse.Namespace) -> int:
     del arguments  # the demo shows the same thing whatever is configured
+    import asyncio
+
     from whisper_router.commands import demo
 
     return asyncio.run(demo.demo())

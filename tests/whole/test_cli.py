@@ -1,34 +1,59 @@
 """The commands as a user types them: what they print, what they write, how they exit."""
 
+import os
+import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from support.server import environment
 
 
-@pytest.fixture
-def run(tmp_path):
-    """Run `whisper-router ARGUMENTS` with the bundled model as default."""
-    config = tmp_path / "router.toml"
-    config.write_text('default_model = "demo"\n[vad]\nthreshold = 0.5\n')
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Runs `whisper-router ARGUMENTS` with the bundled model as default."""
 
-    def run(*arguments: str, cwd: Path | None = None, **env: str):
-        inherited = environment(tmp_path) | {"WHISPER_ROUTER_CONFIG": str(config)} | env
+    directory: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        config = self.directory / "router.toml"
+        inherited = environment(self.directory) | {"WHISPER_ROUTER_CONFIG": str(config)}
         inherited.pop("WHISPER_ROUTER__SERVER__LOG_FORMAT")
+        return inherited
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "whisper_router.cli", *arguments]
+
+    def __call__(
+        self,
+        *arguments: str,
+        cwd: Path | None = None,
+        stdout: int = subprocess.PIPE,
+        shell: str = "exec {}",
+        **env: str,
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "whisper_router.cli", *arguments],
-            env=inherited,
-            cwd=cwd or tmp_path,
-            capture_output=True,
+            ["/bin/sh", "-c", shell.format('"$0" "$@"'), *self.command(*arguments)],
+            env=self.environment | env,
+            cwd=cwd or self.directory,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
             text=True,
             timeout=90,
             check=False,
         )
 
-    return run
+
+@pytest.fixture
+def run(tmp_path):
+    """Run `whisper-router ARGUMENTS`; its files lie in `tmp_path`."""
+    (tmp_path / "router.toml").write_text('default_model = "demo"\n[vad]\nthreshold = 0.5\n')
+    return Run(directory=tmp_path)
 
 
 def test_transcribe_prints_the_text(run, samples):
@@ -66,6 +91,82 @@ def test_transcribe_with_equal_stems_overwrites_nothing(run, samples, tmp_path):
     paths = [str(tmp_path / "a.wav"), str(tmp_path / "a.mp3")]
     assert run("transcribe", *paths, "--output-dir", str(out)).returncode == 0
     assert sorted(path.name for path in out.iterdir()) == ["a.mp3.txt", "a.wav.txt"]
+
+
+def test_transcribe_with_equal_names_in_deep_directories_overwrites_nothing(run, samples, tmp_path):
+    """As many directories go into the name as tell the files apart."""
+    content = samples["en_hello_gb.wav"]["path"].read_bytes()
+    for place in ("a/x", "b/x", "b/y"):
+        (tmp_path / "in" / place).mkdir(parents=True)
+        (tmp_path / "in" / place / "f.wav").write_bytes(content)
+    out = tmp_path / "out"
+    assert run("transcribe", str(tmp_path / "in"), "--output-dir", str(out)).returncode == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        "a_x_f.wav.txt",
+        "b_x_f.wav.txt",
+        "y_f.wav.txt",
+    ]
+
+
+def test_transcribe_into_a_file_is_wrong_usage(run, samples, tmp_path):
+    """--output-dir names a directory."""
+    path = str(samples["en_hello_gb.wav"]["path"])
+    done = run("transcribe", path, "--output-dir", str(tmp_path / "router.toml"))
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "--output-dir" in done.stderr
+
+
+def test_transcribe_stops_when_nobody_reads_its_output(run, samples):
+    """As in `whisper-router transcribe … | head -1`; the exit code is that of SIGPIPE."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    path = str(samples["en_hello_gb.wav"]["path"])
+    try:
+        done = run("transcribe", path, path, stdout=writer)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr.strip()) == (141, "")
+
+
+def test_transcribe_works_without_a_standard_output(run, samples, tmp_path):
+    """A socket that gets the number of a closed stdout would end the program."""
+    path = str(samples["en_hello_gb.wav"]["path"])
+    done = run("transcribe", path, "--output-dir", str(tmp_path / "out"), shell="exec {} >&- <&-")
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+    assert (tmp_path / "out" / "en_hello_gb.txt").read_text().strip() == "hello world"
+
+
+def test_an_interrupt_ends_transcribe_quietly_with_all_its_processes(run, samples, tmp_path):
+    """Ctrl-C reaches the whole group of the terminal: exit code 130, no traceback, no orphan."""
+    paths = [str(samples["en_two_speakers_long.wav"]["path"])] * 50
+    with subprocess.Popen(
+        run.command("transcribe", *paths),
+        env=run.environment,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()  # the first result: everything runs
+        family = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(30) == 130
+        assert "Traceback" not in process.stderr.read()
+    assert len(family) >= 3
+    _, alive = psutil.wait_procs(family, 10)
+    assert not alive
+
+
+def test_the_entry_point_imports_little():
+    """An interrupt while it imports would end in a traceback."""
+    program = (
+        "import sys, whisper_router.cli\n"
+        "sys.exit(', '.join({'asyncio', 'pydantic', 'aiohttp', 'rich'} & set(sys.modules)) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
 
 
 def test_transcribe_through_a_server_gives_the_same(run, samples, server):

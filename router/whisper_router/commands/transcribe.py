@@ -4,9 +4,11 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Protocol
 
@@ -87,7 +89,7 @@ async def transcribe(settings: Settings, order: Order) -> int:
     files = list(find_files(order.paths, settings.audio.extensions))
     targets = output_paths(files, order)
     if order.output_dir is not None:
-        await asyncio.to_thread(order.output_dir.mkdir, parents=True, exist_ok=True)
+        await asyncio.to_thread(_make, order.output_dir)
     failed = 0
     async with _recogniser(settings, order) as recogniser:
         with _progress() as bars:
@@ -96,6 +98,8 @@ async def transcribe(settings: Settings, order: Order) -> int:
                 try:
                     text = await recogniser.recognise(path, _Bar(bars, task))
                     await asyncio.to_thread(_deliver, text, path, target, len(files))
+                except BrokenPipeError:  # nobody reads what we print
+                    raise
                 except (RouterError, OSError) as error:
                     failed += 1
                     bars.console.print(
@@ -128,15 +132,34 @@ def find_files(paths: Sequence[Path], extensions: Sequence[str]) -> Iterator[Pat
 
 
 def output_paths(files: Sequence[Path], order: Order) -> Sequence[Path | None]:
-    """Return where each result goes; None is standard output. Equal stems keep their extension."""
+    """Return where each result goes; None is standard output. No two files share a place."""
     if order.output_dir is None:
         return [None] * len(files)
     suffix = SUFFIXES[order.response_format]
-    stems = [file.stem for file in files]
-    names = [file.stem if stems.count(file.stem) == 1 else file.name for file in files]
-    if len(set(names)) < len(names):
-        names = ["_".join(file.parts[-2:]) for file in files]
-    return [order.output_dir / f"{name}{suffix}" for name in names]
+    names = _distinct_names(files)
+    return [order.output_dir / f"{names[file]}{suffix}" for file in files]
+
+
+def _distinct_names(files: Sequence[Path]) -> Mapping[Path, str]:
+    """Return a name for each file: its stem or, as far as needed, extension and directories."""
+    names = {file: file.stem for file in files}
+    for depth in count(1):
+        uses = Counter(names.values())
+        clashing = [file for file, name in names.items() if uses[name] > 1]
+        for number, file in enumerate(clashing):
+            parts = [part for part in file.parts if part not in {file.anchor, ".."}]
+            last = f"_{number}" if depth > len(parts) else ""
+            names[file] = "_".join(parts[-depth:]) + last
+        if not clashing:
+            break
+    return names
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"--output-dir: {directory}: {error.strerror}") from error
 
 
 @asynccontextmanager
