@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from whisper_router.errors import QueueFull, QueueTimeout
+from whisper_router.errors import ModelUnavailable, QueueFull, QueueTimeout
 from whisper_router.scheduling.fair_queue import Ticket
 
 
@@ -121,3 +121,50 @@ async def test_who_leaves_while_waiting_or_at_its_turn_costs_nobody_a_turn(make)
         async with AsyncExitStack() as stack:
             for name in "xy":
                 await stack.enter_async_context(dispatcher.lease(Ticket(request_id=name)))
+
+
+async def test_who_waits_fails_with_the_one_that_could_not_get_a_worker(make):
+    """Ten wait for a model that is not there: not one attempt after the other."""
+    dispatcher = make("broken")
+
+    async def visit(name: str) -> None:
+        async with dispatcher.lease(Ticket(request_id=name)):
+            pass
+
+    async with asyncio.timeout(30):
+        ended = await asyncio.gather(*map(visit, "abcdefghij"), return_exceptions=True)
+    assert {type(error) for error in ended} == {ModelUnavailable}
+    assert len({id(error) for error in ended}) == 1
+    assert (dispatcher.running, dispatcher.waiting()) == (0, [])
+
+
+async def test_a_request_that_has_begun_is_not_refused_its_next_turn(make):
+    """Others have filled the queue meanwhile; what it has done so far would be lost."""
+    customers = Customers(make(max_chunks=1, max_requests=1))
+    async with asyncio.timeout(30):
+        for name in "abc":
+            await customers.send(name, Ticket(request_id=name))
+        await customers.wait_for("a", "b")
+        await customers.send("a again", Ticket(request_id="a", has_begun=True))
+        for event in customers.may_leave.values():
+            event.set()
+        await asyncio.gather(*customers.tasks.values())
+
+
+async def test_work_of_quiet_hours_is_no_debt(make):
+    """A long file while nobody else was there; later both keys get turns alike."""
+    dispatcher = make()
+    customers = Customers(dispatcher)
+    async with asyncio.timeout(30):
+        async with dispatcher.lease(Ticket(request_id="night", key="old", cost_s=10_000)):
+            pass
+        for name in "ab":
+            await customers.send(name, Ticket(request_id=name, key="new", cost_s=10))
+        for name in "cd":
+            await customers.send(name, Ticket(request_id=name, key="new", cost_s=10))
+        await customers.send("clip", Ticket(request_id="clip", key="old", cost_s=3))
+        await customers.wait_for("a", "b")
+        assert dispatcher.waiting()[0].ticket.key == "old"
+        for event in customers.may_leave.values():
+            event.set()
+        await asyncio.gather(*customers.tasks.values())

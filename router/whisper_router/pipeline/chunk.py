@@ -42,10 +42,11 @@ class ChunkBudget:
 
 
 class ChunkRunner:
-    """Runs chunks on the workers of one alias."""
+    """Runs the chunks of one request on the workers of one alias."""
 
     def __init__(self, dispatcher: Dispatcher, budget: ChunkBudget, poison: Poison) -> None:
         self._dispatcher, self._budget, self._poison = dispatcher, budget, poison
+        self._has_begun = False
 
     async def run(
         self, chunk: Chunk, request: TranscriptionRequest
@@ -94,7 +95,9 @@ class ChunkRunner:
     ) -> AsyncGenerator[LanguageDetected | Segment, None]:
         budget_s = self._budget.for_chunk(chunk)
         worker: int | None = None
-        async with self._dispatcher.lease(_ticket(chunk, request)) as lease:
+        ticket = replace(_ticket(chunk, request), has_begun=self._has_begun)
+        async with self._dispatcher.lease(ticket) as lease:
+            self._has_begun = True
             try:
                 async with (
                     asyncio.timeout(budget_s),

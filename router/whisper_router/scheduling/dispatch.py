@@ -4,12 +4,12 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
 
-from whisper_router.errors import QueueFull, QueueTimeout
+from whisper_router.errors import QueueFull, QueueTimeout, RouterError
 from whisper_router.scheduling.fair_queue import FairQueue, QueueFullError, Ticket
 from whisper_router.supervisor.pool import Lease, ModelPool
 
@@ -74,13 +74,13 @@ class Dispatcher:
         """
         await self._turn(ticket)
         try:
-            async with self.pool.lease() as lease:
+            async with AsyncExitStack() as stack:
+                lease = await self._worker(stack)
                 began_s = time.monotonic()
                 yield lease
                 self._learn(time.monotonic() - began_s, ticket.cost_s)
         finally:
-            self._running -= 1
-            self._let_in()
+            self._leave()
 
     def waiting(self) -> Sequence[Waiting]:
         """Return what waits, in the order of the turns as they are now."""
@@ -115,14 +115,33 @@ class Dispatcher:
             async with asyncio.timeout(self._limits.timeout_s):
                 await turn
         except BaseException as error:
-            if turn.done() and not turn.cancelled():  # it came in the same instant
-                self._running -= 1
-                self._let_in()
-            else:
+            if not turn.done() or turn.cancelled():
                 self._queue.discard(place)
+            elif turn.exception() is None:  # it came in the same instant
+                self._leave()
             if isinstance(error, TimeoutError):
                 raise self._timed_out(ticket) from error
             raise
+
+    async def _worker(self, stack: AsyncExitStack) -> Lease:
+        """Lease a worker. Where there is none to be had, nobody who waits now will get one.
+
+        Each would otherwise make an attempt of its own, one after another, and wait for all those
+        before it.
+        """
+        try:
+            return await stack.enter_async_context(self.pool.lease())
+        except RouterError as error:
+            while (place := self._queue.pop()) is not None:
+                if not place.turn.done():
+                    place.turn.set_exception(error)
+            raise
+
+    def _leave(self) -> None:
+        self._running -= 1
+        self._let_in()
+        if not self._running:
+            self._queue.rest()
 
     def _let_in(self) -> None:
         while self._running < self.pool.capabilities.concurrency:
@@ -139,7 +158,7 @@ class Dispatcher:
         return round(audio_s * self._rtf / self.pool.capabilities.concurrency, 1)
 
     def _full(self) -> QueueFull:
-        waits_s = sum(place.ticket.cost_s for place in self._queue.order())
+        waits_s = sum(place.ticket.cost_s for place in self._queue)
         error = QueueFull(
             f"Too many requests wait for the model '{self.pool.alias}' "
             "(queue.max_requests, queue.max_chunks)."

@@ -25,6 +25,8 @@ class Ticket:
     lane: Lane = Lane.INTERACTIVE
     weight: float = 1.0
     cost_s: float = 1.0
+    has_begun: bool = False
+    """The request has had a turn: it is let in however many wait, or its work would be lost."""
 
 
 class QueueFullError(Exception):
@@ -49,7 +51,8 @@ class _Lane(Generic[T]):
 class FairQueue(Generic[T]):
     """Waiting items with their tickets; `pop` gives the one whose turn it is.
 
-    `max_chunks` and `max_requests` bound what waits: a request whose first chunk is in counts once.
+    `max_chunks` and `max_requests` bound what waits: a request whose first chunk is in counts once,
+    and one that has begun always goes on.
     """
 
     def __init__(self, *, max_chunks: int, max_requests: int) -> None:
@@ -69,7 +72,10 @@ class FairQueue(Generic[T]):
         lane = self._lanes[ticket.lane]
         key = lane.keys.get(ticket.key)
         is_new = key is None or ticket.request_id not in key.requests
-        if self._count >= self._max_chunks or (is_new and self._requests() >= self._max_requests):
+        is_full = self._count >= self._max_chunks
+        if not ticket.has_begun and (
+            is_full or (is_new and self._requests() >= self._max_requests)
+        ):
             raise QueueFullError
         if key is None:
             key = lane.keys[ticket.key] = _Key()
@@ -99,6 +105,21 @@ class FairQueue(Generic[T]):
                                 del key.requests[request_id]
                             return True
         return False
+
+    def rest(self) -> None:
+        """Begin anew if nothing waits: what a key used while nobody else wanted it is no debt.
+
+        (In the paper: at the end of a busy period the clock is set to the largest finish time.)
+        """
+        if not self._count:
+            self._lanes = {lane: _Lane() for lane in Lane}
+
+    def __iter__(self) -> Iterator[T]:
+        """Yield what waits, in no particular order."""
+        for lane in self._lanes.values():
+            for key in lane.keys.values():
+                for chunks in key.requests.values():
+                    yield from (item for _, item in chunks)
 
     def order(self) -> Iterator[T]:
         """Yield what waits in the order in which it would be popped if nothing else came."""
