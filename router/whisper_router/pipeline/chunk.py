@@ -63,8 +63,8 @@ class ChunkRunner:
             EngineError: it could not start, or refused the chunk.
             QueueFull, QueueTimeout: there was no worker for it.
         """
-        if await self._poison.holds(chunk):
-            raise AudioRejected(_rejection(chunk))
+        if await self._poison.holds(self._dispatcher.pool.alias, chunk):
+            raise AudioRejected(_refusal(chunk))
         given, losses = _Given(chunk), 0
         while (rest := given.rest) is not None:
             try:
@@ -85,7 +85,7 @@ class ChunkRunner:
                 return
 
     async def _give_up(self, chunk: Chunk, error: EngineCrashed | EngineTimeout) -> NoReturn:
-        await self._poison.add(chunk)
+        await self._poison.add(self._dispatcher.pool.alias, chunk)
         if isinstance(error, EngineTimeout):
             raise error
         raise AudioRejected(_rejection(chunk)) from error
@@ -206,3 +206,10 @@ def _stretch(chunk: Chunk) -> str:
 
 def _rejection(chunk: Chunk) -> str:
     return f"The engine crashed twice on {_stretch(chunk)}; the request was given up."
+
+
+def _refusal(chunk: Chunk) -> str:
+    return (
+        f"The engine crashed or hung twice on {_stretch(chunk)} a short while ago; "
+        "it is not given to it again for now."
+    )
