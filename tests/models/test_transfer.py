@@ -16,7 +16,7 @@ from whisper_router.models.fetch_job import Done, FetchJob, FetchLimits, Progres
 from whisper_router.models.file_lock import lock_file, try_lock
 from whisper_router.models.layout import lock_of, part_of, parts_of, path_of
 from whisper_router.models.source import HubFile, RemoteFile, UrlFile
-from whisper_router.models.transfer import fetch
+from whisper_router.models.transfer import MISMATCH_RETRY_S, fetch
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 HALF = len(CONTENT) // 2
@@ -136,8 +136,9 @@ async def test_a_damaged_file_is_deleted_and_the_next_download_begins_anew(
     """A byte differs from the hub's checksum: an error that says so, and nothing is kept."""
     hub.add(NAME, CONTENT)
     hub.faults[NAME].append(Fault(corrupt=True))
-    with pytest.raises(ModelUnavailable, match=r"did not match and was deleted.*SHA-256"):
+    with pytest.raises(ModelUnavailable, match=r"did not match and was deleted.*SHA-256") as caught:
         await fetch(make_job(), ignore)
+    assert caught.value.retry_after_s < MISMATCH_RETRY_S
     assert list(make_job().target.parent.iterdir()) == []
     await fetch(make_job(), ignore)
     assert make_job().target.read_bytes() == CONTENT
@@ -148,18 +149,23 @@ async def test_a_damaged_file_is_deleted_and_the_next_download_begins_anew(
     [
         ({"sha1": "0" * 40}, "has SHA-1 .* instead of 0000"),
         ({"sha256": "0" * 64}, "has SHA-256 .* instead of 0000"),
-        ({"size_bytes": 7}, "has 1048576 bytes instead of 7"),
+        ({"size_bytes": 7}, "has size 1048576 instead of 7"),
     ],
 )
 async def test_a_file_that_the_catalogue_knows_otherwise_is_refused(
     hub: Hub, make_job: MakeJob, wanted: dict[str, Any], message: str
 ) -> None:
-    """The hub vouches for the file, but it is not the one that was asked for."""
+    """The hub vouches for the file, but it is not the one that was asked for.
+
+    What the hub tells beforehand is not fetched to find that out, and requests do not repeat it.
+    """
     hub.add(NAME, CONTENT)
     job = make_job(replace(SOURCE, **wanted))
-    with pytest.raises(ModelUnavailable, match=message):
+    with pytest.raises(ModelUnavailable, match=message) as caught:
         await fetch(job, ignore)
     assert not job.target.exists()
+    assert len(hub.starts(NAME)) == ("sha1" in wanted)
+    assert caught.value.retry_after_s == MISMATCH_RETRY_S
 
 
 async def test_the_right_sha1_is_accepted(hub: Hub, make_job: MakeJob) -> None:

@@ -19,6 +19,8 @@ Report = Callable[[Progress], None]
 CONNECT_TIMEOUT_S = 30.0
 LOCK_POLL_S = 0.2
 MAX_BACKOFF_S = 30.0
+MISMATCH_RETRY_S = 600
+"""Requests fetch gigabytes for nothing no more often than this."""
 PARTIAL_CONTENT, RANGE_NOT_SATISFIABLE = 206, 416
 
 
@@ -58,6 +60,7 @@ async def _try_often(http: aiohttp.ClientSession, job: FetchJob, report: Report)
 
 async def _attempt(http: aiohttp.ClientSession, job: FetchJob, report: Report) -> Done:
     remote = await look_up(http, job)
+    _check_offer(job, remote)
     part = PartFile(part_of(job.target, remote.version), job.target)
     for stale in parts_of(job.target):
         if stale != part.path:
@@ -70,6 +73,20 @@ async def _attempt(http: aiohttp.ClientSession, job: FetchJob, report: Report) -
     finally:
         part.close()
     return Done(fetched_bytes=fetched, verified=verified)
+
+
+def _check_offer(job: FetchJob, remote: Remote) -> None:
+    """Refuse another file than the one that is wanted before it is fetched."""
+    source = job.source
+    for what, offered, wanted in (
+        ("size", remote.size_bytes, source.size_bytes),
+        ("SHA-256", remote.sha256, source.sha256 and source.sha256.lower()),
+    ):
+        if offered is not None and wanted is not None and offered != wanted:
+            raise _other_file(
+                f"{name_of(source)} is not the file that is wanted: its server offers one that has "
+                f"{what} {offered} instead of {wanted}. The publisher changed it"
+            )
 
 
 async def _download(
@@ -146,16 +163,25 @@ def _verify(job: FetchJob, remote: Remote, part: PartFile, on_block: Callable[[]
     ]
     for name, found, expected in wanted:
         if expected is not None and found != expected.lower():
-            raise _mismatch(job, part, f"has {name} {found} instead of {expected}")
+            error = _mismatch(job, part, f"has {name} {found} instead of {expected}")
+            if expected == remote.sha256:  # damaged on its way: the next one may be whole
+                error.retry_after_s = ModelUnavailable.retry_after_s
+            raise error
     return any(expected is not None for _, _, expected in wanted)
 
 
 def _mismatch(job: FetchJob, part: PartFile, what: str) -> ModelUnavailable:
     part.discard()
-    return ModelUnavailable(
+    return _other_file(
         f"{name_of(job.source)} was fetched, did not match and was deleted: the file {what}. It "
         "was damaged on its way, or the publisher changed it"
     )
+
+
+def _other_file(message: str) -> ModelUnavailable:
+    error = ModelUnavailable(message)
+    error.retry_after_s = MISMATCH_RETRY_S
+    return error
 
 
 def _all_of(total: int) -> Progress:
