@@ -16,6 +16,7 @@ from whisper_router.domain import Segment, TranscriptionRequest
 from whisper_router.engine_api import Endpoint, EndpointKind, WorkerStarted
 from whisper_router.errors import ConfigurationError, EngineRejected
 from whisper_router.testing.harness import Running, running, start_error, write_spool
+from whisper_router_engines.whispercpp.cores import physical_cores
 from whisper_router_engines.whispercpp.engine import WhisperCpp
 from whisper_router_engines.whispercpp.options import Acceleration, WhisperCppOptions
 
@@ -56,6 +57,15 @@ def test_workers_share_a_process_on_the_cpu_only(acceleration, workers, processe
     assert (launch.workers, launch.processes) == (workers, processes)
     assert launch.env["OMP_WAIT_POLICY"] == "passive"
     assert launch.env["OMP_NUM_THREADS"] == "2"
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+async def test_all_workers_together_have_no_more_threads_than_there_are_cores(workers):
+    """But one each: oversubscribed workers are slower than fewer of them."""
+    async with running(ENGINE, DEMO_MODEL, WhisperCppOptions(workers=workers)) as process:
+        threads = int(process.ready.details["threads"])
+    assert threads >= 1
+    assert threads * workers <= max(physical_cores(), workers)
 
 
 def test_metal_is_refused_off_the_mac():
