@@ -82,3 +82,17 @@ async def test_the_queue_is_for_administrators(start, http, keys):
         assert (status, body["error"]["code"]) == (403, "permission_denied")
         assert "admin = true" in body["error"]["message"]
         assert await get(http, api, "/queue", **as_("boss")) == (200, {})
+
+
+async def test_another_key_cannot_take_an_id_away(start, http, keys):
+    """Both used the same one; each is told of its own request."""
+    async with start(Setup(keys=keys)) as api:
+        assert await send(http, api, "same", **as_("ann")) == 200
+        assert await send(http, api, "same", **as_("ben")) == 200
+        assert (await get(http, api, "/progress/same", **as_("ann")))[0] == 200
+
+
+async def test_a_proxys_request_id_does_not_hide_the_clients(api, http):
+    """Proxies add X-Request-ID, which the client never sees before the answer."""
+    assert await send(http, api, "clients", **{"X-Request-ID": "proxys"}) == 200
+    assert (await get(http, api, "/progress/clients"))[0] == 200

@@ -34,13 +34,13 @@ def test_an_ended_request_is_done_or_failed_and_kept_for_a_minute():
     now_s = 0.0
     board = ProgressBoard(clock=lambda: now_s)
     with board.track("good", owner=""):
-        assert board.find("good").report.stage is Stage.RECEIVING
+        assert board.find("good", owner="").report.stage is Stage.RECEIVING
     with pytest.raises(ValueError, match="x"), board.track("bad", owner=""):
         raise ValueError("x")
-    assert board.find("good").report.stage is Stage.DONE
-    assert board.find("bad").report.stage is Stage.FAILED
+    assert board.find("good", owner="").report.stage is Stage.DONE
+    assert board.find("bad", owner="").report.stage is Stage.FAILED
     now_s = KEPT_S + 1
-    assert board.find("good") is None
+    assert board.find("good", owner="") is None
 
 
 def test_a_failure_that_was_answered_inside_stays_one():
@@ -48,4 +48,13 @@ def test_a_failure_that_was_answered_inside_stays_one():
     board = ProgressBoard()
     with board.track("a", owner="") as tracker:
         tracker.update(stage=Stage.FAILED)
-    assert board.find("a").report.stage is Stage.FAILED
+    assert board.find("a", owner="").report.stage is Stage.FAILED
+
+
+def test_two_clients_may_choose_the_same_id():
+    """Neither takes the other's request away."""
+    board = ProgressBoard()
+    with board.track("a", owner="ann") as anns, board.track("a", owner="ben") as bens:
+        assert board.find("a", owner="ann") is anns
+        assert board.find("a", owner="ben") is bens
+        assert board.find("a", owner="cid") is None

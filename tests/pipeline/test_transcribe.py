@@ -15,6 +15,7 @@ from whisper_router.audio.spool import Spool
 from whisper_router.domain import Chunk, Segment, TranscriptionRequest
 from whisper_router.engine_api import EngineEvent
 from whisper_router.pipeline.chunk import ChunkBudget
+from whisper_router.pipeline.progress import ProgressBoard, Stage
 from whisper_router.pipeline.transcribe import ChunkOptions, MediaSource, Transcriber, collect
 from whisper_router.scheduling.dispatch import Dispatchers, QueueLimits
 from whisper_router.supervisor.options import SupervisionOptions
@@ -85,3 +86,16 @@ async def test_an_engine_need_not_tell_the_language(transcriber, tmp_path):
     async with asyncio.timeout(20):
         heard = await collect(transcriber.run(request, MediaSource(path=path)), request)
     assert (heard.text, heard.language) == ("word word", None)
+
+
+async def test_a_request_that_was_left_has_failed(transcriber, tmp_path):
+    """Nobody is told that it was done."""
+    path = tmp_path / "clip.wav"
+    path.write_bytes(wav(floats_of(SAMPLES / "en_hello_gb.wav"), 16_000))
+    board, request = ProgressBoard(), TranscriptionRequest(model="any")
+    async with asyncio.timeout(20):
+        with board.track("left", owner="") as tracker:
+            events = transcriber.run(request, MediaSource(path=path), tracker)
+            await anext(events)
+            await events.aclose()
+    assert tracker.report.stage is Stage.FAILED

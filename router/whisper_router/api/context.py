@@ -24,10 +24,12 @@ log = structlog.get_logger(__name__)
 
 @web.middleware
 async def identify_request(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give the request an id (its own, if that is a safe one) and bind it to all log lines."""
+    """Give the request an id (its own, if that is a safe one) and bind it to all log lines.
+
+    `X-Progress-ID` comes first: `X-Request-ID` may be of a proxy, which the client does not know.
+    """
     request[STARTED_S] = asyncio.get_running_loop().time()
-    sent = request.headers.get("X-Request-ID") or request.headers.get("X-Progress-ID") or ""
-    request[REQUEST_ID] = _request_id(sent)
+    request[REQUEST_ID] = _request_id(request)
     with bound_contextvars(request_id=request[REQUEST_ID]):
         return await handler(request)
 
@@ -71,8 +73,9 @@ def elapsed_s(request: web.Request) -> float:
     return now_s - started_s
 
 
-def _request_id(sent: str) -> str:
-    return sent if SAFE_ID.fullmatch(sent) else new_request_id()
+def _request_id(request: web.Request) -> str:
+    sent = (request.headers.get(name, "") for name in ("X-Progress-ID", "X-Request-ID"))
+    return next(filter(SAFE_ID.fullmatch, sent), None) or new_request_id()
 
 
 def new_request_id() -> str:

@@ -10,12 +10,13 @@ from whisper_router.api.deps import DEPS, ApiDeps
 from whisper_router.api.sse import HEADERS, HEARTBEAT
 from whisper_router.api.wire import encode_json, json_response
 from whisper_router.errors import RouterError
-from whisper_router.pipeline.progress import ENDED, Tracker
+from whisper_router.pipeline.progress import ENDED, Report, Stage, Tracker
 from whisper_router.scheduling.dispatch import Waiting
 
 EVENT_STREAM = "text/event-stream"
 REFRESH_S = 1.0
 """How often a stream is sent although only its place in the queue may have changed."""
+QUEUING = frozenset({Stage.WAITING, Stage.TRANSCRIBING})
 
 
 class RequestNotFound(RouterError):
@@ -80,8 +81,8 @@ async def _changed(tracker: Tracker) -> None:
 
 
 def _tracker(request: web.Request, request_id: str) -> Tracker:
-    tracker = request.app[DEPS].progress.find(request_id)
-    if tracker is None or tracker.report.owner != client_of(request).name:
+    tracker = request.app[DEPS].progress.find(request_id, owner=client_of(request).name)
+    if tracker is None:
         raise RequestNotFound(f"No request '{request_id}' runs or has just ended.")
     return tracker
 
@@ -96,15 +97,17 @@ def _body(deps: ApiDeps, request_id: str, tracker: Tracker) -> dict[str, object]
         "done_seconds": round(report.done_s, 3),
         "speech_seconds": _rounded(report.speech_s),
         "duration_seconds": _rounded(report.duration_s),
-        **_turn(deps, request_id),
+        **_turn(deps, request_id, report),
     }
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _turn(deps: ApiDeps, request_id: str) -> dict[str, object]:
+def _turn(deps: ApiDeps, request_id: str, report: Report) -> dict[str, object]:
     """Return place and estimate of the request's next chunk, while one waits."""
+    if report.stage not in QUEUING:
+        return {}
     for item in _all_waiting(deps):
-        if item.ticket.request_id == request_id:
+        if (item.ticket.key, item.ticket.request_id) == (report.owner, request_id):
             return {"queue_position": item.position, "estimate_seconds": item.estimate_s}
     return {}
 

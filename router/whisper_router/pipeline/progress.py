@@ -31,7 +31,7 @@ ENDED = frozenset({Stage.DONE, Stage.FAILED})
 class Report:
     """What is known of a request. Seconds are of audio; `speech_s` is what has to be transcribed.
 
-    `owner` is the key that sent it. None is: not known yet.
+    `owner` is the name of the key that sent it. None is: not known yet.
     """
 
     owner: str
@@ -70,18 +70,21 @@ class Tracker:
 
 
 class ProgressBoard:
-    """The trackers of all requests by id, and for a while those that have ended."""
+    """The trackers of all requests by owner and id, and for a while those that have ended.
+
+    Clients choose their ids, so two of them may choose the same one.
+    """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._trackers: OrderedDict[str, Tracker] = OrderedDict()
+        self._trackers: OrderedDict[tuple[str, str], Tracker] = OrderedDict()
 
     @contextmanager
     def track(self, request_id: str, *, owner: str) -> Iterator[Tracker]:
         """Track a request until the block ends; it failed if the block raises."""
         self._forget_old()
-        tracker = self._trackers[request_id] = Tracker(owner)
-        self._trackers.move_to_end(request_id)
+        tracker = self._trackers[owner, request_id] = Tracker(owner)
+        self._trackers.move_to_end((owner, request_id))
         try:
             yield tracker
         except BaseException:
@@ -93,15 +96,15 @@ class ProgressBoard:
         finally:
             tracker.ended_s = self._clock()
 
-    def find(self, request_id: str) -> Tracker | None:
-        """Return the tracker of a request that runs, or ended a short while ago."""
+    def find(self, request_id: str, *, owner: str) -> Tracker | None:
+        """Return the tracker of the owner's request that runs, or ended a short while ago."""
         self._forget_old()
-        return self._trackers.get(request_id)
+        return self._trackers.get((owner, request_id))
 
     def _forget_old(self) -> None:
         limit_s = self._clock() - KEPT_S
-        for request_id, tracker in list(self._trackers.items()):
+        for name, tracker in list(self._trackers.items()):
             if tracker.ended_s is None:
                 continue
             if tracker.ended_s < limit_s or len(self._trackers) > MAX_ENTRIES:
-                del self._trackers[request_id]
+                del self._trackers[name]

@@ -23,7 +23,6 @@ from whisper_router.domain import (
     TranscriptEvent,
     TranscriptionRequest,
 )
-from whisper_router.errors import RouterError
 from whisper_router.pipeline.chunk import ChunkBudget, ChunkRunner
 from whisper_router.pipeline.demands import check_demands
 from whisper_router.pipeline.plan import SampleRange, plan_chunks, whole
@@ -86,7 +85,7 @@ class Transcriber:
             async with aclosing(self._run(request, media, tracker)) as events:
                 async for event in events:
                     yield event
-        except RouterError:
+        except BaseException:  # a bug or a client that left, too
             tracker.update(stage=Stage.FAILED)  # a stream answers late errors as if it had ended
             raise
 
