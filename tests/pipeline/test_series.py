@@ -72,6 +72,16 @@ async def test_text_is_carried_where_it_costs_no_time_or_is_asked_for(
     assert [order["prompt"] for order in orders(tmp_path / "script")] == prompts
 
 
+@pytest.mark.parametrize("width", [1, 2])
+async def test_after_a_lost_first_chunk_the_next_one_tells_the_language(
+    make_bench, chunks, tmp_path, width
+):
+    """The others still do not detect it each for itself."""
+    bench = make_bench({"refuse": True}, {})
+    await listen(bench, chunks, width=width, on_error=OnError.SKIP)
+    assert [order["language"] for order in orders(tmp_path / "script")] == [None, None, "en"]
+
+
 async def test_a_lost_chunk_fails_the_request(make_bench, chunks):
     """As nobody asked for holes."""
     with pytest.raises(AudioRejected, match=r"from 0\.0 s to 2\.0 s"):

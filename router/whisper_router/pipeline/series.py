@@ -45,15 +45,13 @@ class Series:
         self._context = CarriedText() if carries else None
         self._width = 1 if carries else width
         self._done_s: dict[int, float] = {}
-        self._language: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
-        if request.language is not None:
-            self._language.set_result(request.language)
+        self._language = _SharedLanguage(
+            request.language, is_settled=request.mixed_languages or request.language is not None
+        )
 
     async def run(self, chunks: Sequence[Chunk], tasks: Tasks) -> AsyncGenerator[ChunkEvent, None]:
         """Yield the language first, then segments, and holes where the request allows them."""
-        sources = [
-            partial(self._chunk, chunk, is_first=number == 0) for number, chunk in enumerate(chunks)
-        ]
+        sources = [partial(self._chunk, chunk) for chunk in chunks]
         announced = False
         async with aclosing(in_order(sources, width=self._width, tasks=tasks)) as events:
             async for event in events:
@@ -63,15 +61,15 @@ class Series:
                     announced = True
                 yield event
 
-    async def _chunk(self, chunk: Chunk, *, is_first: bool) -> AsyncGenerator[ChunkEvent, None]:
-        request = await self._adapted(is_first=is_first)
+    async def _chunk(self, chunk: Chunk) -> AsyncGenerator[ChunkEvent, None]:
+        request = await self._adapted()
         segments: list[Segment] = []
         language: str | None = None
         try:
             async with aclosing(self._runner.run(chunk, request)) as events:
                 async for event in events:
                     if isinstance(event, LanguageDetected):
-                        self._settle(event.code)
+                        self._language.settle(event.code)
                         language = event.code if request.mixed_languages else None
                         yield event
                     else:
@@ -85,31 +83,53 @@ class Series:
             for left in _hole(chunk, segments, str(error)):
                 yield left
         finally:
-            self._settle(None)  # a first chunk that was lost must not leave the others waiting
+            self._language.end_search(heard=bool(segments))
         if self._context is not None:
             self._context.add(segments)
         self._report(chunk, chunk.duration_s)
 
-    async def _adapted(self, *, is_first: bool) -> TranscriptionRequest:
+    async def _adapted(self) -> TranscriptionRequest:
         """Return the request as the next chunk needs it.
 
         The language is that of the first chunk with speech: detection on every chunk would let a
         short one, with a name or a number in it, flip the language in the middle of a text.
         """
-        request = self._request
-        if not is_first and not request.mixed_languages:
-            request = replace(request, language=await self._language)
+        request = replace(self._request, language=await self._language.get())
         if self._context is not None:
             request = replace(request, prompt=self._context.prompt(request.prompt))
         return request
 
-    def _settle(self, code: str | None) -> None:
-        if not self._language.done():
-            self._language.set_result(code)
-
     def _report(self, chunk: Chunk, done_s: float) -> None:
         self._done_s[chunk.start] = done_s
         self._tracker.update(stage=Stage.TRANSCRIBING, done_s=sum(self._done_s.values()))
+
+
+class _SharedLanguage:
+    """The language of a request's chunks: one of them looks for it while the others wait."""
+
+    def __init__(self, code: str | None, *, is_settled: bool) -> None:
+        self._code, self._is_settled = code, is_settled
+        self._search = asyncio.Lock()
+
+    async def get(self) -> str | None:
+        """Return the language; None: detect it. The first to get None is to call `end_search`."""
+        await self._search.acquire()
+        if self._is_settled:
+            self._search.release()
+        return self._code
+
+    def settle(self, code: str | None) -> None:
+        """Tell all others; only the first word counts."""
+        if not self._is_settled:
+            self._code, self._is_settled = code, True
+            self._search.release()
+
+    def end_search(self, *, heard: bool) -> None:
+        """Let the next one look, unless this one found it or its engine tells no languages."""
+        if heard:
+            self.settle(None)
+        elif not self._is_settled:
+            self._search.release()
 
 
 def _hole(chunk: Chunk, heard: Sequence[Segment], reason: str) -> tuple[Hole, Segment]:
