@@ -6,7 +6,10 @@ from contextlib import AsyncExitStack
 import pytest
 
 from whisper_router.errors import ModelUnavailable, QueueFull, QueueTimeout
+from whisper_router.scheduling.dispatch import Dispatchers, QueueLimits
 from whisper_router.scheduling.fair_queue import Ticket
+
+LIMITS = QueueLimits(max_chunks=100, max_requests=100, timeout_s=30.0)
 
 
 class Customers:
@@ -165,6 +168,24 @@ async def test_work_of_quiet_hours_is_no_debt(make):
         await customers.send("clip", Ticket(request_id="clip", key="old", cost_s=3))
         await customers.wait_for("a", "b")
         assert dispatcher.waiting()[0].ticket.key == "old"
+        for event in customers.may_leave.values():
+            event.set()
+        await asyncio.gather(*customers.tasks.values())
+
+
+async def test_a_request_is_told_its_place_without_working_out_the_order_each_time(make):
+    """Hundreds may watch their progress at once; a key's id is its own."""
+    dispatcher = make()
+    dispatchers = Dispatchers(lambda name: dispatcher.pool, LIMITS)
+    customers = Customers(dispatchers("any"))
+    async with asyncio.timeout(30):
+        for name in "abcd":
+            await customers.send(name, Ticket(request_id=name, key="ann"))
+        await customers.wait_for("a", "b")
+        place = dispatchers.place(key="ann", request_id="d")
+        assert place.position == 1
+        assert dispatchers.place(key="ann", request_id="d") is place
+        assert dispatchers.place(key="ben", request_id="d") is None
         for event in customers.may_leave.values():
             event.set()
         await asyncio.gather(*customers.tasks.values())

@@ -81,6 +81,10 @@ class Queues(Protocol):
         """Return the chunks that wait for each alias's workers, in the order of their turns."""
         ...
 
+    def place(self, *, key: str, request_id: str) -> Waiting | None:
+        """Return the next waiting chunk of a request, as it was a moment ago."""
+        ...
+
     def running(self) -> Mapping[str, int]:
         """Return how many chunks run on each alias's workers."""
         ...

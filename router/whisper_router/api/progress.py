@@ -1,7 +1,7 @@
 """How far a request is, and what waits: for clients that sent one, and for administrators."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from aiohttp import web
 
@@ -106,15 +106,10 @@ def _turn(deps: ApiDeps, request_id: str, report: Report) -> dict[str, object]:
     """Return place and estimate of the request's next chunk, while one waits."""
     if report.stage not in QUEUING:
         return {}
-    for item in _all_waiting(deps):
-        if (item.ticket.key, item.ticket.request_id) == (report.owner, request_id):
-            return {"queue_position": item.position, "estimate_seconds": item.estimate_s}
-    return {}
-
-
-def _all_waiting(deps: ApiDeps) -> Iterator[Waiting]:
-    for waiting in deps.queues.waiting().values():
-        yield from waiting
+    item = deps.queues.place(key=report.owner, request_id=request_id)
+    if item is None:
+        return {}
+    return {"queue_position": item.position, "estimate_seconds": item.estimate_s}
 
 
 def _place(item: Waiting) -> dict[str, object]:

@@ -17,6 +17,8 @@ SMOOTHING = 0.2
 """Weight of the newest chunk in the running mean of the alias's speed."""
 FIRST_GUESS_RTF = 0.5
 """Processing time ÷ audio time that is assumed before the first chunk has run."""
+FRESH_S = 0.5
+"""How old the place may be that a request is told."""
 
 log = structlog.get_logger(__name__)
 
@@ -180,6 +182,8 @@ class Dispatchers:
     def __init__(self, pool_of: Callable[[str], ModelPool], limits: QueueLimits) -> None:
         self._pool_of, self._limits = pool_of, limits
         self._made: dict[str, Dispatcher] = {}
+        self._places: dict[tuple[str, str], Waiting] = {}
+        self._fresh_until_s = 0.0
 
     def __call__(self, name: str) -> Dispatcher:
         """Return the dispatcher of the alias that `name` means.
@@ -195,6 +199,20 @@ class Dispatchers:
     def waiting(self) -> Mapping[str, Sequence[Waiting]]:
         """Return the chunks that wait for each alias's workers, in the order of their turns."""
         return {alias: dispatcher.waiting() for alias, dispatcher in self._made.items()}
+
+    def place(self, *, key: str, request_id: str) -> Waiting | None:
+        """Return the next waiting chunk of a request, as it was up to `FRESH_S` ago.
+
+        The order of all has to be worked out to know the place of one, and many may ask.
+        """
+        now_s = time.monotonic()
+        if now_s >= self._fresh_until_s:
+            self._fresh_until_s = now_s + FRESH_S
+            self._places = {}
+            for waiting in self.waiting().values():
+                for item in waiting:
+                    self._places.setdefault((item.ticket.key, item.ticket.request_id), item)
+        return self._places.get((key, request_id))
 
     def running(self) -> Mapping[str, int]:
         """Return how many chunks run on each alias's workers."""
