@@ -138,7 +138,7 @@ class QueueSettings(Section):
     max_chunks: int = Field(default=2000, ge=1)
     """Chunks of all requests that may wait for one alias."""
     timeout_s: float = Field(default=300.0, gt=0)
-    """How long a chunk may wait for its turn; then its request is answered 504."""
+    """How long a request may wait for its first turn; then it is answered 504."""
 
 
 class SupervisionSettings(Section):

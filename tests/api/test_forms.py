@@ -293,3 +293,10 @@ def test_any_form_gives_an_order_or_a_clean_refusal(fields: list[tuple[str, str]
     except RouterError as error:
         refusals.append(error)
     assert all(error.status == 400 and error.param for error in refusals)
+
+
+def test_mixed_languages_are_detected_whatever_else_is_named():
+    """`languages[]` with one entry does not pin every chunk to it."""
+    fields = [("model", "m"), ("language", "mixed"), ("languages[]", "de")]
+    request = parse_order(fields, task=Task.TRANSCRIBE).request
+    assert (request.language, request.mixed_languages) == (None, True)

@@ -10,7 +10,7 @@ import pytest
 from support.chunk_bench import REQUEST
 from support.scripted_engine import orders
 from whisper_router.domain import Chunk, Hole, OnError, Segment
-from whisper_router.errors import AudioRejected
+from whisper_router.errors import AudioRejected, EngineRejected
 from whisper_router.pipeline.progress import Stage, Tracker
 from whisper_router.pipeline.series import HOLE_TEXT, Series
 from whisper_router.tasks import Tasks
@@ -77,9 +77,11 @@ async def test_after_a_lost_first_chunk_the_next_one_tells_the_language(
     make_bench, chunks, tmp_path, width
 ):
     """The others still do not detect it each for itself."""
-    bench = make_bench({"refuse": True}, {})
+    mute = {"mute": True}  # lost before it tells a language
+    bench = make_bench(mute, mute, {}, budget_s=0.3)
     await listen(bench, chunks, width=width, on_error=OnError.SKIP)
-    assert [order["language"] for order in orders(tmp_path / "script")] == [None, None, "en"]
+    asked = [order["language"] for order in orders(tmp_path / "script")]
+    assert asked == [None, None, None, "en"]
 
 
 async def test_a_lost_chunk_fails_the_request(make_bench, chunks):
@@ -98,3 +100,9 @@ async def test_a_lost_chunk_is_a_hole_when_that_is_asked_for(make_bench, chunks)
     assert "crashed twice" in hole.reason
     assert tracker.report.done_s == 6.0
     assert tracker.report.stage is Stage.TRANSCRIBING
+
+
+async def test_what_the_engine_refuses_is_no_hole(make_bench, chunks):
+    """It would refuse every chunk: the request is wrong, not the audio."""
+    with pytest.raises(EngineRejected):
+        await listen(make_bench({"refuse": True}), chunks, on_error=OnError.SKIP)

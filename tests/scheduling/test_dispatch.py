@@ -104,6 +104,24 @@ async def test_who_waits_too_long_is_told_and_leaves_no_trace(make):
     assert dispatcher.running == 0
 
 
+async def test_a_request_that_has_begun_waits_for_its_further_turns_without_limit(make):
+    """Half of a long file is worth more than its place in the queue."""
+    dispatcher = make(timeout_s=0.02)
+    customers = Customers(dispatcher)
+    async with asyncio.timeout(30):
+        for name in "ab":
+            await customers.send(name, Ticket(request_id=name))
+        await customers.wait_for("a", "b")
+        await customers.send("more", Ticket(request_id="a", has_begun=True))
+        with pytest.raises(QueueTimeout):
+            async with dispatcher.lease(Ticket(request_id="new")):
+                pass
+        assert not customers.tasks["more"].done()
+        for event in customers.may_leave.values():
+            event.set()
+        await asyncio.gather(*customers.tasks.values())
+
+
 async def test_who_leaves_while_waiting_or_at_its_turn_costs_nobody_a_turn(make):
     """Cancelled at every moment there is; both workers are free at the end."""
     dispatcher = make()

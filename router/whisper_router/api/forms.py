@@ -166,8 +166,10 @@ def _source_language(form: Fields, task: Task) -> str | None:
     On the translations route `en` cannot mean the speech: callers who send it name the target.
     Of several `languages` none is certain, so they are checked and the language is detected.
     """
-    code = None if _is_mixed(form) else _language("language", form.text("language"))
     several = [_language("languages", item) for item in form.words("languages")]
+    if _is_mixed(form):
+        return None
+    code = _language("language", form.text("language"))
     if code is None and len(several) == 1:
         code = several[0]
     return None if task is Task.TRANSLATE and code == "en" else code

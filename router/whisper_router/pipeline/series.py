@@ -16,7 +16,7 @@ from whisper_router.domain import (
     Segment,
     TranscriptionRequest,
 )
-from whisper_router.errors import AudioRejected, EngineRejected, EngineTimeout
+from whisper_router.errors import AudioRejected, EngineTimeout
 from whisper_router.pipeline.chunk import ChunkRunner
 from whisper_router.pipeline.context import CarriedText
 from whisper_router.pipeline.in_order import in_order
@@ -76,7 +76,7 @@ class Series:
                         segments.append(replace(event, language=language))
                         self._report(chunk, event.end_s - chunk.start_s)
                         yield segments[-1]
-        except (AudioRejected, EngineRejected, EngineTimeout) as error:
+        except (AudioRejected, EngineTimeout) as error:
             if request.on_error is OnError.FAIL:
                 raise
             log.warning("chunk_skipped", alias=request.model, reason=str(error))

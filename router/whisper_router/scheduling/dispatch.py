@@ -114,7 +114,7 @@ class Dispatcher:
             raise self._full() from None
         self._let_in()
         try:
-            async with asyncio.timeout(self._limits.timeout_s):
+            async with asyncio.timeout(None if ticket.has_begun else self._limits.timeout_s):
                 await turn
         except BaseException as error:
             if not turn.done() or turn.cancelled():
