@@ -1,9 +1,16 @@
 """Both event loops, for every asynchronous test that does not choose one."""
 
 import asyncio
+import os
 
 import pytest
 import uvloop
+from hypothesis import settings
+
+# CI judges a change by the same examples each time; developers look for new ones.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, object]:

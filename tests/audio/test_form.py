@@ -1,11 +1,12 @@
 """Forms: what reaches the disk is what was sent, however it was cut."""
 
 import asyncio
+import re
 import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from support.audio_client import BOUNDARY, form, part
@@ -27,6 +28,8 @@ ALMOST = [b"\r\n--AaB03", b"\r\n--AaB03xx", b"\r", b"\n", b"\r\n-", b"AaB03x--",
 def test_the_bytes_on_disk_are_the_bytes_sent_at_any_chunking(content, sizes, repeats):
     """Also when they look like the boundary, and when they are more than one write."""
     data = content * repeats
+    # RFC 2046 5.1.1: an encoder chooses a boundary that begins no line of the content.
+    assume(not re.search(rb"\r\n--AaB03x(--|[ \t]*\r\n)", b"\r\n" + data + b"\r\n"))
     body = form(part("model", b"m"), part("file", data, filename="a.wav"))
     assert asyncio.run(stored(body, sizes)) == data
 
