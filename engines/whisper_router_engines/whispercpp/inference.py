@@ -5,7 +5,8 @@ import os
 import re
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,12 @@ from whisper_router.domain import (
     TokenLogprob,
 )
 from whisper_router.languages import LANGUAGES
+from whisper_router_engines.whispercpp.crew import Crew
 from whisper_router_engines.whispercpp.dtw import preset_for
 from whisper_router_engines.whispercpp.ggml import ModelFileError, check_model_file
+from whisper_router_engines.whispercpp.inputs import decoding_for, samples_of
 from whisper_router_engines.whispercpp.native import Library, LogTap
 from whisper_router_engines.whispercpp.protocol import (
-    MAX_DECODERS,
-    MIN_INCREMENT,
     Order,
     OrderError,
     language_json,
@@ -34,8 +35,6 @@ from whisper_router_engines.whispercpp.protocol import (
 )
 from whisper_router_engines.whispercpp.words import TimedToken, words_of
 
-MIN_SAMPLES = SAMPLE_RATE_HZ // 10
-"""whisper.cpp ignores less than 0.1 s, and its padding reads beyond less than 201 samples."""
 WORST_LOGPROB = -100.0
 """What a token of probability 0 is given instead of minus infinity."""
 
@@ -65,14 +64,17 @@ class Setup:
 class Model:
     """A loaded model. Loading prints nothing; `accelerator` is the one in effect.
 
+    With a `crew` each run asks it for its threads; otherwise `setup.threads` are used.
+
     Raises:
         ModelFileError: the file cannot be loaded.
     """
 
-    def __init__(self, path: Path, setup: Setup) -> None:
+    def __init__(self, path: Path, setup: Setup, crew: Crew | None = None) -> None:
         hparams = check_model_file(path)
         preset = preset_for(path, hparams, wanted=setup.dtw)
         self.setup = setup
+        self._crew = crew
         self.log = LogTap()
         self.log.listen()
         self.context = pw.whisper_init_from_file_with_params(
@@ -84,6 +86,7 @@ class Model:
             )
         library = Library()
         self.no_speech_prob = library.no_speech_getter(self.context)
+        self.clear_logits = library.logits_clearer(self.context)
         self.dtw_preset = preset
         self.multilingual = hparams.multilingual
         self.languages = tuple(LANGUAGES)[: hparams.n_languages]
@@ -113,12 +116,13 @@ class Model:
             MemoryError: there was no memory.
         """
         language = self._checked_language(order)
-        samples = _samples(order)
-        decoding = _merged(self.setup.decoding, order.decoding)
+        samples = samples_of(order)
+        decoding = decoding_for(self.setup.decoding, order.decoding)
         run = Run(model=self, order=order, emit=emit, language=language, decoding=decoding)
         self.log.listen()
         self.log.errors = []
-        code = run.compute(samples, gone)
+        with self._crew.at_work() if self._crew else nullcontext(self.setup.threads) as threads:
+            code = run.compute(samples, gone, threads=threads)
         if run.error is not None:
             raise run.error
         if code != 0 and not gone:
@@ -155,19 +159,22 @@ class Run:
     error: BaseException | None = None
     _announced: bool = False
     _sent: int = 0
+    _was_detected: bool = False
+    """The language was detected, and no window has been decoded since."""
     _is_first_of_window: bool = True
     _window_fallbacks: int = 0
     _seek_s: float = 0.0
     _last_end_s: float = 0.0
     _duration_s: float = field(default=0.0)
 
-    def compute(self, samples: NDArray[np.float32], gone: list[bool]) -> int:
+    def compute(self, samples: NDArray[np.float32], gone: list[bool], *, threads: int) -> int:
         """Run whisper.cpp over `samples`, emitting events; return its result code."""
         self._duration_s = (self.order.end - self.order.start) / SAMPLE_RATE_HZ
+        self._was_detected = self.language is None
         if self.language is not None:
             self._announce(self.language, 1.0)
         self.model.log.on_language = self._announce
-        params = self._params()
+        params = self._params(threads)
         # A built-in called with a list costs no Python frame for each of the graph's nodes.
         params.set_abort_callback(bool)
         params.abort_callback_user_data = gone
@@ -178,12 +185,12 @@ class Run:
             self._flush()
         return code
 
-    def _params(self) -> Any:
+    def _params(self, threads: int) -> Any:
         setup, decoding = self.model.setup, self.decoding
         beams = decoding.beam_size or 1
         strategy = pw.whisper_sampling_strategy(1 if beams > 1 else 0)
         params = pw.whisper_full_default_params(strategy)
-        params.n_threads = setup.threads
+        params.n_threads = threads
         params.n_max_text_ctx = setup.max_context_tokens
         params.audio_ctx = setup.audio_ctx
         params.print_progress = False
@@ -224,8 +231,19 @@ class Run:
     def _begin_window(self) -> None:
         """Before each window: send what the last one left, and count fallbacks from here."""
         self._flush()
+        self._forget_logits()
         self._is_first_of_window = True
         self._window_fallbacks = self.model.log.fallbacks(self.model.context)
+
+    def _forget_logits(self) -> None:
+        """Have the no-speech probability depend on this run alone.
+
+        Detecting the language leaves the logits that it is meant to come from: those after the
+        first token. Otherwise there are none, and it says nothing.
+        """
+        was_detected, self._was_detected = self._was_detected, False
+        if not was_detected and self.model.clear_logits is not None:
+            self.model.clear_logits()
 
     def _flush(self) -> None:
         """Send the segments that are ready. The callback's own count is wrong with DTW."""
@@ -319,46 +337,6 @@ def _context_params(setup: Setup, preset: str | None) -> Any:
         params.dtw_token_timestamps = True
         params.dtw_aheads_preset = getattr(pw, name)
     return params
-
-
-def _merged(defaults: DecodingOptions, asked: Any) -> DecodingOptions:
-    """Lay the order's decoding options over the alias's.
-
-    A temperature above 0 is meant as given: it turns fallback off, unless the order sets a step.
-    """
-    values = asdict(defaults) | dict(asked)
-    if asked.get("temperature") and "temperature_increment" not in asked:
-        values["temperature_increment"] = 0.0
-    merged = DecodingOptions(**values)
-    for name in ("beam_size", "best_of"):
-        if not 1 <= values[name] <= MAX_DECODERS:
-            raise OrderError(f"{name} must be between 1 and {MAX_DECODERS}, not {values[name]}")
-    for name in ("temperature", "temperature_increment", "no_speech_threshold"):
-        if not 0.0 <= values[name] <= 1.0:
-            raise OrderError(f"{name} must be between 0 and 1, not {values[name]}")
-    if 0.0 < values["temperature_increment"] < MIN_INCREMENT:
-        raise OrderError(f"temperature_increment must be 0 or at least {MIN_INCREMENT}")
-    return merged
-
-
-def _samples(order: Order) -> NDArray[np.float32]:
-    """Map the order's samples; short audio is copied and padded with silence."""
-    count = order.end - order.start
-    if order.start < 0 or count < 0:
-        raise OrderError(f"samples {order.start} to {order.end} are not a range")
-    try:
-        if os.stat(order.path).st_size < 4 * order.end:  # noqa: PTH116 a plain string, no Path
-            raise OrderError(f"the audio ends before sample {order.end}")
-        if count < MIN_SAMPLES:
-            part = np.fromfile(order.path, "<f4", count, offset=4 * order.start)
-            samples = np.pad(part, (0, MIN_SAMPLES - count))
-        else:
-            samples = np.memmap(order.path, "<f4", "r", 4 * order.start, (count,))
-    except OSError as error:
-        raise OrderError(f"the audio cannot be read: {error.strerror}") from error
-    if not np.isfinite(samples.sum(dtype=np.float64)):
-        raise OrderError("the audio holds samples that are not finite numbers")
-    return samples.view(np.ndarray)
 
 
 def _not_heard(language: str | None, instead: str) -> OrderError:

@@ -94,6 +94,24 @@ class Library:
         )
         return (lambda index: float(getter(pointer, index))) if pointer else None
 
+    def logits_clearer(self, context: Any) -> Callable[[], None] | None:
+        """Return a function that sets the first row of the decoder's logits to 0, or None.
+
+        whisper.cpp 1.8.5 takes the no-speech probability from the first row after it has decoded
+        the prompt (`whisper_full_with_state`), of which only the last row is written: what is there
+        is left from what was decoded before, also for another request.
+        """
+        pointer = _pointer(context)
+        get = self._function("whisper_get_logits", ctypes.c_void_p, ctypes.c_void_p)
+        row_bytes = ctypes.sizeof(ctypes.c_float) * pw.whisper_n_vocab(context)
+        if not pointer or not get(pointer):
+            return None
+
+        def clear() -> None:  # the memory of all rows is reserved when the state is made
+            ctypes.memset(get(pointer), 0, row_bytes)
+
+        return clear
+
     def _function(self, name: str, result: Any, *arguments: Any) -> Any:
         function = self._lib[name]  # indexing makes a new object: no shared prototype is changed
         function.restype, function.argtypes = result, arguments

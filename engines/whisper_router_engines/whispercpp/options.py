@@ -48,7 +48,7 @@ class WhisperCppOptions(BaseModel):
         0,
         ge=0,
         le=256,
-        description="Threads of one worker; 0: the physical cores shared out among the workers.",
+        description="Threads of one worker; 0: the physical cores, shared by workers that compute.",
     )
     acceleration: Acceleration = Field(
         Acceleration.AUTO,

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from whisper_router_engines.whispercpp.ends import Ends, describe_end
+
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 MAX_DEATHS = 5
 DEATHS_WINDOW_S = 10.0
@@ -91,12 +93,14 @@ def _detach_stdin() -> None:
 class Keeper:
     """Starts `count` workers with `start` and replaces each that ends.
 
-    A worker that ends with a `fatal` exit code is not replaced: it ends them all.
+    How each one ended goes to `ends`. A worker that ends with a `fatal` exit code is not replaced:
+    it ends them all.
     """
 
     count: int
     start: Callable[[], int]
     accepted: Accepted
+    ends: Ends
     fatal: frozenset[int] = frozenset()
     _workers: set[int] = field(default_factory=set)
     _deaths: deque[float] = field(default_factory=deque)
@@ -132,11 +136,18 @@ class Keeper:
         return signal.SIGTERM in numbers or signal.SIGINT in numbers
 
     def _reap(self) -> None:
+        for code in self._ended():
+            self._count_death(code)
+
+    def _ended(self) -> Iterator[int]:
+        """Reap the workers that have ended; yield their exit codes."""
         for pid in tuple(self._workers):
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
+                code = os.waitstatus_to_exitcode(status)
                 self._workers.discard(pid)
-                self._count_death(os.waitstatus_to_exitcode(status))
+                self.ends.add(pid, code)
+                yield code
 
     def _count_death(self, code: int) -> None:
         if self.accepted.value() != self._accepted_before:
@@ -153,7 +164,7 @@ class Keeper:
         if len(self._deaths) >= MAX_DEATHS:
             raise CrashLoopError(
                 f"{MAX_DEATHS} workers in succession ended before they served anything; "
-                f"the last one with {_ending(code)}"
+                f"the last one with {describe_end(code)}"
             )
 
     def _stop(self) -> None:
@@ -162,14 +173,9 @@ class Keeper:
                 os.kill(pid, number)
             deadline = time.monotonic() + STOP_GRACE_S
             while self._workers and time.monotonic() < deadline:
-                for pid in tuple(self._workers):
-                    if os.waitpid(pid, os.WNOHANG)[0]:
-                        self._workers.discard(pid)
+                for _ in self._ended():
+                    pass
                 time.sleep(0.005)
-
-
-def _ending(code: int) -> str:
-    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
 @contextmanager

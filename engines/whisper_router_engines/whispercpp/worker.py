@@ -18,6 +18,8 @@ from typing import Any, NoReturn
 
 from whisper_router.domain import DecodingOptions
 from whisper_router_engines.whispercpp.cores import physical_cores
+from whisper_router_engines.whispercpp.crew import Crew
+from whisper_router_engines.whispercpp.ends import Ends
 from whisper_router_engines.whispercpp.ggml import ModelFileError, check_model_file
 from whisper_router_engines.whispercpp.inference import ComputationError, Model, Setup
 from whisper_router_engines.whispercpp.native import Device, Library
@@ -143,7 +145,9 @@ def choose_mode(workers: int, device: Device | None, *, platform: str, is_copy: 
 
 def _keep_forks(args: argparse.Namespace, options: dict[str, Any]) -> None:
     """Load once, then fork workers that share the weights."""
-    model = Model(args.model, _setup(options, None))
+    is_shared = options["threads"] == 0 and args.workers > 1
+    crew = Crew(cores=physical_cores()) if is_shared else None
+    model = Model(args.model, _setup(options, None), crew)
     accepted = Accepted()
     with _listen(args.socket) as listener:
         server = Server(
@@ -154,7 +158,8 @@ def _keep_forks(args: argparse.Namespace, options: dict[str, Any]) -> None:
             expendable=True,
         )
         start = lambda: fork_worker(server.serve)  # noqa: E731
-        Keeper(count=args.workers, start=start, accepted=accepted).run()
+        ends = Ends(args.socket)
+        Keeper(count=args.workers, start=start, accepted=accepted, ends=ends).run()
 
 
 def _keep_copies(args: argparse.Namespace) -> None:
@@ -170,8 +175,8 @@ def _keep_copies(args: argparse.Namespace) -> None:
         def start() -> int:
             return os.posix_spawn(command[0], command, os.environ, file_actions=[stdin])
 
-        fatal = frozenset({CANNOT_SERVE})
-        Keeper(count=args.workers, start=start, accepted=Accepted(), fatal=fatal).run()
+        fatal, ends = frozenset({CANNOT_SERVE}), Ends(args.socket)
+        Keeper(count=args.workers, start=start, accepted=Accepted(), ends=ends, fatal=fatal).run()
 
 
 def _serve_alone(args: argparse.Namespace, options: dict[str, Any], device: Device | None) -> None:
