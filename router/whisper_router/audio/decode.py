@@ -9,10 +9,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Protocol, cast
 
 import av
 import numpy as np
+import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.audio.layout import AudioLayout
 from av.audio.stream import AudioStream
@@ -23,6 +24,7 @@ from av.filter import Graph
 from av.stream import Discard
 
 from whisper_router.audio.media import EXTENSIONS, MIN_DURATION_S, PcmFormat
+from whisper_router.audio.spans import BLOCK
 from whisper_router.domain import SAMPLE_RATE_HZ
 from whisper_router.errors import AudioTooLong, AudioTooShort, AudioUndecodable
 
@@ -32,7 +34,8 @@ DEMUXERS = (
 )
 SAMPLE_BYTES = 4
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
-READ_BYTES, WRITE_BYTES = 64 * 1024, 256 * 1024
+READ_BYTES, PROBE_BYTES = 64 * 1024, 16 * 1024
+Floats = npt.NDArray[np.float32]
 _TOO_SHORT = "Audio file is too short. Minimum audio length is 0.1 seconds."
 _RIFF = (b"RIFF", b"RIFX", b"RF64")
 
@@ -52,12 +55,35 @@ class Decoded:
         return self.samples / SAMPLE_RATE_HZ
 
 
-def decode(source: Path, target: Path, *, pcm: PcmFormat | None, max_duration_s: float) -> Decoded:
+class Listener(Protocol):
+    """Who is told of the audio while it is decoded."""
+
+    def begin(self, expected_s: float | None) -> None:
+        """Take note of how long the file says that it is; None: it does not say."""
+        ...
+
+    def hear(self, block: Floats) -> None:
+        """Take the next `BLOCK` samples, or the last ones. They are in the target file already.
+
+        `block` is written over afterwards.
+        """
+        ...
+
+
+def decode(
+    source: Path,
+    target: Path,
+    *,
+    pcm: PcmFormat | None,
+    max_duration_s: float,
+    listener: Listener | None = None,
+) -> Decoded:
     """Write the first audio stream of `source` to `target` as raw float32, channels averaged.
 
     The content decides what the file is; only raw PCM, which has no header, is named by `pcm`.
     Damaged packets are left out and gaps in the time stamps closed, as long as most of the file
-    can be decoded.
+    can be decoded. A `target` that exists is written over from its beginning, not emptied first:
+    after a crash the same bytes are written once more, under the eyes of who reads them already.
 
     Raises:
         AudioUndecodable: it is not audio, or too damaged.
@@ -69,8 +95,9 @@ def decode(source: Path, target: Path, *, pcm: PcmFormat | None, max_duration_s:
     with source.open("rb", buffering=0) as file:
         if os.fstat(file.fileno()).st_size == 0:
             raise AudioTooShort(_TOO_SHORT)
-        with _open(file, pcm) as container, target.open("wb", WRITE_BYTES) as out:
-            return _decode_stream(container, out, max_duration_s=max_duration_s)
+        with _open(file, pcm) as container, _open_target(target) as out:
+            writer = _Writer(out, listener, max_samples=int(max_duration_s * SAMPLE_RATE_HZ))
+            return _decode_stream(container, writer)
 
 
 def undecodable(reason: str) -> AudioUndecodable:
@@ -79,6 +106,10 @@ def undecodable(reason: str) -> AudioUndecodable:
         f"Invalid file format. Supported formats: {sorted(EXTENSIONS)}. "
         f"The file could not be decoded: {reason}."
     )
+
+
+def _open_target(target: Path) -> BinaryIO:
+    return os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT, 0o600), "wb")
 
 
 def _open(file: BinaryIO, pcm: PcmFormat | None) -> InputContainer:
@@ -90,7 +121,7 @@ def _open(file: BinaryIO, pcm: PcmFormat | None) -> InputContainer:
     elif file.read(4) in _RIFF:
         # FFmpeg looks for DTS and AC-3 inside WAV; on 10 s that takes thrice the decoding.
         options["max_probe_packets"] = "1"
-        options["max_size"] = str(WRITE_BYTES // 16)
+        options["max_size"] = str(PROBE_BYTES)
     file.seek(0)
     try:
         return av.open(
@@ -107,9 +138,9 @@ def _open(file: BinaryIO, pcm: PcmFormat | None) -> InputContainer:
         raise undecodable("it is no known audio container, or an incomplete one") from error
 
 
-def _decode_stream(container: InputContainer, out: BinaryIO, *, max_duration_s: float) -> Decoded:
+def _decode_stream(container: InputContainer, writer: "_Writer") -> Decoded:
     stream = _first_audio(container)
-    writer = _Writer(out, max_samples=int(max_duration_s * SAMPLE_RATE_HZ))
+    writer.expect(container.duration / av.time_base if container.duration else None)
     packets = damaged = 0
     for frames in _packets(container, stream):
         packets += 1
@@ -118,7 +149,7 @@ def _decode_stream(container: InputContainer, out: BinaryIO, *, max_duration_s: 
             writer.write(frame)
     for frame in _flushed(stream):
         writer.write(frame)
-    writer.finish()
+    writer.end_format()
     codec = stream.codec_context.name
     if 2 * damaged > packets:
         raise undecodable(f"{damaged} of {packets} packets of {codec} audio are damaged")
@@ -126,6 +157,7 @@ def _decode_stream(container: InputContainer, out: BinaryIO, *, max_duration_s: 
         raise undecodable(f"none of its {codec} audio could be read")
     if writer.samples < MIN_DURATION_S * SAMPLE_RATE_HZ:
         raise AudioTooShort(_TOO_SHORT)
+    writer.finish()
     return Decoded(
         samples=writer.samples,
         codec=codec,
@@ -192,29 +224,42 @@ def _flushed(stream: AudioStream) -> list[AudioFrame]:
 class _Writer:
     """Resamples frames to the output file. A stream's format may change on its way."""
 
-    def __init__(self, out: BinaryIO, *, max_samples: int) -> None:
+    def __init__(self, out: BinaryIO, listener: Listener | None, *, max_samples: int) -> None:
         self.samples = self.rate_hz = self.channels = 0
-        self._out = out
+        self._out, self._listener = out, listener
         self._max_samples = max_samples
+        self._block: Floats = np.empty(BLOCK, dtype=np.float32)
+        self._filled = 0
         self._graph: Graph | None = None
         self._shape: tuple[str, str, int] | None = None
+
+    def expect(self, duration_s: float | None) -> None:
+        """Tell the listener how long the audio may be."""
+        if self._listener is not None:
+            self._listener.begin(duration_s)
 
     def write(self, frame: AudioFrame) -> None:
         layout = frame.layout
         shape = (frame.format.name, layout.name, frame.sample_rate)
         if self._graph is None or shape != self._shape:
-            self.finish()
+            self.end_format()
             self._graph, self._shape = _resampler(*shape, channels=layout.nb_channels), shape
         if not self.channels:
             self.rate_hz, self.channels = frame.sample_rate, layout.nb_channels
         self._check_length(frame.samples * SAMPLE_RATE_HZ // frame.sample_rate)
         self._resample(self._graph, frame)
 
-    def finish(self) -> None:
-        """Write what the resampler still holds."""
+    def end_format(self) -> None:
+        """Take what the resampler still holds."""
         if self._graph is not None:
             self._resample(self._graph, None)
             self._graph = None
+
+    def finish(self) -> None:
+        """Write what is left; the file then holds nothing else."""
+        if self._filled:
+            self._pass_on()
+        self._out.truncate()
 
     def _resample(self, graph: Graph, frame: AudioFrame | None) -> None:
         graph.push(frame)
@@ -226,7 +271,29 @@ class _Writer:
             samples = converted.samples
             self.samples += samples
             self._check_length(0)
-            self._out.write(_finite(memoryview(converted.planes[0])[: samples * SAMPLE_BYTES]))
+            plane = memoryview(converted.planes[0])[: samples * SAMPLE_BYTES]
+            self._fill(np.frombuffer(plane, dtype=np.float32))
+
+    def _fill(self, samples: Floats) -> None:
+        while len(samples):
+            piece = samples[: BLOCK - self._filled]
+            self._block[self._filled : self._filled + len(piece)] = piece
+            self._filled += len(piece)
+            samples = samples[len(piece) :]
+            if self._filled == BLOCK:
+                self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Write the block, with silence for NaN and infinities, which float files may hold.
+
+        A single one would make the search for speech find none, and engines refuse the audio.
+        """
+        block, self._filled = self._block[: self._filled], 0
+        block[~np.isfinite(block)] = 0
+        self._out.write(block.data)
+        self._out.flush()
+        if self._listener is not None:
+            self._listener.hear(block)
 
     def _check_length(self, coming: int) -> None:
         if self.samples + coming > self._max_samples:
@@ -235,17 +302,6 @@ class _Writer:
                 f"The audio is longer than the limit of {limit_s:g} seconds "
                 "(setting 'audio.max_duration_s')."
             )
-
-
-def _finite(samples: memoryview) -> memoryview | bytes:
-    """Return float32 samples with silence in place of NaN and infinities, which float files hold.
-
-    A single one would make the search for speech find none, and engines refuse the audio.
-    """
-    values = np.frombuffer(samples, dtype=np.float32)
-    if np.isfinite(values).all():
-        return samples
-    return np.where(np.isfinite(values), values, np.float32(0)).tobytes()
 
 
 def _resampler(sample_format: str, layout: str, rate_hz: int, *, channels: int) -> Graph:

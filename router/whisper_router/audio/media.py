@@ -35,10 +35,38 @@ class PcmFormat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """A stretch of speech, in seconds from the start of the audio."""
+    """A stretch of speech, or of silence in it, in seconds from the start of the audio."""
 
     start_s: float
     end_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What was found in a piece of audio, beyond what was found before.
+
+    `spans` are stretches of speech that have ended, in order; `pauses` are short pauses inside
+    stretches. `going_on` is a stretch of which only the beginning is settled: it ends at its
+    `end_s` or later. No other stretch begins before `quiet_until_s` or before the end of that one.
+    """
+
+    spans: Sequence[Span] = ()
+    pauses: Sequence[Span] = ()
+    going_on: Span | None = None
+    quiet_until_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """How far a file has been decoded, and what was found in the newest piece.
+
+    `expected_s` is how long the file says that it is, None where it does not say. `found` is None
+    when speech is not looked for.
+    """
+
+    decoded_s: float
+    expected_s: float | None
+    found: Found | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +74,9 @@ class VadOptions:
     """When a stretch counts as speech.
 
     Speech begins at a window whose probability reaches `threshold` and ends where it stays under
-    `threshold - hysteresis` for `min_silence_s`. What lasts less than `min_speech_s` is dropped,
-    and each stretch is widened by `pad_s` on both sides, without touching its neighbours. The
+    `threshold - hysteresis` for `min_silence_s`. What lasts less than `min_speech_s` is dropped;
+    so is a doubtful stretch that is not `min_contrast_db` louder than what is around it (0: none
+    is). Each stretch is widened by `pad_s` on both sides, without touching its neighbours. The
     defaults prefer a little silence too much over half a word lost: the engine decides in the end.
     """
 
@@ -56,16 +85,17 @@ class VadOptions:
     min_speech_s: float = 0.1
     min_silence_s: float = 0.5
     pad_s: float = 0.2
+    min_contrast_db: float = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaLimits:
     """What one file may cost.
 
-    Decoding may take `time_floor_s + time_per_mib_s * file size`, and looking for speech as long
-    as `time_floor_s + vad_time_factor * duration` after that. `memory_bytes` bounds a worker's
-    heap (RLIMIT_DATA: Linux enforces it, macOS does not); a worker that has seen ordinary files
-    only holds about 150 MiB.
+    It may take `time_floor_s + time_per_mib_s * file size`, and where speech is looked for,
+    `vad_time_factor *` what was listened to so far on top. `memory_bytes` bounds a worker's heap
+    (RLIMIT_DATA: Linux enforces it, macOS does not); a worker that has seen ordinary files only
+    holds about 100 MiB.
     """
 
     max_duration_s: float = 12 * 3600.0
@@ -75,13 +105,13 @@ class MediaLimits:
     vad_time_factor: float = 0.05
     start_timeout_s: float = 30.0
 
-    def decode_timeout_s(self, size_bytes: int) -> float:
-        """Return how long a file of this size may take to decode."""
-        return self.time_floor_s + self.time_per_mib_s * size_bytes / MIB
-
-    def vad_timeout_s(self, duration_s: float) -> float:
-        """Return how long the search for speech may take."""
-        return self.time_floor_s + self.vad_time_factor * duration_s
+    def timeout_s(self, *, size_bytes: int, listened_s: float) -> float:
+        """Return how long a file of this size may take, so much of which was listened to."""
+        return (
+            self.time_floor_s
+            + self.time_per_mib_s * size_bytes / MIB
+            + self.vad_time_factor * listened_s
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,13 +7,21 @@ time: it is then replaced, and nobody but the file's own request notices.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from enum import Enum, auto
 from pathlib import Path
 
 import structlog
 
-from whisper_router.audio.media import MediaLimits, PcmFormat, PreparedAudio, Span, VadOptions
+from whisper_router.audio.media import (
+    MIB,
+    Heard,
+    MediaLimits,
+    PcmFormat,
+    PreparedAudio,
+    Span,
+    VadOptions,
+)
 from whisper_router.audio.media_process import (
     Job,
     MediaProcess,
@@ -24,9 +32,34 @@ from whisper_router.tasks import Tasks
 
 __all__ = ["MediaLimits", "MediaPool", "PcmFormat", "PreparedAudio", "Span", "VadOptions"]
 
+LARGE_BYTES = 8 * MIB
+"""From this size on a file may take many seconds to decode: half an hour of speech as MP3."""
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.1, 5.0
 
 log = structlog.get_logger(__name__)
+
+
+def _ignore(_: Heard) -> None:
+    """Wait for the whole."""
+
+
+class _Once:
+    """Passes on what was not heard before: a second attempt finds the same in the same pieces."""
+
+    def __init__(self, heard: Callable[[Heard], None]) -> None:
+        self._heard = heard
+        self._seen = self._given = 0
+
+    def start_again(self) -> None:
+        """Expect everything from the beginning."""
+        self._seen = 0
+
+    def __call__(self, piece: Heard) -> None:
+        """Take the next piece of this attempt."""
+        self._seen += 1
+        if self._seen > self._given:
+            self._given = self._seen
+            self._heard(piece)
 
 
 class _Turn(Enum):
@@ -39,6 +72,7 @@ class _Turn(Enum):
 class MediaPool:
     """Keeps `workers` processes alive and hands them out in the order of asking.
 
+    Large files never take the last worker, if there are several: clips are not to wait for them.
     One task per worker owns its process: it starts it, offers it, and starts the next one when it
     is gone. Those who lease a worker may kill it; they never start one.
     """
@@ -52,6 +86,7 @@ class MediaPool:
         self._idle: deque[MediaProcess] = deque()
         self._waiting: deque[asyncio.Future[MediaProcess]] = deque()
         self._closed = False
+        self._room_for_large = asyncio.Semaphore(max(1, workers - 1))
 
     async def start(self) -> None:
         """Begin to start the workers; return at once."""
@@ -89,11 +124,16 @@ class MediaPool:
         *,
         pcm: PcmFormat | None = None,
         vad: VadOptions | None = None,
+        heard: Callable[[Heard], None] = _ignore,
     ) -> PreparedAudio:
         """Decode `source` to `target`, and find its speech if `vad` is given.
 
+        `heard` is told of each piece once, in order, while the rest is still to come; a worker that
+        crashes does not change that. What it was told of can be read from `target`.
+
         Waits for a free worker for as long as it takes: the caller bounds that. When it raises or
-        is cancelled, the work has stopped and `target` is gone.
+        is cancelled, the work has stopped. `target` is the caller's to delete: somebody may still
+        read what was told of.
 
         Raises:
             AudioUndecodable, AudioTooShort, AudioTooLong: what is wrong with the file.
@@ -104,33 +144,23 @@ class MediaPool:
             ShuttingDown: the pool was closed.
         """
         job = Job(source=source, target=target, pcm=pcm, vad=vad)
-        done = False
-        try:
-            prepared = await self._run(job)
-            done = True
-            return prepared
-        finally:
-            if not done:
-                # A task of its own: a second cancellation must not leave the file behind.
-                await asyncio.shield(
-                    self._tasks.spawn(self._discard(target), name="discard decoded audio")
-                )
+        size_bytes = await _size_bytes(source)
+        is_large = size_bytes >= LARGE_BYTES
+        async with self._room_for_large if is_large else contextlib.nullcontext():
+            return await self._run(job, size_bytes, _Once(heard))
 
-    async def _run(self, job: Job) -> PreparedAudio:
+    async def _run(self, job: Job, size_bytes: int, heard: _Once) -> PreparedAudio:
         died: WorkerLostError | None = None
         for turn in (_Turn.LAST, _Turn.FIRST):
             async with self._lease(turn) as worker:
-                timeout_s = self._limits.decode_timeout_s(await _size_bytes(job.source))
+                heard.start_again()
                 try:
-                    return await worker.run(job, timeout_s=timeout_s)
+                    return await worker.run(job, size_bytes=size_bytes, heard=heard)
                 except WorkerLostError as error:
                     died = error
                     if not self._closed:
                         log.warning("media_worker_died", pid=worker.pid, ending=worker.ending())
         raise AudioRejected("The decoder crashed on this file.") from died
-
-    async def _discard(self, target: Path) -> None:
-        await asyncio.to_thread(target.unlink, missing_ok=True)
 
     @contextlib.asynccontextmanager
     async def _lease(self, turn: _Turn) -> AsyncIterator[MediaProcess]:

@@ -6,12 +6,21 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from whisper_router.audio.media import MediaLimits, PcmFormat, PreparedAudio, Span, VadOptions
+from whisper_router.audio.media import (
+    Found,
+    Heard,
+    MediaLimits,
+    PcmFormat,
+    PreparedAudio,
+    Span,
+    VadOptions,
+)
 from whisper_router.domain import SAMPLE_RATE_HZ
 from whisper_router.errors import (
     AudioRejected,
@@ -25,7 +34,7 @@ from whisper_router.errors import (
 from whisper_router.tasks import Tasks
 
 PROGRAM = "whisper_router.audio.media_worker"
-MAX_EVENT_BYTES = 16 << 20  # the speech of 12 h is about 1 MiB of JSON
+MAX_EVENT_BYTES = 1 << 20  # what is found in half a minute is a few KiB of JSON
 STDERR_TAIL_BYTES = 2048
 KILL_TIMEOUT_S = 5.0
 # Decoders of strangers' files get no secrets: nothing else of our environment is passed on.
@@ -115,10 +124,13 @@ class MediaProcess:
         """
         await self._event(self._limits.start_timeout_s)
 
-    async def run(self, job: Job, *, timeout_s: float) -> PreparedAudio:
+    async def run(
+        self, job: Job, *, size_bytes: int, heard: Callable[[Heard], None]
+    ) -> PreparedAudio:
         """Return the decoded audio. A worker that has not answered in full is killed.
 
-        Decoding may take `timeout_s`; the search for speech has a limit of its own after that.
+        `heard` is called after each piece; what it is told of is in the target file by then.
+        `size_bytes`, the size of the source, says how long all may take.
 
         Raises:
             RouterError: the file was refused, with the reason, or took too long.
@@ -126,7 +138,7 @@ class MediaProcess:
         """
         answered = False
         try:
-            result = await self._exchange(job, timeout_s)
+            result = await self._exchange(job, size_bytes, heard)
             answered = True
         except TimeoutError as error:
             raise AudioRejected("The file takes too long to decode.") from error
@@ -166,27 +178,26 @@ class MediaProcess:
         lines = self._stderr.decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else ""
 
-    async def _exchange(self, job: Job, timeout_s: float) -> PreparedAudio | RouterError:
+    async def _exchange(
+        self, job: Job, size_bytes: int, heard: Callable[[Heard], None]
+    ) -> PreparedAudio | RouterError:
+        began_s, listened_s = time.monotonic(), 0.0
+        speech: list[Span] = []
         await self._send(job.line())
-        decoded = await self._event(timeout_s)
-        if decoded["event"] == "error":
-            return _error(decoded)
-        duration_s = decoded["samples"] / SAMPLE_RATE_HZ
-        speech = None
-        if job.vad is not None:
-            found = await self._event(self._limits.vad_timeout_s(duration_s))
-            if found["event"] == "error":
-                return _error(found)
-            speech = tuple(Span(start_s=start, end_s=end) for start, end in found["spans"])
-        return PreparedAudio(
-            path=job.target,
-            samples=decoded["samples"],
-            duration_s=duration_s,
-            speech=speech,
-            codec=decoded["codec"],
-            sample_rate_hz=decoded["sample_rate_hz"],
-            channels=decoded["channels"],
-        )
+        while True:
+            limit_s = self._limits.timeout_s(size_bytes=size_bytes, listened_s=listened_s)
+            event = await self._event(began_s + limit_s - time.monotonic())
+            match event["event"]:
+                case "heard":
+                    piece = _heard(event)
+                    if piece.found is not None:
+                        listened_s = piece.decoded_s
+                        speech += piece.found.spans
+                    heard(piece)
+                case "decoded":
+                    return _prepared(job, event, speech)
+                case _:
+                    return _error(event)
 
     async def _send(self, line: bytes) -> None:
         stdin = self._process.stdin
@@ -210,6 +221,37 @@ class MediaProcess:
         stderr = self._process.stderr
         while stderr is not None and (data := await stderr.read(STDERR_TAIL_BYTES)):
             self._stderr = (self._stderr + data)[-STDERR_TAIL_BYTES:]
+
+
+def _prepared(job: Job, event: Mapping[str, Any], speech: Sequence[Span]) -> PreparedAudio:
+    return PreparedAudio(
+        path=job.target,
+        samples=event["samples"],
+        duration_s=event["samples"] / SAMPLE_RATE_HZ,
+        speech=None if job.vad is None else tuple(speech),
+        codec=event["codec"],
+        sample_rate_hz=event["sample_rate_hz"],
+        channels=event["channels"],
+    )
+
+
+def _heard(event: Mapping[str, Any]) -> Heard:
+    found = event["found"]
+    return Heard(
+        decoded_s=event["decoded_s"],
+        expected_s=event["expected_s"],
+        found=None if found is None else _found(found),
+    )
+
+
+def _found(found: Mapping[str, Any]) -> Found:
+    going_on = found["going_on"]
+    return Found(
+        spans=tuple(Span(**span) for span in found["spans"]),
+        pauses=tuple(Span(**span) for span in found["pauses"]),
+        going_on=None if going_on is None else Span(**going_on),
+        quiet_until_s=found["quiet_until_s"],
+    )
 
 
 def _error(event: Mapping[str, Any]) -> RouterError:

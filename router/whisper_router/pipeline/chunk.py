@@ -1,10 +1,12 @@
 """One chunk on a leased worker: its turn, time budget, one more try, results put in place."""
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NoReturn
 
 import structlog
@@ -17,16 +19,23 @@ from whisper_router.domain import (
     TranscriptionRequest,
 )
 from whisper_router.engine_api import WorkerStarted
-from whisper_router.errors import AudioRejected, EngineCrashed, EngineTimeout
+from whisper_router.errors import (
+    AudioRejected,
+    EngineCrashed,
+    EngineError,
+    EngineInterrupted,
+    EngineStartInterrupted,
+    EngineTimeout,
+)
+from whisper_router.pipeline.losses import ENDURANCE, Endurance, Losses
 from whisper_router.pipeline.merge import place
 from whisper_router.pipeline.poison import Poison
 from whisper_router.scheduling.dispatch import Dispatcher
 from whisper_router.scheduling.fair_queue import Ticket
+from whisper_router.supervisor.oom import VMSTAT, oom_kills
 from whisper_router.supervisor.pool import Lease
 
 log = structlog.get_logger(__name__)
-
-ATTEMPTS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +53,20 @@ class ChunkBudget:
 class ChunkRunner:
     """Runs the chunks of one request on the workers of one alias."""
 
-    def __init__(self, dispatcher: Dispatcher, budget: ChunkBudget, poison: Poison) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        budget: ChunkBudget,
+        poison: Poison,
+        *,
+        began: Callable[[], None] | None = None,
+        endurance: Endurance = ENDURANCE,
+        vmstat: Path = VMSTAT,
+    ) -> None:
+        """`began` is called whenever a chunk has got its worker."""
         self._dispatcher, self._budget, self._poison = dispatcher, budget, poison
-        self._has_begun = False
+        self._endurance, self._vmstat = endurance, vmstat
+        self._began, self._has_begun = began, False
 
     async def run(
         self, chunk: Chunk, request: TranscriptionRequest
@@ -55,27 +75,37 @@ class ChunkRunner:
 
         After a crash or a hang the chunk runs once more on a fresh worker; what was yielded before
         is not yielded again. Should the second run hear it otherwise, the chunk is run from where
-        the yielded text ends. After the second loss its audio is refused for a while.
+        the yielded text ends. After the second failure its audio is refused for a while. An attempt
+        that somebody else has ended says nothing about the audio: it is made again, many times.
 
         Raises:
             AudioRejected: the engine crashed twice on this chunk, now or a short while ago.
             EngineTimeout: it took longer than its budget twice.
+            EngineCrashed: it was ended by others each time, as often as `Endurance` allows.
             EngineError: it could not start, or refused the chunk.
             QueueFull, QueueTimeout: there was no worker for it.
         """
         if await self._poison.holds(self._dispatcher.pool.alias, chunk):
             raise AudioRejected(_refusal(chunk))
-        given, losses = _Given(chunk), 0
+        given, losses = _Given(chunk), Losses(self._endurance)
         while (rest := given.rest) is not None:
+            began_s = time.monotonic()
             try:
                 async with aclosing(self._attempt(rest, given.asked(request))) as events:
                     async for event in events:
                         if (fresh := given.fresh(event)) is not None:
                             yield fresh
+            except (EngineInterrupted, EngineStartInterrupted) as error:
+                may_go_on = losses.interrupt(now_s=time.monotonic())
+                self._report("chunk_interrupted", losses.interruptions, error)
+                if not may_go_on:
+                    raise EngineCrashed(_surrender(chunk, losses)) from error
+                await asyncio.sleep(losses.pause_s(time.monotonic() - began_s))
+                given.start_again()
             except (EngineCrashed, EngineTimeout) as error:
-                losses += 1
-                log.warning("chunk_lost", alias=request.model, attempt=losses, reason=str(error))
-                if losses == ATTEMPTS:
+                may_go_on = losses.fail()
+                self._report("chunk_lost", losses.failures, error)
+                if not may_go_on:
                     await self._give_up(chunk, error)
                 given.start_again()
             except _HeardOtherwiseError:
@@ -83,6 +113,9 @@ class ChunkRunner:
                 given.go_on()
             else:
                 return
+
+    def _report(self, event: str, times: int, error: EngineError) -> None:
+        log.warning(event, alias=self._dispatcher.pool.alias, times=times, reason=str(error))
 
     async def _give_up(self, chunk: Chunk, error: EngineCrashed | EngineTimeout) -> NoReturn:
         await self._poison.add(self._dispatcher.pool.alias, chunk)
@@ -93,33 +126,47 @@ class ChunkRunner:
     async def _attempt(
         self, chunk: Chunk, request: TranscriptionRequest
     ) -> AsyncGenerator[LanguageDetected | Segment, None]:
-        budget_s = self._budget.for_chunk(chunk)
-        worker: int | None = None
-        ticket = replace(_ticket(chunk, request), has_begun=self._has_begun)
-        async with self._dispatcher.lease(ticket) as lease:
-            self._has_begun = True
-            try:
-                async with (
-                    asyncio.timeout(budget_s),
-                    aclosing(_events(lease, chunk, request)) as events,
-                ):
+        ticket, kills = replace(_ticket(chunk, request), has_begun=self._has_begun), None
+        try:
+            async with self._dispatcher.lease(ticket) as lease:
+                self._has_begun = True
+                if self._began is not None:
+                    self._began()
+                kills = await asyncio.to_thread(oom_kills, self._vmstat)
+                async with aclosing(self._timed(lease, chunk, request)) as events:
                     async for event in events:
-                        if isinstance(event, WorkerStarted):
-                            worker = event.pid
-                        else:
-                            yield event
-            except TimeoutError as error:
-                log.warning(
-                    "chunk_timed_out", alias=request.model, worker=worker, budget_s=budget_s
-                )
-                if worker is None:
-                    self._dispatcher.pool.distrust(lease)
-                else:
-                    await self._dispatcher.pool.kill_worker(worker)
-                raise EngineTimeout(
-                    f"The engine of model '{request.model}' did not finish {_stretch(chunk)} "
-                    f"within {budget_s:.0f} s (supervision.chunk_timeout_s)."
-                ) from error
+                        yield event
+        except EngineInterrupted as error:  # the kernel's SIGKILL looks like anybody's
+            if kills is not None and await asyncio.to_thread(oom_kills, self._vmstat) > kills:
+                raise EngineCrashed(f"{error} Memory ran out meanwhile.") from error
+            raise
+
+    async def _timed(
+        self, lease: Lease, chunk: Chunk, request: TranscriptionRequest
+    ) -> AsyncGenerator[LanguageDetected | Segment, None]:
+        """Yield what the engine hears within the budget; end the worker after it."""
+        budget_s, worker = self._budget.for_chunk(chunk), None
+        try:
+            async with (
+                asyncio.timeout(budget_s),
+                aclosing(_events(lease, chunk, request)) as events,
+            ):
+                async for event in events:
+                    if isinstance(event, WorkerStarted):
+                        worker = event.pid
+                        self._dispatcher.pool.took_up(lease, event.pid)
+                    else:
+                        yield event
+        except TimeoutError as error:
+            log.warning("chunk_timed_out", alias=request.model, worker=worker, budget_s=budget_s)
+            if worker is None:
+                self._dispatcher.pool.distrust(lease)
+            else:
+                await self._dispatcher.pool.kill_worker(lease, worker)
+            raise EngineTimeout(
+                f"The engine of model '{request.model}' did not finish {_stretch(chunk)} "
+                f"within {budget_s:.0f} s (supervision.chunk_timeout_s)."
+            ) from error
 
 
 def _ticket(chunk: Chunk, request: TranscriptionRequest) -> Ticket:
@@ -206,6 +253,13 @@ def _stretch(chunk: Chunk) -> str:
 
 def _rejection(chunk: Chunk) -> str:
     return f"The engine crashed twice on {_stretch(chunk)}; the request was given up."
+
+
+def _surrender(chunk: Chunk, losses: Losses) -> str:
+    return (
+        f"The engine was interrupted {losses.interruptions} times while it ran {_stretch(chunk)}, "
+        "through no fault of the audio; the request was given up."
+    )
 
 
 def _refusal(chunk: Chunk) -> str:

@@ -29,25 +29,35 @@ ENDED = frozenset({Stage.DONE, Stage.FAILED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What is known of a request. Seconds are of audio; `speech_s` is what has to be transcribed.
+    """What is known of a request. Seconds are of audio. None is: not known yet.
 
-    `owner` is the name of the key that sent it. None is: not known yet.
+    `owner` is the name of the key that sent it. `duration_s` is what the file says of its length
+    until it is decoded. `speech_s` is what has to be transcribed, as far as that was found;
+    `left_s` is the audio in which it was not looked for yet.
     """
 
     owner: str
     stage: Stage = Stage.RECEIVING
     duration_s: float | None = None
+    decoded_s: float = 0.0
     speech_s: float | None = None
+    left_s: float | None = None
     done_s: float = 0.0
+    least_percent: float = 0.0
 
     @property
     def percent(self) -> float:
-        """How much of the speech is done, 0 to 100."""
+        """How much of the speech is done, 0 to 100.
+
+        What was not looked at yet counts as speech; it is 0 for as long as nobody knows how much
+        that is. It never goes back, also when a file turns out to be longer than it says.
+        """
         if self.stage is Stage.DONE:
             return 100.0
-        if not self.speech_s:
-            return 0.0
-        return round(min(99.9, 100 * self.done_s / self.speech_s), 1)
+        if not self.speech_s or self.left_s is None:
+            return self.least_percent
+        share = self.done_s / (self.speech_s + self.left_s)
+        return max(self.least_percent, round(min(99.9, 100 * share), 1))
 
 
 class Tracker:
@@ -60,7 +70,8 @@ class Tracker:
 
     def update(self, **changes: object) -> None:
         """Change some of the report's fields."""
-        self.report = replace(self.report, **changes)  # type: ignore[arg-type]
+        least = self.report.percent
+        self.report = replace(self.report, **changes, least_percent=least)  # type: ignore[arg-type]
         self._changed.set()
         self._changed = asyncio.Event()
 

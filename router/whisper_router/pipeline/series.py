@@ -5,10 +5,12 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import structlog
 
 from whisper_router.domain import (
+    SAMPLE_RATE_HZ,
     Chunk,
     Hole,
     LanguageDetected,
@@ -16,10 +18,13 @@ from whisper_router.domain import (
     Segment,
     TranscriptionRequest,
 )
+from whisper_router.engine_api import Capabilities
 from whisper_router.errors import AudioRejected, EngineTimeout
 from whisper_router.pipeline.chunk import ChunkRunner
 from whisper_router.pipeline.context import CarriedText
-from whisper_router.pipeline.in_order import in_order
+from whisper_router.pipeline.in_order import Source, in_order
+from whisper_router.pipeline.join import Joint, heard_before, shared_from_s
+from whisper_router.pipeline.plan import PlannedChunk
 from whisper_router.pipeline.progress import Stage, Tracker
 from whisper_router.tasks import Tasks
 
@@ -31,16 +36,22 @@ ChunkEvent = LanguageDetected | Segment | Hole
 
 
 class Series:
-    """Runs a request's chunks, up to `width` at once, and yields their events in order.
+    """Runs a request's chunks, as many at once as there are workers, and yields events in order.
 
     Chunks run one after another when each is to know the text before it.
     """
 
     def __init__(
-        self, runner: ChunkRunner, request: TranscriptionRequest, tracker: Tracker, *, width: int
+        self,
+        runner: ChunkRunner,
+        request: TranscriptionRequest,
+        tracker: Tracker,
+        *,
+        capabilities: Capabilities,
     ) -> None:
         self._runner, self._request, self._tracker = runner, request, tracker
-        wanted = request.carry_context
+        self._capabilities = capabilities
+        width, wanted = capabilities.concurrency, request.carry_context
         carries = width == 1 if wanted is None else wanted
         self._context = CarriedText() if carries else None
         self._width = 1 if carries else width
@@ -49,20 +60,48 @@ class Series:
             request.language, is_settled=request.mixed_languages or request.language is not None
         )
 
-    async def run(self, chunks: Sequence[Chunk], tasks: Tasks) -> AsyncGenerator[ChunkEvent, None]:
-        """Yield the language first, then segments, and holes where the request allows them."""
-        sources = [partial(self._chunk, chunk) for chunk in chunks]
-        announced = False
-        async with aclosing(in_order(sources, width=self._width, tasks=tasks)) as events:
-            async for event in events:
-                if isinstance(event, LanguageDetected):
-                    if announced:
-                        continue
-                    announced = True
-                yield event
+    async def run(
+        self, chunks: AsyncGenerator[PlannedChunk, None], path: Path, tasks: Tasks
+    ) -> AsyncGenerator[ChunkEvent, None]:
+        """Yield the language first, then segments, and holes where the request allows them.
 
-    async def _chunk(self, chunk: Chunk) -> AsyncGenerator[ChunkEvent, None]:
-        request = await self._adapted()
+        `path` is the file with the chunks' audio. Raises what `chunks` raises, too.
+        """
+        joint, announced = Joint(), False
+        sources = self._sources(chunks, path)
+        async with aclosing(in_order(sources, width=self._width, tasks=tasks)) as events:
+            async for chunk, event in events:
+                if not isinstance(event, LanguageDetected):
+                    for settled in joint.take(chunk, event):
+                        yield self._as_asked(settled)
+                elif not announced:
+                    announced = True
+                    yield event
+        for settled in joint.end():
+            yield self._as_asked(settled)
+
+    async def _sources(
+        self, chunks: AsyncGenerator[PlannedChunk, None], path: Path
+    ) -> AsyncGenerator[Source[tuple[PlannedChunk, ChunkEvent]], None]:
+        async with aclosing(chunks) as known:
+            async for planned in known:
+                yield partial(self._tagged, planned, path)
+
+    async def _tagged(
+        self, planned: PlannedChunk, path: Path
+    ) -> AsyncGenerator[tuple[PlannedChunk, ChunkEvent], None]:
+        async with aclosing(self._chunk(planned, path)) as events:
+            async for event in events:
+                yield planned, event
+
+    def _as_asked(self, event: Segment | Hole) -> Segment | Hole:
+        if isinstance(event, Segment) and event.words and not self._request.word_timestamps:
+            return replace(event, words=())
+        return event
+
+    async def _chunk(self, planned: PlannedChunk, path: Path) -> AsyncGenerator[ChunkEvent, None]:
+        chunk = Chunk(path=path, start=planned.start, end=planned.end)
+        request = await self._adapted(planned)
         segments: list[Segment] = []
         language: str | None = None
         try:
@@ -74,33 +113,38 @@ class Series:
                         yield event
                     else:
                         segments.append(replace(event, language=language))
-                        self._report(chunk, event.end_s - chunk.start_s)
+                        self._report(planned, event.end_s - chunk.start_s)
                         yield segments[-1]
         except (AudioRejected, EngineTimeout) as error:
             if request.on_error is OnError.FAIL:
                 raise
             log.warning("chunk_skipped", alias=request.model, reason=str(error))
-            for left in _hole(chunk, segments, str(error)):
+            for left in _hole(planned, segments, str(error)):
                 yield left
         finally:
             self._language.end_search(heard=bool(segments))
         if self._context is not None:
-            self._context.add(segments)
-        self._report(chunk, chunk.duration_s)
+            own = heard_before(segments, shared_from_s(planned)) if planned.is_cut else segments
+            self._context.add(own)
+        self._report(planned, planned.duration_s)
 
-    async def _adapted(self) -> TranscriptionRequest:
+    async def _adapted(self, planned: PlannedChunk) -> TranscriptionRequest:
         """Return the request as the next chunk needs it.
 
         The language is that of the first chunk with speech: detection on every chunk would let a
         short one, with a name or a number in it, flip the language in the middle of a text.
         """
         request = replace(self._request, language=await self._language.get())
+        if planned.overlap or planned.is_cut:  # joined at a word
+            can_time = self._capabilities.word_timestamps
+            request = replace(request, word_timestamps=request.word_timestamps or can_time)
         if self._context is not None:
             request = replace(request, prompt=self._context.prompt(request.prompt))
         return request
 
-    def _report(self, chunk: Chunk, done_s: float) -> None:
-        self._done_s[chunk.start] = done_s
+    def _report(self, planned: PlannedChunk, done_s: float) -> None:
+        """Note how much of a chunk is done; what two chunks share counts for the first."""
+        self._done_s[planned.start] = max(0.0, done_s - planned.overlap_s)
         self._tracker.update(stage=Stage.TRANSCRIBING, done_s=sum(self._done_s.values()))
 
 
@@ -132,10 +176,14 @@ class _SharedLanguage:
             self._search.release()
 
 
-def _hole(chunk: Chunk, heard: Sequence[Segment], reason: str) -> tuple[Hole, Segment]:
-    """Return the hole, and a segment that marks it in every format."""
-    start_s = heard[-1].end_s if heard else chunk.start_s
-    end_s = max(start_s, chunk.start_s + chunk.duration_s)
+def _hole(planned: PlannedChunk, heard: Sequence[Segment], reason: str) -> tuple[Hole, Segment]:
+    """Return the hole, and a segment that marks it in every format.
+
+    What the next chunk has as well is no hole.
+    """
+    start_s = heard[-1].end_s if heard else planned.start / SAMPLE_RATE_HZ
+    end_s = shared_from_s(planned) if planned.is_cut else planned.end / SAMPLE_RATE_HZ
+    end_s = max(start_s, end_s)
     return (
         Hole(start_s=start_s, end_s=end_s, reason=reason),
         Segment(start_s=start_s, end_s=end_s, text=HOLE_TEXT, seek_s=start_s),

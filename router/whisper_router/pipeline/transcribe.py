@@ -1,20 +1,18 @@
 """One request, from a spooled upload to transcript events."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-
-import structlog
 
 from whisper_router.audio.media import PcmFormat, PreparedAudio, VadOptions
 from whisper_router.audio.media_pool import MediaPool
 from whisper_router.audio.spool import Spool
 from whisper_router.domain import (
-    SAMPLE_RATE_HZ,
+    AudioFound,
     AudioReady,
-    Chunk,
     Hole,
     LanguageDetected,
     Segment,
@@ -25,14 +23,13 @@ from whisper_router.domain import (
 )
 from whisper_router.pipeline.chunk import ChunkBudget, ChunkRunner
 from whisper_router.pipeline.demands import check_demands
-from whisper_router.pipeline.plan import SampleRange, plan_chunks, whole
+from whisper_router.pipeline.plan import Planner
 from whisper_router.pipeline.poison import Poison
+from whisper_router.pipeline.preparation import Preparation
 from whisper_router.pipeline.progress import Stage, Tracker
 from whisper_router.pipeline.series import Series
 from whisper_router.scheduling.dispatch import Dispatcher
 from whisper_router.tasks import Tasks
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +46,7 @@ class ChunkOptions:
 
     vad: VadOptions
     vad_by_default: bool
+    max_silence_s: float
     budget: ChunkBudget
 
 
@@ -71,7 +69,7 @@ class Transcriber:
     async def run(
         self, request: TranscriptionRequest, media: MediaSource, tracker: Tracker | None = None
     ) -> AsyncGenerator[TranscriptEvent, None]:
-        """Yield `AudioReady`, then `LanguageDetected` (if there is speech), then segments in order.
+        """Yield `AudioFound`, `LanguageDetected` (if there is speech), segments, then `AudioReady`.
 
         Closing the generator stops all work for the request and deletes its files. `tracker` is
         told how far it is.
@@ -93,54 +91,65 @@ class Transcriber:
         self, request: TranscriptionRequest, media: MediaSource, tracker: Tracker
     ) -> AsyncGenerator[TranscriptEvent, None]:
         dispatcher = self._dispatcher_of(request.model)
-        check_demands(request, dispatcher.pool.capabilities)
+        capabilities = dispatcher.pool.capabilities
+        check_demands(request, capabilities)
         tracker.update(stage=Stage.DECODING)
-        async with self._prepared(request, media) as audio:
-            ranges = _plan(audio)
-            speech_s = sum(piece.end - piece.start for piece in ranges) / SAMPLE_RATE_HZ
-            tracker.update(stage=Stage.WAITING, duration_s=audio.duration_s, speech_s=speech_s)
-            yield AudioReady(duration_s=audio.duration_s, speech_s=_speech_s(audio))
-            log.info(
-                "audio_prepared",
-                duration_s=round(audio.duration_s, 3),
-                speech_s=round(speech_s, 3),
-                chunks=len(ranges),
-            )
-            runner = ChunkRunner(dispatcher, self._options.budget, self._poison)
-            chunks = [Chunk(path=audio.path, start=item.start, end=item.end) for item in ranges]
-            series = Series(
-                runner, request, tracker, width=dispatcher.pool.capabilities.concurrency
-            )
-            async with aclosing(series.run(chunks, self._tasks)) as events:
+        began = partial(tracker.update, stage=Stage.TRANSCRIBING)
+        runner = ChunkRunner(dispatcher, self._options.budget, self._poison, began=began)
+        series = Series(runner, request, tracker, capabilities=capabilities)
+        async with self._prepared(request, media, tracker) as (preparation, path):
+            await preparation.begun()
+            yield AudioFound()
+            async with aclosing(series.run(preparation.chunks(), path, self._tasks)) as events:
                 async for event in events:
                     yield event
+            audio = preparation.audio
+        yield AudioReady(duration_s=audio.duration_s, speech_s=_speech_s(audio))
 
     def _vad(self, request: TranscriptionRequest) -> VadOptions:
-        return replace(self._options.vad, **_given(request.speech))
+        """Return how to look for speech; a request cannot have long silences taken for speech."""
+        vad, longest_s = self._options.vad, self._options.max_silence_s
+        vad = replace(vad, **_given(request.speech))
+        return replace(
+            vad,
+            min_silence_s=min(vad.min_silence_s, longest_s),
+            pad_s=min(vad.pad_s, longest_s / 2),
+            # who names a threshold means it
+            min_contrast_db=vad.min_contrast_db if request.speech.threshold is None else 0.0,
+        )
 
     @asynccontextmanager
     async def _prepared(
-        self, request: TranscriptionRequest, media: MediaSource
-    ) -> AsyncGenerator[PreparedAudio, None]:
-        wanted = self._options.vad_by_default if request.vad is None else request.vad
+        self, request: TranscriptionRequest, media: MediaSource, tracker: Tracker
+    ) -> AsyncGenerator[tuple[Preparation, Path], None]:
+        """Begin to decode, and delete the decoded audio at the end."""
+        wants_vad = self._options.vad_by_default if request.vad is None else request.vad
+        planner = Planner(max_silence_s=self._options.max_silence_s) if wants_vad else None
+        preparation = Preparation(planner, tracker)
         target = self._spool.new_path(".f32")
+        prepare = partial(
+            self._media.prepare,
+            media.path,
+            target,
+            pcm=media.pcm,
+            vad=self._vad(request) if wants_vad else None,
+        )
+        preparing = self._tasks.spawn(preparation.run(prepare), name="prepare audio")
         try:
-            yield await self._media.prepare(
-                media.path, target, pcm=media.pcm, vad=self._vad(request) if wanted else None
-            )
+            yield preparation, target
         finally:
-            await asyncio.shield(asyncio.to_thread(target.unlink, missing_ok=True))
+            preparing.cancel()
+            clearing = self._tasks.spawn(_clear(preparing, target), name="clear audio")
+            await asyncio.shield(clearing)  # a second cancellation must not leave the file behind
+
+
+async def _clear(preparing: "asyncio.Task[None]", target: Path) -> None:
+    await asyncio.gather(preparing, return_exceptions=True)
+    await asyncio.to_thread(target.unlink, missing_ok=True)
 
 
 def _given(options: SpeechDetection) -> Mapping[str, float]:
     return {name: value for name, value in asdict(options).items() if value is not None}
-
-
-def _plan(audio: PreparedAudio) -> Sequence[SampleRange]:
-    if audio.speech is None:
-        return [whole(audio.duration_s)]
-    spans = [(span.start_s, span.end_s) for span in audio.speech]
-    return plan_chunks(spans, duration_s=audio.duration_s)
 
 
 def _speech_s(audio: PreparedAudio) -> float | None:
@@ -163,7 +172,7 @@ async def collect(
             language = event.code
         elif isinstance(event, Hole):
             holes.append(event)
-        else:
+        elif isinstance(event, AudioReady):
             duration_s = event.duration_s
     return Transcript(
         task=request.task,
