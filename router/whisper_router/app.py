@@ -175,8 +175,10 @@ def _transcriber(
                 min_speech_s=vad.min_speech_s,
                 min_silence_s=vad.min_silence_s,
                 pad_s=vad.pad_s,
+                min_contrast_db=vad.min_contrast_db,
             ),
             vad_by_default=vad.enabled,
+            max_silence_s=vad.max_silence_s,
             budget=ChunkBudget(
                 floor_s=settings.supervision.chunk_timeout_s,
                 factor=settings.supervision.chunk_timeout_factor,

@@ -170,8 +170,13 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AudioFound:
+    """The upload is audio: its beginning could be decoded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AudioReady:
-    """The audio was decoded. `speech_s` is None when voice activity was not looked for."""
+    """All audio was decoded. `speech_s` is None when voice activity was not looked for."""
 
     duration_s: float
     speech_s: float | None
@@ -186,7 +191,7 @@ class Hole:
     reason: str
 
 
-TranscriptEvent = AudioReady | LanguageDetected | Segment | Hole
+TranscriptEvent = AudioFound | AudioReady | LanguageDetected | Segment | Hole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,16 +5,35 @@ A plugin is a class with the shape of `Engine`, named by an entry point in the g
 `whisper_router.testing.conformance` holds the tests that every engine must pass.
 """
 
+import signal
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Final, Protocol, runtime_checkable
 
 import aiohttp
 from pydantic import BaseModel
 
 from whisper_router.domain import Chunk, LanguageDetected, Segment, Task, TranscriptionRequest
+
+SENT_BY_OTHERS: Final = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM})
+"""Signals that end a program because somebody wants it to end, not because of what it did.
+
+The kernel sends SIGKILL, too, when memory runs out: the router looks at its count of those.
+"""
+SHELL_SIGNAL_BASE: Final = 128
+"""A shell reports a child that a signal ended as 128 + the signal's number (POSIX sh, 2.8.2)."""
+
+
+def was_ended_by_others(code: int) -> bool:
+    """Tell whether a program that ended with `code` was ended, and did not fail by itself.
+
+    `code` is as of `subprocess`: negative for a signal. An exit with 0 is how a program that was
+    asked to end may do so; it is no failure.
+    """
+    number = -code if code <= 0 else code - SHELL_SIGNAL_BASE
+    return code == 0 or number in SENT_BY_OTHERS
 
 
 class EndpointKind(StrEnum):
@@ -29,7 +48,9 @@ class Endpoint:
     """Where one engine process listens.
 
     `url` is the base for HTTP requests. For a Unix socket the host in it means nothing and
-    `socket` is the path; the session given to the engine already connects there.
+    `socket` is the path; the session given to the engine already connects there. The folder is
+    private to the router's user. A process may put files of its own beside the socket, under the
+    socket's name with another suffix: they are removed with it.
     """
 
     kind: EndpointKind
@@ -132,7 +153,11 @@ class Engine(Protocol):
 
         Raises:
             EngineRejected: the engine refused the audio or an option.
-            EngineCrashed: the answer ended before it was complete.
+            EngineCrashed: the answer ended before it was complete. The chunk is held to be the
+                reason: a second time, the audio is refused.
+            EngineInterrupted: the same, and the chunk is not the reason: no worker had taken it
+                up, or `was_ended_by_others` holds of the worker that had. A process that *is*
+                the worker need not be looked after: the router knows how its own children ended.
             EngineOutOfMemory: the engine said that memory ran out.
         """
         ...

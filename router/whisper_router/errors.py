@@ -193,10 +193,21 @@ class EngineStartFailed(EngineError):
     status, kind, code = 503, SERVER_ERROR, "engine_start_failed"
 
 
+class EngineStartInterrupted(EngineStartFailed):
+    """Somebody ended the engine process before it was ready; another start may succeed."""
+
+
 class EngineCrashed(EngineError):
     """The engine's answer ended before it was complete."""
 
     code = "engine_crashed"
+
+
+class EngineInterrupted(EngineCrashed):
+    """The answer broke off through no fault of the audio, so it may be asked for again.
+
+    Somebody else ended the worker, or none had taken the chunk up yet.
+    """
 
 
 class EngineOutOfMemory(EngineError):

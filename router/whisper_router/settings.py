@@ -85,7 +85,7 @@ class AudioSettings(Section):
     extensions: Words = tuple(sorted(EXTENSIONS))
     """File name extensions accepted (a name without one always is; the content decides)."""
     media_workers: int = Field(default=2, ge=1, le=64)
-    """Processes that decode audio and look for speech."""
+    """Processes that decode audio and look for speech; large files leave one of them to clips."""
     max_duration_s: float = Field(default=8 * 3600.0, gt=0)
     """Longest audio accepted; decoding stops there (a small file can decode to days)."""
     decode_memory_bytes: ByteSize = Field(default=ByteSize(2 << 30), ge=256 * MEBIBYTE)
@@ -105,10 +105,16 @@ class VadSettings(Section):
     """Speech probability at which speech begins; it ends 0.15 below."""
     min_speech_s: float = Field(default=0.1, ge=0)
     """Shorter bursts are not speech."""
+    min_contrast_db: float = Field(default=3.0, ge=0)
+    """A stretch of which the detector is not certain must be so much louder than what is around it:
+    music and machines are not. 0: whatever reaches the threshold is speech, as it also is in a
+    request that names a threshold itself."""
     min_silence_s: float = Field(default=0.5, ge=0)
     """Shorter pauses do not end a stretch of speech."""
     pad_s: float = Field(default=0.3, ge=0)
     """Kept before and after each stretch of speech."""
+    max_silence_s: float = Field(default=5.0, ge=0)
+    """A longer silence is never given to the engine; a shorter one may stay inside a chunk."""
 
 
 class StoreSettings(Section):

@@ -27,11 +27,30 @@ class Tasks:
         return task
 
     async def close(self) -> None:
-        """Cancel what still runs and wait for it."""
+        """Cancel what still runs and wait for it.
+
+        Whoever is cancelled while it waits leaves the tasks to their clean-up, which a second
+        cancellation would end: a handler that fails to write is cancelled when its client is gone.
+        """
         tasks = [task for task in self._alive if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.shield(asyncio.gather(*tasks, return_exceptions=True))
+
+    async def close_in_full(self) -> None:
+        """Close, and also when cancelled meanwhile return only once every task has ended.
+
+        For tasks that work on what the caller frees next.
+        """
+        closing = asyncio.gather(self.close(), return_exceptions=True)
+        cancelled: asyncio.CancelledError | None = None
+        while not closing.done():
+            try:
+                await asyncio.shield(closing)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._alive.discard(task)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 import uuid
+from collections.abc import Mapping
 
 import structlog
 from aiohttp import hdrs, web
@@ -11,9 +12,11 @@ from aiohttp.typedefs import Handler
 from structlog.contextvars import bound_contextvars
 
 from whisper_router.api.deps import DEPS
+from whisper_router.scheduling.dispatch import FirstTurn
 
 REQUEST_ID = web.RequestKey("request_id", str)
 STARTED_S = web.RequestKey("started_s", float)
+FIRST_TURN = web.RequestKey("first_turn", FirstTurn)
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 PROBES = frozenset({"/health", "/ready"})
 CLIENT_LEFT = 499  # nginx's status for a client that closed the connection first
@@ -63,6 +66,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     response.headers[hdrs.SERVER] = deps.service.name
     response.headers["x-request-id"] = request.get(REQUEST_ID, "")
     response.headers["openai-processing-ms"] = str(round(elapsed_s(request) * 1000))
+    response.headers.update(_queue_headers(request.get(FIRST_TURN)))
     response.headers.update(deps.cors.headers(request.headers.get(hdrs.ORIGIN)))
 
 
@@ -71,6 +75,19 @@ def elapsed_s(request: web.Request) -> float:
     now_s = asyncio.get_running_loop().time()
     started_s: float = request.get(STARTED_S, now_s)
     return now_s - started_s
+
+
+def _queue_headers(first: FirstTurn | None) -> Mapping[str, str]:
+    """Return what is known by now of how the request's first chunk fared in the queue.
+
+    `x-queue-time` counts milliseconds, as Hugging Face's inference servers do.
+    """
+    if first is None or first.position is None:
+        return {}
+    headers = {"x-queue-position": str(first.position)}
+    if first.waited_s is not None:
+        headers["x-queue-time"] = str(round(first.waited_s * 1000))
+    return headers
 
 
 def _request_id(request: web.Request) -> str:

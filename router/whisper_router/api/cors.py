@@ -8,9 +8,10 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 METHODS = "GET, POST, DELETE, OPTIONS"
-USUAL_HEADERS = "authorization, content-type, x-api-key, x-request-id"
+USUAL_HEADERS = "authorization, content-type, x-api-key, x-request-id, x-progress-id"
 EXPOSED = (
-    "x-request-id, openai-processing-ms, retry-after, retry-after-ms, "
+    "x-request-id, openai-processing-ms, x-queue-position, x-queue-time, "
+    "retry-after, retry-after-ms, "
     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
     "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
 )

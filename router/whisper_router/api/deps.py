@@ -1,6 +1,7 @@
 """What the handlers need, as one value that `app` builds."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,7 +14,7 @@ from whisper_router.audio.upload import UploadLimits
 from whisper_router.domain import TranscriptEvent, TranscriptionRequest
 from whisper_router.pipeline.progress import ProgressBoard, Tracker
 from whisper_router.pipeline.transcribe import MediaSource
-from whisper_router.scheduling.dispatch import Waiting
+from whisper_router.scheduling.dispatch import FirstTurn, Waiting
 
 MIB = 1 << 20
 
@@ -83,6 +84,10 @@ class Queues(Protocol):
 
     def place(self, *, key: str, request_id: str) -> Waiting | None:
         """Return the next waiting chunk of a request, as it was a moment ago."""
+        ...
+
+    def watch(self, *, key: str, request_id: str) -> AbstractContextManager[FirstTurn]:
+        """Note how the first chunk of a request fares in the queue, until the block ends."""
         ...
 
     def running(self) -> Mapping[str, int]:

@@ -8,7 +8,7 @@ from aiohttp import web
 from whisper_router.api import formats, sse
 from whisper_router.api.auth import client_of
 from whisper_router.api.body import leave_waiting, send_continue
-from whisper_router.api.context import REQUEST_ID
+from whisper_router.api.context import FIRST_TURN, REQUEST_ID
 from whisper_router.api.deps import DEPS, ModelEntry
 from whisper_router.api.forms import Order, parse_order
 from whisper_router.api.wire import json_response
@@ -76,7 +76,10 @@ async def delete_model(request: web.Request) -> web.Response:
 async def _recognise(request: web.Request, task: Task) -> web.StreamResponse:
     deps, client = request.app[DEPS], client_of(request)
     await send_continue(request, limit_bytes=deps.upload_limits.max_upload_bytes)
-    with deps.progress.track(request[REQUEST_ID], owner=client.name) as tracker:
+    with (
+        deps.progress.track(request[REQUEST_ID], owner=client.name) as tracker,
+        deps.queues.watch(key=client.name, request_id=request[REQUEST_ID]) as request[FIRST_TURN],
+    ):
         async with spool_upload(request, deps.spool, deps.upload_limits) as upload:
             order = parse_order(
                 upload.fields, task=task, request_id=request[REQUEST_ID], client=client

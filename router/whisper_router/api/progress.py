@@ -97,6 +97,7 @@ def _body(deps: ApiDeps, request_id: str, tracker: Tracker) -> dict[str, object]
         "done_seconds": round(report.done_s, 3),
         "speech_seconds": _rounded(report.speech_s),
         "duration_seconds": _rounded(report.duration_s),
+        "decoded_seconds": round(report.decoded_s, 3),
         **_turn(deps, request_id, report),
     }
     return {name: value for name, value in fields.items() if value is not None}

@@ -12,7 +12,7 @@ from aiohttp import web
 from whisper_router.api.formats import Json, logprob_bodies, token_usage
 from whisper_router.api.problems import internal_error
 from whisper_router.api.wire import encode_json
-from whisper_router.domain import AudioReady, Hole, LanguageDetected, TranscriptEvent
+from whisper_router.domain import AudioFound, AudioReady, Hole, LanguageDetected, TranscriptEvent
 from whisper_router.errors import RouterError
 from whisper_router.tasks import Tasks
 
@@ -42,7 +42,7 @@ async def stream(
 ) -> web.StreamResponse:
     """Send events until they end, and close them.
 
-    The headers go out with the first text, or with a heartbeat after the audio was read.
+    The headers go out with the first text, or with a heartbeat once it is known to be audio.
 
     Raises:
         RouterError: the work failed before anything was sent: there is still time for a status.
@@ -69,14 +69,18 @@ class StreamedText:
         self._include_logprobs = logprobs
         self._sent, self._held_space = "", ""
         self._logprobs: list[Json] = []
-        self._duration_s: float | None = None
+        self._is_audio = False
+        self._duration_s = 0.0
         self._tokens = 0
 
     def frame(self, event: TranscriptEvent | None) -> bytes:
         """Return the bytes to send for an event or, at None, for a heartbeat; often nothing."""
         match event:
             case None:
-                return b"" if self._duration_s is None else HEARTBEAT
+                return HEARTBEAT if self._is_audio else b""
+            case AudioFound():
+                self._is_audio = True
+                return b""
             case AudioReady():
                 self._duration_s = event.duration_s
                 return b""
@@ -94,7 +98,7 @@ class StreamedText:
     def done(self) -> Json:
         """Return the last event."""
         extra = {"logprobs": self._logprobs} if self._include_logprobs else {}
-        usage = token_usage(self._duration_s or 0.0, output_tokens=self._tokens)
+        usage = token_usage(self._duration_s, output_tokens=self._tokens)
         return {"type": "transcript.text.done", "text": self._sent, **extra, "usage": usage}
 
     def _next(self, text: str) -> str:
@@ -133,7 +137,7 @@ async def with_pulse(
                 return
             yield item
     finally:
-        await tasks.close()
+        await tasks.close_in_full()  # the upload goes next, and the work still reads it
 
 
 async def _next(

@@ -12,11 +12,9 @@ from itertools import count
 from pathlib import Path
 from typing import Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-
 from whisper_router.commands.transcribe_local import LocalEngines
 from whisper_router.commands.transcribe_remote import RemoteServer
+from whisper_router.commands.transcribe_screen import Screen, View
 from whisper_router.domain import Task, TranscriptionRequest
 from whisper_router.errors import ConfigurationError, RouterError
 from whisper_router.languages import language_code
@@ -41,20 +39,12 @@ class Order:
 class Recogniser(Protocol):
     """Where files are transcribed."""
 
-    async def recognise(self, path: Path, report: "Report") -> str:
-        """Return the rendered result of one file.
+    async def recognise(self, path: Path, view: View) -> str:
+        """Return the rendered result of one file, showing how far it is and what was heard.
 
         Raises:
             RouterError: it failed; the message says why.
         """
-        ...
-
-
-class Report(Protocol):
-    """Told how far the current file is."""
-
-    def __call__(self, *, done_s: float, total_s: float) -> None:
-        """Take seconds of audio done, and in all."""
         ...
 
 
@@ -90,23 +80,30 @@ async def transcribe(settings: Settings, order: Order) -> int:
     targets = output_paths(files, order)
     if order.output_dir is not None:
         await asyncio.to_thread(_make, order.output_dir)
+    screen = Screen.on_stderr(
+        prints_text=order.response_format == "text" and order.output_dir is None
+    )
     failed = 0
     async with _recogniser(settings, order) as recogniser:
-        with _progress() as bars:
-            for path, target in zip(files, targets, strict=True):
-                task = bars.add_task(path.name, total=None)
-                try:
-                    text = await recogniser.recognise(path, _Bar(bars, task))
-                    await asyncio.to_thread(_deliver, text, path, target, len(files))
-                except BrokenPipeError:  # nobody reads what we print
-                    raise
-                except (RouterError, OSError) as error:
-                    failed += 1
-                    bars.console.print(
-                        f"{path}: {error}", style="red", markup=False, soft_wrap=True
-                    )
-                bars.remove_task(task)
+        for path, target in zip(files, targets, strict=True):
+            title = f"# {path}" if len(files) > 1 else ""
+            try:
+                await _transcribe_one(recogniser, screen, path, target=target, title=title)
+            except BrokenPipeError:  # nobody reads what we print
+                raise
+            except (RouterError, OSError) as error:
+                failed += 1
+                screen.complain(f"{path}: {error}")
     return 1 if failed else 0
+
+
+async def _transcribe_one(
+    recogniser: Recogniser, screen: Screen, path: Path, *, target: Path | None, title: str
+) -> None:
+    with screen.view(path.name, title=title) as view:
+        text = await recogniser.recognise(path, view)
+    if not view.has_spoken:
+        await asyncio.to_thread(_deliver, text, target, title)
 
 
 def find_files(paths: Sequence[Path], extensions: Sequence[str]) -> Iterator[Path]:
@@ -174,30 +171,11 @@ async def _recogniser(settings: Settings, order: Order) -> AsyncIterator[Recogni
             yield local
 
 
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-
-
-class _Bar:
-    def __init__(self, bars: Progress, task: TaskID) -> None:
-        self._bars, self._task = bars, task
-
-    def __call__(self, *, done_s: float, total_s: float) -> None:
-        self._bars.update(self._task, completed=done_s, total=total_s)
-
-
-def _deliver(text: str, path: Path, target: Path | None, files: int) -> None:
+def _deliver(text: str, target: Path | None, title: str) -> None:
     if target is not None:
         target.write_text(text, encoding="utf-8")
         return
-    if files > 1:
-        print(f"# {path}")
+    if title:
+        print(title)
     print(text.rstrip("\n"))
     sys.stdout.flush()

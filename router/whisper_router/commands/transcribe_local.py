@@ -1,7 +1,7 @@
 """Transcribes files with engines that this process starts, without any socket."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +12,12 @@ from whisper_router.api.formats import FORMATS
 from whisper_router.api.forms import Granularity, ResponseFormat, ResponseOptions
 from whisper_router.app import Router, build_router
 from whisper_router.commands.models import Terminal, fetch
-from whisper_router.domain import (
-    AudioReady,
-    Segment,
-    TranscriptEvent,
-    TranscriptionRequest,
-)
+from whisper_router.commands.transcribe_screen import State, View
+from whisper_router.domain import Segment, TranscriptEvent, TranscriptionRequest
+from whisper_router.pipeline.progress import Report, Tracker
 from whisper_router.pipeline.transcribe import MediaSource, collect
 from whisper_router.settings import Settings
+from whisper_router.tasks import Tasks
 
 
 class LocalEngines:
@@ -53,22 +51,40 @@ class LocalEngines:
                 await fetch(spec, router.store, Terminal(out=screen, err=screen))
             yield cls(router, replace(request, model=spec.alias), response_format)
 
-    async def recognise(self, path: Path, report: Callable[..., None]) -> str:
-        """Return the rendered transcript of `path`, reporting seconds of audio done."""
-        events = self._router.transcriber.run(self._request, MediaSource(path=path))
-        async with aclosing(events):
-            transcript = await collect(_reported(events, report), self._request)
+    async def recognise(self, path: Path, view: View) -> str:
+        """Return the rendered transcript of `path`, showing how far it is and what was heard."""
+        tracker = Tracker(self._request.client.name)
+        events = self._router.transcriber.run(self._request, MediaSource(path=path), tracker)
+        async with _shown(tracker, view), aclosing(events):
+            transcript = await collect(_spoken(events, view), self._request)
         return FORMATS[self._options.response_format].render(transcript, self._options).decode()
 
 
-async def _reported(
-    events: AsyncIterator[TranscriptEvent], report: Callable[..., None]
+@asynccontextmanager
+async def _shown(tracker: Tracker, view: View) -> AsyncIterator[None]:
+    """Show what the tracker is told, until the block ends."""
+    tasks = Tasks()
+    tasks.spawn(_follow(tracker, view), name="show progress")
+    try:
+        yield
+    finally:
+        await tasks.close()
+
+
+async def _follow(tracker: Tracker, view: View) -> None:
+    while True:
+        view.show(_state(tracker.report))
+        await tracker.changed()
+
+
+def _state(report: Report) -> State:
+    return State(stage=report.stage.value, percent=report.percent or None)
+
+
+async def _spoken(
+    events: AsyncIterator[TranscriptEvent], view: View
 ) -> AsyncIterator[TranscriptEvent]:
-    total_s = 0.0
     async for event in events:
-        if isinstance(event, AudioReady):
-            total_s = event.duration_s
-            report(done_s=0.0, total_s=total_s)
-        elif isinstance(event, Segment):
-            report(done_s=event.end_s, total_s=total_s)
+        if isinstance(event, Segment):
+            view.say(event.text)
         yield event

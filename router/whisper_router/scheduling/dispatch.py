@@ -1,10 +1,11 @@
 """Gives chunks their turns at an alias's workers, and says how long the others have to wait."""
 
 import asyncio
+import heapq
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -42,10 +43,34 @@ class Waiting:
     estimate_s: float
 
 
+@dataclass(slots=True)
+class FirstTurn:
+    """What the first chunk of a request met in the queue.
+
+    `position` is how many chunks were to have their turns before it when it came; None: it has not
+    come. `waited_s` is how long its turn took to come, or to be given up; None: it still waits.
+    """
+
+    position: int | None = None
+    waited_s: float | None = None
+
+
+FirstTurns = dict[tuple[str, str], FirstTurn]
+"""The first turns that somebody wants to know of, by key and request id."""
+
+
+@dataclass(eq=False, slots=True)
+class _Work:
+    """A chunk that has a worker or, while it has not begun, gets one as soon as one is started."""
+
+    cost_s: float
+    began_s: float | None = None
+
+
 @dataclass(eq=False, slots=True)
 class _Place:
     ticket: Ticket
-    turn: "asyncio.Future[None]"
+    turn: "asyncio.Future[_Work]"
     since_s: float
 
 
@@ -56,13 +81,16 @@ class Dispatcher:
     long and the order is decided here, as late as possible.
     """
 
-    def __init__(self, pool: ModelPool, limits: QueueLimits) -> None:
+    def __init__(
+        self, pool: ModelPool, limits: QueueLimits, firsts: FirstTurns | None = None
+    ) -> None:
         self.pool = pool
         self._limits = limits
+        self._firsts = {} if firsts is None else firsts
         self._queue: FairQueue[_Place] = FairQueue(
             max_chunks=limits.max_chunks, max_requests=limits.max_requests
         )
-        self._running = 0
+        self._running: set[_Work] = set()
         self._rtf = FIRST_GUESS_RTF
 
     @asynccontextmanager
@@ -74,56 +102,73 @@ class Dispatcher:
             QueueTimeout: the turn did not come in time.
             RouterError: as `ModelPool.lease`.
         """
-        await self._turn(ticket)
+        work = await self._turn(ticket)
         try:
             async with AsyncExitStack() as stack:
                 lease = await self._worker(stack)
-                began_s = time.monotonic()
+                work.began_s = began_s = time.monotonic()
                 yield lease
                 self._learn(time.monotonic() - began_s, ticket.cost_s)
         finally:
-            self._leave()
+            self._leave(work)
 
     def waiting(self) -> Sequence[Waiting]:
         """Return what waits, in the order of the turns as they are now."""
         now_s = time.monotonic()
-        ahead_s, found = 0.0, []
-        for position, place in enumerate(self._queue.order()):
-            ahead_s += place.ticket.cost_s
-            found.append(
-                Waiting(
-                    ticket=place.ticket,
-                    position=position,
-                    waited_s=now_s - place.since_s,
-                    estimate_s=self._estimate_s(ahead_s),
-                )
+        places = list(self._queue.order())
+        turns = self._turns(place.ticket.cost_s for place in places)
+        return [
+            Waiting(
+                ticket=place.ticket,
+                position=position,
+                waited_s=now_s - place.since_s,
+                estimate_s=round(turn_s, 1),
             )
-        return found
+            for position, (place, turn_s) in enumerate(zip(places, turns, strict=True))
+        ]
 
     @property
     def running(self) -> int:
         """How many chunks have a worker, or are about to."""
-        return self._running
+        return len(self._running)
 
-    async def _turn(self, ticket: Ticket) -> None:
-        turn = asyncio.get_running_loop().create_future()
-        place = _Place(ticket, turn, time.monotonic())
+    async def _turn(self, ticket: Ticket) -> _Work:
+        place = _Place(ticket, asyncio.get_running_loop().create_future(), time.monotonic())
+        first = self._first(ticket)
         try:
             self._queue.push(place, ticket)
         except QueueFullError:
+            if first is not None:
+                first.position = len(self._queue)
             raise self._full() from None
+        if first is not None:
+            first.position = next(n for n, item in enumerate(self._queue.order()) if item is place)
         self._let_in()
         try:
+            return await self._called(place)
+        finally:
+            if first is not None:
+                first.waited_s = time.monotonic() - place.since_s
+
+    async def _called(self, place: _Place) -> _Work:
+        """Wait until `place` is called. Whoever stops waiting for it gives it up."""
+        turn, ticket = place.turn, place.ticket
+        try:
             async with asyncio.timeout(None if ticket.has_begun else self._limits.timeout_s):
-                await turn
+                return await turn
         except BaseException as error:
             if not turn.done() or turn.cancelled():
                 self._queue.discard(place)
             elif turn.exception() is None:  # it came in the same instant
-                self._leave()
+                self._leave(turn.result())
             if isinstance(error, TimeoutError):
                 raise self._timed_out(ticket) from error
             raise
+
+    def _first(self, ticket: Ticket) -> FirstTurn | None:
+        """Return where to note how this chunk fares, if it is the first of a watched request."""
+        first = self._firsts.get((ticket.key, ticket.request_id))
+        return first if first is not None and first.position is None else None
 
     async def _worker(self, stack: AsyncExitStack) -> Lease:
         """Lease a worker. Where there is none to be had, nobody who waits now will get one.
@@ -139,33 +184,43 @@ class Dispatcher:
                     place.turn.set_exception(error)
             raise
 
-    def _leave(self) -> None:
-        self._running -= 1
+    def _leave(self, work: _Work) -> None:
+        self._running.discard(work)
         self._let_in()
         if not self._running:
             self._queue.rest()
 
     def _let_in(self) -> None:
-        while self._running < self.pool.capabilities.concurrency:
+        while len(self._running) < self.pool.capabilities.concurrency:
             if (place := self._queue.pop()) is None:
                 return
             if not place.turn.done():
-                self._running += 1
-                place.turn.set_result(None)
+                work = _Work(place.ticket.cost_s)
+                self._running.add(work)
+                place.turn.set_result(work)
 
     def _learn(self, took_s: float, audio_s: float) -> None:
         self._rtf += SMOOTHING * (took_s / max(audio_s, 0.1) - self._rtf)
 
-    def _estimate_s(self, audio_s: float) -> float:
-        return round(audio_s * self._rtf / self.pool.capabilities.concurrency, 1)
+    def _turns(self, costs_s: Iterable[float]) -> Iterator[float]:
+        """Yield in how many seconds each chunk of these costs has its turn, one after another."""
+        now_s = time.monotonic()
+        busy_s = [
+            max(0.0, work.cost_s * self._rtf - (now_s - (work.began_s or now_s)))
+            for work in self._running
+        ]
+        takes_s = (cost_s * self._rtf for cost_s in costs_s)
+        return turns(busy_s, takes_s, workers=self.pool.capabilities.concurrency)
 
     def _full(self) -> QueueFull:
-        waits_s = sum(place.ticket.cost_s for place in self._queue)
+        """Return the refusal: a turn may come when all who wait now have had theirs."""
+        costs_s = [place.ticket.cost_s for place in self._queue]
+        *_, next_s = self._turns([*costs_s, 0.0])
         error = QueueFull(
             f"Too many requests wait for the model '{self.pool.alias}' "
             "(queue.max_requests, queue.max_chunks)."
         )
-        error.retry_after_s = max(1, min(60, math.ceil(self._estimate_s(waits_s))))
+        error.retry_after_s = max(1, min(60, math.ceil(next_s)))
         return error
 
     def _timed_out(self, ticket: Ticket) -> QueueTimeout:
@@ -176,12 +231,24 @@ class Dispatcher:
         )
 
 
+def turns(busy_s: Sequence[float], takes_s: Iterable[float], *, workers: int) -> Iterator[float]:
+    """Yield when each piece of work begins if the first worker that is free takes the next one.
+
+    Pure. Seconds from now; `busy_s` holds how long each worker that is busy now will be so.
+    """
+    free_s = [*sorted(busy_s)[-workers:], *[0.0] * (workers - len(busy_s))]
+    heapq.heapify(free_s)
+    for take_s in takes_s:
+        yield heapq.heapreplace(free_s, free_s[0] + take_s)
+
+
 class Dispatchers:
     """The dispatchers of all aliases, made when they are first needed."""
 
     def __init__(self, pool_of: Callable[[str], ModelPool], limits: QueueLimits) -> None:
         self._pool_of, self._limits = pool_of, limits
         self._made: dict[str, Dispatcher] = {}
+        self._firsts: FirstTurns = {}
         self._places: dict[tuple[str, str], Waiting] = {}
         self._fresh_until_s = 0.0
 
@@ -193,7 +260,7 @@ class Dispatchers:
         """
         pool = self._pool_of(name)
         if pool.alias not in self._made:
-            self._made[pool.alias] = Dispatcher(pool, self._limits)
+            self._made[pool.alias] = Dispatcher(pool, self._limits, self._firsts)
         return self._made[pool.alias]
 
     def waiting(self) -> Mapping[str, Sequence[Waiting]]:
@@ -213,6 +280,19 @@ class Dispatchers:
                 for item in waiting:
                     self._places.setdefault((item.ticket.key, item.ticket.request_id), item)
         return self._places.get((key, request_id))
+
+    @contextmanager
+    def watch(self, *, key: str, request_id: str) -> Iterator[FirstTurn]:
+        """Note how the first chunk of a request fares, until the block ends.
+
+        Of two requests of one key and id the later one is watched.
+        """
+        first = self._firsts[key, request_id] = FirstTurn()
+        try:
+            yield first
+        finally:
+            if self._firsts.get((key, request_id)) is first:
+                del self._firsts[key, request_id]
 
     def running(self) -> Mapping[str, int]:
         """Return how many chunks run on each alias's workers."""

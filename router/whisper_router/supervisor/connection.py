@@ -20,6 +20,8 @@ class Connection:
 
     def __init__(self, endpoint: Endpoint, http: aiohttp.ClientSession, *, tasks: Tasks) -> None:
         self.endpoint, self.http = endpoint, http
+        self.is_interrupted = False
+        """The process behind it was ended, by us or by others, and did not fail by itself."""
         self._tasks = tasks
         self._users = 0
         self._is_retired = False

@@ -5,11 +5,11 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
 
+from whisper_router.engine_api import SHELL_SIGNAL_BASE
+
 CPUINFO: Final = Path("/proc/cpuinfo")
 BUILT_FOR: Final = ("avx", "avx2", "fma", "f16c", "bmi2")
 """What x86-64 builds of ggml use unless told otherwise (its GGML_AVX… build options)."""
-SHELL_SIGNAL_BASE: Final = 128
-"""A shell reports a child that a signal ended as 128 + the signal's number (POSIX sh, 2.8.2)."""
 
 
 def describe_exit(code: int, *, missing: AbstractSet[str] = frozenset()) -> str:

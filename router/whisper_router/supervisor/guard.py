@@ -6,6 +6,7 @@ or a marker in the environment proves to be left over.
 """
 
 import contextlib
+import glob
 import os
 import secrets
 import signal
@@ -108,7 +109,7 @@ class RunDirectory:
         """Remove the traces of a child that has ended."""
         self._record_path(pid).unlink(missing_ok=True)
         if socket is not None:
-            socket.unlink(missing_ok=True)
+            _remove_socket(socket)
 
     def _record_path(self, pid: int) -> Path:
         return self.path / "engines" / f"{pid}.json"
@@ -128,6 +129,13 @@ def _short_directory() -> Path:
     usual = Path(tempfile.gettempdir())
     parent = usual if _has_room(usual / "whisper-router-01234567") else SHORT_PARENT
     return Path(tempfile.mkdtemp(prefix="whisper-router-", dir=parent))
+
+
+def _remove_socket(socket: Path) -> None:
+    """Remove a socket with what its process has put beside it; see `engine_api.Endpoint`."""
+    for path in (socket, *socket.parent.glob(f"{glob.escape(socket.stem)}.*")):
+        with contextlib.suppress(OSError):  # a folder, say: it is removed with the whole directory
+            path.unlink(missing_ok=True)
 
 
 def guarded(argv: tuple[str, ...]) -> tuple[str, ...]:
@@ -205,7 +213,7 @@ def _forget_orphan(run_dir: Path, record: Record) -> None:
     if record.socket is None:
         return
     with contextlib.suppress(OSError):
-        record.socket.unlink(missing_ok=True)
+        _remove_socket(record.socket)
     if record.socket.parent != run_dir / "sockets":
         with contextlib.suppress(OSError):
             record.socket.parent.rmdir()

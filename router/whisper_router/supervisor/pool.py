@@ -13,6 +13,7 @@ import structlog
 from whisper_router.engine_api import Capabilities, Endpoint, Engine, ReadyInfo
 from whisper_router.errors import (
     EngineCrashed,
+    EngineInterrupted,
     EngineStartFailed,
     RouterError,
     ShuttingDown,
@@ -67,6 +68,8 @@ class ModelPool:
         self._slots: list[Slot] = []
         self._planner = Planner(spec, surroundings, on_change=self._changed)
         self._waiting: deque[asyncio.Future[_Grant]] = deque()
+        self._holders: dict[int, Lease] = {}
+        """Which lease each worker has last said to work for, by the worker's pid."""
         self._planning: asyncio.Task[None] | None = None
         self._plan_error: str | None = None
         self._unleased = asyncio.Event()
@@ -84,6 +87,9 @@ class ModelPool:
     async def lease(self) -> AsyncIterator[Lease]:
         """Wait for a worker, starting a process if needed, and hold it.
 
+        An `EngineCrashed` that leaves the block becomes an `EngineInterrupted` if the process was
+        ended and did not fail by itself.
+
         Raises:
             EngineStartFailed: no process could be started.
             ShuttingDown: the router is stopping.
@@ -91,12 +97,16 @@ class ModelPool:
             RouterError: what fetching the model raised.
         """
         grant = await self._acquire()
+        lease = self._lease(grant)
         try:
-            yield self._lease(grant)
-        except (EngineCrashed, aiohttp.ClientError):
+            yield lease
+        except (EngineCrashed, aiohttp.ClientError) as error:
             await self._look_into(grant)
+            if grant.connection.is_interrupted and type(error) is EngineCrashed:
+                raise EngineInterrupted(str(error)) from error
             raise
         finally:
+            self._holders = {pid: of for pid, of in self._holders.items() if of is not lease}
             self._release(grant)
 
     async def warm(self) -> None:
@@ -104,20 +114,29 @@ class ModelPool:
         async with self.lease():
             pass
 
-    async def kill_worker(self, pid: int) -> bool:
-        """End the worker that runs a chunk for too long; False when `pid` is none of ours.
+    def took_up(self, lease: Lease, pid: int) -> None:
+        """Note which worker has taken up the chunk of a lease."""
+        self._holders[pid] = lease
+
+    async def kill_worker(self, lease: Lease, pid: int) -> bool:
+        """End the worker that runs a lease's chunk for too long.
 
         The process goes on with its other workers, unless it *is* the worker: then it is ended
-        and the next lease starts another.
+        and the next lease starts another. False when `pid` is none of ours, or has let go of the
+        chunk and works for another lease. (One that has not told yet is ended: the other chunk is
+        interrupted and runs again.)
         """
         for slot in self._slots:
             for row in await slot.process.family():
-                if row.pid == pid == slot.process.pid:
+                if row.pid != pid:
+                    continue
+                if pid == slot.process.pid:
                     slot.process.discard("it overran its time")
-                    return True
-                if row.pid == pid:
+                elif self._holders.get(pid, lease) is lease:
                     await end_worker(row, grace_s=self._spec.supervision.worker_grace_s)
-                    return True
+                else:
+                    return False
+                return True
         return False
 
     def distrust(self, lease: Lease) -> None:

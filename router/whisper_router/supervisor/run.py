@@ -15,8 +15,19 @@ from typing import Final
 import aiohttp
 import structlog
 
-from whisper_router.engine_api import Endpoint, EndpointKind, Launch, ReadyInfo
-from whisper_router.errors import EngineCrashed, EngineError, EngineStartFailed
+from whisper_router.engine_api import (
+    Endpoint,
+    EndpointKind,
+    Launch,
+    ReadyInfo,
+    was_ended_by_others,
+)
+from whisper_router.errors import (
+    EngineCrashed,
+    EngineError,
+    EngineStartFailed,
+    EngineStartInterrupted,
+)
 from whisper_router.supervisor import proctable
 from whisper_router.supervisor.child import Child
 from whisper_router.supervisor.connection import Connection, open_session
@@ -29,6 +40,7 @@ from whisper_router.supervisor.listeners import (
     is_taken,
     who_listens,
 )
+from whisper_router.supervisor.oom import VMSTAT, oom_kills
 from whisper_router.supervisor.options import SupervisionOptions
 from whisper_router.supervisor.patience import Patience, Vitals
 from whisper_router.tasks import Tasks
@@ -60,10 +72,11 @@ class Blueprint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What all processes of a router share."""
+    """What all processes of a router share. `vmstat` is where the kernel counts what it kills."""
 
     runs: RunDirectory
     tasks: Tasks
+    vmstat: Path = VMSTAT
 
 
 class PortTaken(EngineStartFailed):
@@ -90,6 +103,7 @@ class Run:
         self._runs, self._tasks = surroundings.runs, surroundings.tasks
         self._start_id = secrets.token_hex(8)
         self._recorded: asyncio.Future[None] | None = None
+        self._vmstat, self._oom_kills = surroundings.vmstat, 0
 
     @property
     def pid(self) -> int | None:
@@ -106,13 +120,14 @@ class Run:
             RouterError: what the blueprint's `model` raised.
         """
         model = await self._blueprint.model()
+        self._oom_kills = await asyncio.to_thread(oom_kills, self._vmstat)
         endpoint = self._new_endpoint()
         launch = self._blueprint.launch(model, endpoint)
         self.connection = Connection(endpoint, open_session(endpoint), tasks=self._tasks)
         self.child = Child(
             launch.argv,
             self._runs.environment(launch.env, self._start_id),
-            on_exit=lambda: self._on_exit(self),
+            on_exit=self._note_exit,
         )
         await self._record(self.child.pid, endpoint.socket)
         return await self._until_ready(self.child)
@@ -141,11 +156,13 @@ class Run:
 
     def kill(self) -> None:
         """Kill the whole group now, without grace."""
+        self._interrupt()
         if self.child is not None:
             self.child.signal(signal.SIGKILL)
 
     async def end(self) -> None:
         """Stop what runs: SIGTERM to the group, grace, SIGKILL; remove every trace."""
+        self._interrupt()
         try:
             if self.child is not None:
                 await self._terminate(self.child)
@@ -167,7 +184,25 @@ class Run:
             return EngineCrashed(f"Model '{self._blueprint.alias}' crashed: {ended}{reason}")
         if (port := self._lost_port()) is not None:
             return PortTaken(self._text(f"port {port} was taken by another program ({ended})"))
+        if self.child.code < 0 and was_ended_by_others(self.child.code):
+            return await self._start_ended(ended)
         return self.start_failed(f"{ended}{self._last_words()}")
+
+    async def _start_ended(self, ended: str) -> EngineStartFailed:
+        """Return the error for a start that was killed: by somebody, or for want of memory."""
+        if await asyncio.to_thread(oom_kills, self._vmstat) > self._oom_kills:
+            return self.start_failed(f"{ended}, while memory ran out{self._last_words()}")
+        return EngineStartInterrupted(self._text(f"{ended}{self._last_words()}"))
+
+    def _note_exit(self) -> None:
+        if self.child is not None and self.child.code is not None and self.connection is not None:
+            self.connection.is_interrupted |= was_ended_by_others(self.child.code)
+        self._on_exit(self)
+
+    def _interrupt(self) -> None:
+        """Remember that it is ended on purpose, unless it has ended already."""
+        if self.pid is not None and self.connection is not None:
+            self.connection.is_interrupted = True
 
     def start_failed(self, reason: str) -> EngineStartFailed:
         """Return the error for a start that failed for this reason."""

@@ -42,7 +42,7 @@ from whisper_router.engine_api import (
     ReadyInfo,
     WorkerStarted,
 )
-from whisper_router.errors import EngineCrashed, EngineRejected
+from whisper_router.errors import EngineCrashed, EngineInterrupted, EngineRejected
 from whisper_router.testing.checks import check_order, check_segments, check_words, segments_of
 from whisper_router.testing.harness import (
     Running,
@@ -245,14 +245,16 @@ class EngineConformance:
             assert time.monotonic() - begin < PROMPT_S
 
     @pytest.mark.asyncio
-    async def test_nobody_listening_is_a_crash(self, subject: Subject, tmp_path: Path) -> None:
-        """A connection that cannot be made is a failed engine, not a strange exception."""
+    async def test_nobody_listening_is_no_fault_of_the_audio(
+        self, subject: Subject, tmp_path: Path
+    ) -> None:
+        """Nothing was computed when a connection could not be made: the chunk may be sent again."""
         endpoint = make_endpoint(subject.engine.endpoint_kind, tmp_path)
         connector = aiohttp.UnixConnector(str(endpoint.socket)) if endpoint.socket else None
         chunk = write_spool(subject.speech, tmp_path / "speech.f32")
         request = TranscriptionRequest(model="conformance")
         async with aiohttp.ClientSession(connector=connector) as http:
-            with pytest.raises(EngineCrashed):
+            with pytest.raises(EngineInterrupted):
                 await anext(aiter(subject.engine.transcribe(http, endpoint, chunk, request)))
 
 
@@ -284,25 +286,32 @@ class SupervisedEngineConformance(EngineConformance):
         assert first.workers * first.processes == subject.engine.capabilities(options).concurrency
 
     @pytest.mark.asyncio
-    async def test_a_killed_worker_is_a_crash_and_the_next_chunk_is_served(
+    async def test_a_killed_worker_is_an_interruption_and_the_next_chunk_is_served(
         self, subject: Subject, tmp_path: Path
     ) -> None:
-        """The worker named by `WorkerStarted` is the one that runs the chunk."""
+        """The worker named by `WorkerStarted` is the one that runs the chunk.
+
+        How a process ends that is a worker itself the router knows better than its engine.
+        """
         async with self.process(subject) as process:
             service = _service(subject, process, tmp_path)
-            repeat = math.ceil(LONG_S / service.chunk.duration_s)
-            long = write_spool(subject.speech, tmp_path / "long.f32", repeat=repeat)
-            request = TranscriptionRequest(model="conformance")
-            stream = aiter(subject.engine.transcribe(service.http, service.endpoint, long, request))
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                started = await anext(stream)
-                assert isinstance(started, WorkerStarted)
-                os.kill(started.pid, signal.SIGKILL)
-                with pytest.raises(EngineCrashed):
-                    await _drained(stream)
-            if started.pid == process.process.pid:
+            worker, error = await _ended_by(signal.SIGKILL, service, tmp_path)
+            if worker == process.process.pid:
                 assert await process.ended() == -signal.SIGKILL
             else:
+                assert isinstance(error, EngineInterrupted)
+                check_order(await service.events())
+
+    @pytest.mark.asyncio
+    async def test_a_worker_that_crashes_is_not_taken_for_a_killed_one(
+        self, subject: Subject, tmp_path: Path
+    ) -> None:
+        """The chunk may be the reason, so it must not be sent again and again."""
+        async with self.process(subject) as process:
+            service = _service(subject, process, tmp_path)
+            worker, error = await _ended_by(signal.SIGSEGV, service, tmp_path)
+            assert not isinstance(error, EngineInterrupted)
+            if worker != process.process.pid:
                 check_order(await service.events())
 
     @pytest.mark.asyncio
@@ -344,6 +353,23 @@ def _service(subject: Subject, process: Running, folder: Path) -> Service:
 
 def _options(subject: Subject) -> Any:
     return subject.engine.Options.model_validate(dict(subject.options))
+
+
+async def _ended_by(
+    signum: signal.Signals, service: Service, folder: Path
+) -> tuple[int, EngineCrashed]:
+    """End a worker in the middle of a long chunk; return its pid and what the engine raised."""
+    engine, repeat = service.subject.engine, math.ceil(LONG_S / service.chunk.duration_s)
+    long = write_spool(service.subject.speech, folder / "long.f32", repeat=repeat)
+    request = TranscriptionRequest(model="conformance")
+    stream = aiter(engine.transcribe(service.http, service.endpoint, long, request))
+    async with asyncio.timeout(ANSWER_TIMEOUT_S):
+        started = await anext(stream)
+        assert isinstance(started, WorkerStarted)
+        os.kill(started.pid, signum)
+        with pytest.raises(EngineCrashed) as caught:
+            await _drained(stream)
+    return started.pid, caught.value
 
 
 async def _drained(stream: AsyncIterator[EngineEvent]) -> None:
