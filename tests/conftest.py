@@ -7,10 +7,11 @@ import pytest
 import uvloop
 from hypothesis import settings
 
-# CI judges a change by the same examples each time; developers look for new ones.
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+# CI judges a change by the same examples each time; developers look for new ones. How long one
+# takes says more about the machine than about the code.
+settings.register_profile("default", deadline=None)
+settings.register_profile("ci", derandomize=True, deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, object]:

@@ -10,6 +10,31 @@ from whisper_router.tasks import Tasks
 pytestmark = pytest.mark.both_loops
 
 
+class CleanUp:
+    """A task of `tasks` that cleans up, once it is cancelled, until `may_end`."""
+
+    def __init__(self) -> None:
+        self.tasks = Tasks()
+        self.begins, self.may_end = asyncio.Event(), asyncio.Event()
+        self.done = asyncio.Event()
+
+    async def begun(self) -> None:
+        """Start it, and return when it runs."""
+        running = asyncio.Event()
+
+        async def work() -> None:
+            running.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.begins.set()
+                await self.may_end.wait()
+                self.done.set()
+
+        self.tasks.spawn(work(), name="worker")
+        await running.wait()
+
+
 async def fail() -> None:
     raise OSError("no room")
 
@@ -43,6 +68,20 @@ async def test_closing_waits_until_every_task_has_cleaned_up():
     assert sorted(cleaned) == ["a", "b"]
 
 
+async def test_who_is_cancelled_while_it_closes_leaves_the_tasks_to_their_clean_up():
+    """They are told once: a second cancellation would end what they do in `finally`."""
+    clean_up, owner = CleanUp(), Tasks()
+    async with asyncio.timeout(5):
+        await clean_up.begun()
+        closing = owner.spawn(clean_up.tasks.close(), name="closer")
+        await clean_up.begins.wait()
+        closing.cancel()
+        await asyncio.wait({closing})
+        clean_up.may_end.set()
+        await clean_up.done.wait()
+    assert closing.cancelled()
+
+
 async def test_a_task_may_close_its_owner():
     """It does not wait for itself."""
     tasks = Tasks()
@@ -63,3 +102,27 @@ async def test_a_failure_that_nobody_waits_for_is_logged():
         ("background_task_failed", "fetcher")
     ]
     assert lines[0]["exc_info"] is failed.exception()
+
+
+async def test_closing_in_full_is_not_cut_short_by_a_cancellation():
+    """What the tasks work on must not be freed under them."""
+    clean_up, owner = CleanUp(), Tasks()
+    was_done = []
+
+    async def close() -> None:
+        try:
+            await clean_up.tasks.close_in_full()
+        finally:
+            was_done.append(clean_up.done.is_set())
+
+    async with asyncio.timeout(5):
+        await clean_up.begun()
+        closing = owner.spawn(close(), name="closer")
+        await clean_up.begins.wait()
+        for _ in range(3):
+            closing.cancel()
+            await asyncio.sleep(0)
+        clean_up.may_end.set()
+        await asyncio.wait({closing})
+    assert was_done == [True]
+    assert closing.cancelled()

@@ -9,8 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.audio import Transcription, TranscriptionVerbose
 
+from support.texts import cue_texts, squeezed, streamed_texts
 from whisper_router.api.formats import FORMATS, duration_usage, respond, token_usage
 from whisper_router.api.forms import Granularity, ResponseFormat, ResponseOptions
+from whisper_router.api.sse import StreamedText
+from whisper_router.api.subtitles import ARROW
+from whisper_router.api.wire import encode_json
 from whisper_router.domain import Segment, Task, TokenLogprob, Transcript, Word
 
 SEGMENT_FIELDS = {
@@ -209,3 +213,35 @@ def test_every_transcript_can_be_sent_in_every_format(value: Transcript, wanted:
         Transcription.model_validate(json.loads(text), strict=True)
     if wanted is ResponseFormat.TEXT:
         assert text == expected + "\n"
+
+
+def streamed(value: Transcript) -> str:
+    """Return the body of a stream with this transcript's segments."""
+    stream = StreamedText(logprobs=False)
+    frames = [stream.frame(segment) for segment in value.segments]
+    return b"".join([*frames, b"data: ", encode_json(stream.done())]).decode("utf-8")
+
+
+@given(transcripts)
+def test_the_text_is_the_same_in_every_format(value: Transcript):
+    """In subtitles each segment is a line, and a line holds no arrow; white space is squeezed."""
+    text = parsed(value)["text"]
+    assert text == value.text.encode("utf-8", errors="replace").decode("utf-8")
+    assert verbose(value)["text"] == text
+    assert rendered(value, ResponseFormat.TEXT) == f"{text}\n"
+    assert streamed_texts(streamed(value)) == (text, text)
+    segments = [squeezed(body["text"]) for body in verbose(value)["segments"]]
+    assert squeezed(text).replace(" ", "") == "".join(segments).replace(" ", "")
+    for wanted in (ResponseFormat.SRT, ResponseFormat.VTT):
+        lines = cue_texts(rendered(value, wanted))
+        if not any(ARROW in line for line in segments):
+            assert lines == segments
+
+
+@given(st.lists(st.text("ab é\t\n.", min_size=1).filter(str.strip), max_size=8))
+def test_lines_of_subtitles_joined_are_the_text_where_words_are_spaced(texts: list[str]):
+    """Segments of such languages begin with a space."""
+    segments = [Segment(start_s=n, end_s=n + 1, text=f" {t}") for n, t in enumerate(texts)]
+    value = transcript(*segments)
+    for wanted in (ResponseFormat.SRT, ResponseFormat.VTT):
+        assert " ".join(cue_texts(rendered(value, wanted))) == squeezed(value.text)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from support.api_app import GOOD, HELD, Api, Setup, Start, sample_path
 from whisper_router.api.sse import HEARTBEAT, StreamedText, with_pulse
-from whisper_router.domain import AudioReady, Segment, Task, Transcript, TranscriptEvent
+from whisper_router.domain import AudioFound, AudioReady, Segment, Task, Transcript, TranscriptEvent
 from whisper_router.errors import EngineCrashed
 
 READY = AudioReady(duration_s=2.0, speech_s=None)
@@ -51,11 +51,11 @@ def test_usage_counts_the_audio_and_the_tokens():
     assert (usage["input_tokens"], usage["output_tokens"]) == (20, 2)
 
 
-def test_there_is_no_heartbeat_before_the_audio_was_read():
+def test_there_is_no_heartbeat_before_the_upload_is_known_to_be_audio():
     """Until then a refusal may still come, and it needs a status."""
     stream = StreamedText(logprobs=False)
     assert stream.frame(None) == b""
-    stream.frame(READY)
+    assert stream.frame(AudioFound()) == b""
     assert stream.frame(None) == HEARTBEAT
 
 

@@ -69,8 +69,8 @@ def test_a_strange_content_type_costs_no_time(filling: str):
 def test_time_limits_grow_with_the_work():
     """A floor for small files, and a share for each MiB and each second."""
     limits = MediaLimits(time_floor_s=2, time_per_mib_s=3, vad_time_factor=0.5)
-    assert limits.decode_timeout_s(2 * MIB) == pytest.approx(8)
-    assert limits.vad_timeout_s(10) == pytest.approx(7)
+    assert limits.timeout_s(size_bytes=2 * MIB, listened_s=0) == pytest.approx(8)
+    assert limits.timeout_s(size_bytes=2 * MIB, listened_s=10) == pytest.approx(13)
 
 
 def test_the_router_loads_nothing_heavy_for_audio():

@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from support.audio_files import SAMPLES
-from whisper_router.audio.media import MediaLimits, VadOptions
+from whisper_router.audio.media import Heard, MediaLimits, VadOptions
 from whisper_router.audio.media_process import Job, MediaProcess, WorkerLostError
 from whisper_router.errors import AudioTooLong, MediaFailed
 from whisper_router.tasks import Tasks
@@ -22,6 +22,10 @@ async def tasks():
     await tasks.close()
 
 
+def ignore(_: Heard) -> None:
+    """Wait for the whole."""
+
+
 def job(tmp_path, name="en_hello_gb.wav", vad=None) -> Job:
     source = SAMPLES / name
     return Job(source=source, target=tmp_path / "out", pcm=None, vad=vad)
@@ -33,12 +37,12 @@ async def test_a_worker_lives_on_after_answers_and_errors(tasks, tmp_path):
     async with asyncio.timeout(WAIT_S):
         worker = await MediaProcess.start(MediaLimits(max_duration_s=30), tasks)
         await worker.ready()
-        prepared = await worker.run(job(tmp_path, vad=VadOptions()), timeout_s=WAIT_S)
+        prepared = await worker.run(job(tmp_path, vad=VadOptions()), size_bytes=1, heard=ignore)
         assert (prepared.samples, len(prepared.speech)) == (16_454, 1)
         with pytest.raises(AudioTooLong):
-            await worker.run(job(tmp_path, "en_two_speakers_long.wav"), timeout_s=WAIT_S)
+            await worker.run(job(tmp_path, "en_two_speakers_long.wav"), size_bytes=1, heard=ignore)
         assert worker.is_usable
-        assert (await worker.run(job(tmp_path), timeout_s=WAIT_S)).speech is None
+        assert (await worker.run(job(tmp_path), size_bytes=1, heard=ignore)).speech is None
         await worker.end()
     assert not worker.is_usable
     assert worker.ending() == "Killed"
@@ -52,7 +56,7 @@ async def test_a_worker_that_is_killed_in_a_job_is_lost(tasks, tmp_path):
         await worker.ready()
         psutil.Process(worker.pid).kill()
         with pytest.raises(WorkerLostError):
-            await worker.run(job(tmp_path), timeout_s=WAIT_S)
+            await worker.run(job(tmp_path), size_bytes=1, heard=ignore)
         assert not worker.is_usable
 
 
@@ -98,5 +102,5 @@ async def test_a_missing_source_is_the_servers_fault(tasks, tmp_path):
         await worker.ready()
         absent = Job(source=tmp_path / "absent", target=tmp_path / "out", pcm=None, vad=None)
         with pytest.raises(MediaFailed, match="No such file"):
-            await worker.run(absent, timeout_s=WAIT_S)
+            await worker.run(absent, size_bytes=1, heard=ignore)
         await worker.end()

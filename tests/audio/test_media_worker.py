@@ -40,32 +40,66 @@ def worker():
             process.kill()
 
 
-def ask(process, source, target, **more):
-    """Send a job; return its first event."""
+def events_of(process, source, target, **more):
+    """Send a job; return its events."""
     job = {"source": str(source), "target": str(target), "pcm": None, "vad": None, **more}
     process.stdin.write(json.dumps(job) + "\n")
     process.stdin.flush()
-    return json.loads(process.stdout.readline())
+    events = [json.loads(process.stdout.readline())]
+    while events[-1]["event"] == "heard":
+        events.append(json.loads(process.stdout.readline()))
+    return events
+
+
+def ask(process, source, target, **more):
+    """Send a job; return its last event."""
+    return events_of(process, source, target, **more)[-1]
 
 
 def test_a_job_is_answered_with_what_was_decoded(worker, tmp_path):
-    """Events are lines of JSON; speech comes after the decoding, when it was asked for."""
+    """Events are lines of JSON; each piece with its speech, when that was asked for."""
     process = worker()
     vad = {"threshold": 0.5}
-    event = ask(process, SAMPLES / "en_hello_gb.wav", tmp_path / "out", vad=vad)
-    assert event == {
+    events = events_of(process, SAMPLES / "en_hello_gb.wav", tmp_path / "out", vad=vad)
+    assert events[-1] == {
         "event": "decoded",
         "samples": 16_454,
         "codec": "pcm_s16le",
         "sample_rate_hz": 16_000,
         "channels": 1,
     }
-    speech = json.loads(process.stdout.readline())
-    assert speech["event"] == "speech"
-    assert len(speech["spans"]) == 1
+    assert sum(len(event["found"]["spans"]) for event in events[:-1]) == 1
+    assert all(event["expected_s"] == pytest.approx(1.028, abs=0.01) for event in events[:-1])
     pcm = {"encoding": "s16be", "rate_hz": 8000, "channels": 1}
     (tmp_path / "raw").write_bytes(bytes(16_000))
     assert ask(process, tmp_path / "raw", tmp_path / "out", pcm=pcm)["samples"] == 16_000
+
+
+def test_pieces_are_told_while_the_rest_is_decoded_and_are_in_the_file(worker, tmp_path):
+    """A minute comes in two pieces; what was told can be read."""
+    process, target = worker(), tmp_path / "out"
+    source = SAMPLES / "en_two_speakers_long.wav"
+    job = {"source": str(source), "target": str(target), "pcm": None, "vad": None}
+    process.stdin.write(json.dumps(job) + "\n")
+    process.stdin.flush()
+    first = json.loads(process.stdout.readline())
+    assert first["event"] == "heard"
+    assert first["found"] is None
+    assert first["decoded_s"] == pytest.approx(32.768)
+    assert target.stat().st_size >= 32.768 * 16_000 * 4
+    assert [json.loads(process.stdout.readline())["event"] for _ in "12"] == ["heard", "decoded"]
+
+
+def test_a_file_decoded_again_is_written_over_and_never_empty(worker, tmp_path):
+    """Who reads it already sees the same bytes; what a longer one has left is cut off."""
+    process, target = worker(), tmp_path / "out"
+    ask(process, SAMPLES / "en_two_speakers_long.wav", target)
+    with target.open("rb") as reading:
+        ask(process, SAMPLES / "en_hello_gb.wav", target)
+        assert os.fstat(reading.fileno()).st_size == 16_454 * 4
+        again = reading.read()
+    ask(process, SAMPLES / "en_hello_gb.wav", tmp_path / "other")
+    assert again == (tmp_path / "other").read_bytes()
 
 
 def test_errors_are_events_and_the_next_job_is_served(worker, tmp_path):

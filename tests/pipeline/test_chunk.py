@@ -1,18 +1,21 @@
 """One chunk on engines that crash, hang and change their minds: real programs, real signals."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 
 import pytest
 
 from support.chunk_bench import CHUNK, REQUEST, TEXT
-from support.processes import begun, gone
+from support.processes import begun, gone, written
 from support.program_engine import ProcesslessEngine
-from support.scripted_engine import orders
+from support.scripted_engine import GatedEngine, hung, orders
 from whisper_router.domain import Chunk, LanguageDetected, Segment, TranscriptionRequest
 from whisper_router.engine_api import EngineEvent
 from whisper_router.errors import AudioRejected, EngineCrashed, EngineRejected, EngineTimeout
+from whisper_router.pipeline.losses import Endurance
 
 
 def check_times(segments: Sequence[Segment]) -> None:
@@ -70,6 +73,116 @@ async def test_two_crashes_reject_the_audio_and_name_the_stretch(make_bench, sen
     assert caught.value.status == 422
     assert bench.text == "".join(f" w{second}" for second in range(5, 5 + max(sent)))
     assert (await bench.pool.status()).leases == 0
+
+
+@pytest.mark.parametrize("plan", [{"crash_after": 3}, {"exit_after": 3}])
+async def test_audio_that_crashes_engines_is_refused_for_a_while(make_bench, tmp_path, plan):
+    """By a signal or with an exit code: the same bytes do not reach an engine again."""
+    bench = make_bench(plan)
+    for _ in range(2):
+        with pytest.raises(AudioRejected):
+            await bench.listen()
+    assert len(orders(tmp_path / "script")) == 2
+
+
+@pytest.mark.parametrize("sent", [0, 3, 8])
+async def test_a_worker_that_others_end_is_replaced_as_often_as_it_takes(
+    make_bench, tmp_path, sent
+):
+    """The audio has done nothing: more than two attempts, no text lost or repeated, no poison."""
+    bench = make_bench(*[{"killed_after": sent}] * 6, {})
+    await bench.listen()
+    assert bench.text == TEXT
+    assert [type(event) for event in bench.heard].count(LanguageDetected) == 1
+    check_times(bench.segments)
+    assert len(orders(tmp_path / "script")) == 7
+    assert (await bench.pool.status()).leases == 0
+
+
+KILLED, CRASHED = {"killed_after": 1}, {"crash_after": 2}
+
+
+async def test_what_others_end_does_not_count_as_the_chunks_own_failure(make_bench):
+    """One crash among any number of kills is the first one."""
+    bench = make_bench(KILLED, KILLED, CRASHED, KILLED, KILLED, {})
+    await bench.listen()
+    assert bench.text == TEXT
+
+
+async def test_kills_between_two_crashes_do_not_hide_the_second(make_bench):
+    """It is the audio's after all."""
+    bench = make_bench(KILLED, CRASHED, KILLED, CRASHED, {})
+    with pytest.raises(AudioRejected):
+        await bench.listen()
+
+
+async def test_a_chunk_that_is_ended_each_time_is_given_up_with_a_clear_error(make_bench, tmp_path):
+    """502, and no poison: when whoever ends workers has left, the same audio is heard."""
+    endurance = Endurance(interruptions=4)
+    bench = make_bench(*[{"killed_after": 2}] * 4, {}, endurance=endurance)
+    with pytest.raises(EngineCrashed, match=r"interrupted 4 times .* 5\.0 s to 13\.0 s") as caught:
+        await bench.listen()
+    assert (caught.value.status, caught.value.code) == (502, "engine_crashed")
+    assert len(orders(tmp_path / "script")) == 4
+    assert (await bench.pool.status()).leases == 0
+    bench.heard.clear()
+    await bench.listen()
+    assert bench.text == TEXT
+
+
+async def test_a_worker_killed_for_want_of_memory_counts_as_a_crash(make_bench, tmp_path):
+    """The kernel sends SIGKILL, too; it counts these, and the audio would do it again."""
+    vmstat = tmp_path / "vmstat"
+    vmstat.write_text("oom_kill 7\n")
+    bench = make_bench({"hang_after": 1}, {"hang_after": 1}, {}, vmstat=vmstat)
+    task = begun(bench.listen())
+    async with asyncio.timeout(10):
+        for number in (1, 2):
+            pid = await hung(tmp_path / "script", number)
+            vmstat.write_text(f"oom_kill {7 + number}\n")
+            os.kill(pid, signal.SIGKILL)
+    with pytest.raises(AudioRejected) as caught:
+        await task
+    assert "Memory ran out" in str(caught.value.__cause__)
+
+
+async def test_a_kill_for_want_of_memory_before_the_chunk_began_is_not_its_own(
+    make_bench, tmp_path
+):
+    """Only a count that rises meanwhile tells something."""
+    (tmp_path / "vmstat").write_text("oom_kill 7\n")
+    bench = make_bench(*[{"killed_after": 1}] * 4, {}, vmstat=tmp_path / "vmstat")
+    await bench.listen()
+    assert bench.text == TEXT
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+async def test_an_operators_signal_costs_nothing_but_time(make_bench, tmp_path, signum):
+    """Whichever of the signals by which people end programs; real ones, from outside."""
+    bench = make_bench(*[{"hang_after": 3}] * 3, {})
+    task = begun(bench.listen())
+    async with asyncio.timeout(10):
+        for number in (1, 2, 3):
+            os.kill(await hung(tmp_path / "script", number), signum)
+    await task
+    assert bench.text == TEXT
+
+
+async def test_a_process_that_is_ended_while_it_starts_is_started_again(make_bench, tmp_path):
+    """Also then nothing was computed; a start that fails by itself is told at once."""
+    begin, go = tmp_path / "begun", tmp_path / "go"
+    engine = GatedEngine(begun=begin, go=go)
+    bench = make_bench({}, engine=engine)
+    task = begun(bench.listen())
+    async with asyncio.timeout(10):
+        for _ in range(3):
+            os.kill(int(await written(begin)), signal.SIGKILL)
+            begin.unlink()
+        await written(begin)
+    go.write_text("")
+    await task
+    assert bench.text == TEXT
+    assert (await bench.pool.status()).starts == 4
 
 
 async def test_a_crash_between_different_cuts_is_one_of_the_two(make_bench):

@@ -1,17 +1,20 @@
 """How far requests are: reports, waiting for changes, and what is forgotten."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from whisper_router.pipeline.progress import KEPT_S, ProgressBoard, Report, Stage
+from whisper_router.pipeline.progress import KEPT_S, ProgressBoard, Report, Stage, Tracker
 
 
 def test_percent_counts_speech_and_is_full_only_at_the_end():
     """Silence costs no time, so it counts for nothing."""
-    half = Report(owner="", stage=Stage.TRANSCRIBING, duration_s=100, speech_s=10, done_s=5)
-    assert half.percent == 50.0
-    nearly = Report(owner="", stage=Stage.TRANSCRIBING, speech_s=10, done_s=10)
+    running = Report(owner="", stage=Stage.TRANSCRIBING, speech_s=10, left_s=0, done_s=5)
+    assert running.percent == 50.0
+    assert replace(running, left_s=10).percent == 25.0
+    assert replace(running, left_s=None).percent == 0.0
+    nearly = replace(running, done_s=10)
     assert nearly.percent == 99.9
     assert Report(owner="", stage=Stage.DONE, speech_s=0.0).percent == 100.0
     assert Report(owner="").percent == 0.0
@@ -58,3 +61,13 @@ def test_two_clients_may_choose_the_same_id():
         assert board.find("a", owner="ann") is anns
         assert board.find("a", owner="ben") is bens
         assert board.find("a", owner="cid") is None
+
+
+def test_the_percentage_never_goes_back():
+    """A file may be longer than it says."""
+    tracker = Tracker("")
+    tracker.update(stage=Stage.TRANSCRIBING, speech_s=10.0, left_s=0.0, done_s=5.0)
+    tracker.update(speech_s=40.0)
+    assert tracker.report.percent == 50.0
+    tracker.update(done_s=30.0)
+    assert tracker.report.percent == 75.0

@@ -4,6 +4,7 @@ import asyncio
 import random
 from contextlib import aclosing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,26 +12,42 @@ from support.chunk_bench import REQUEST
 from support.scripted_engine import orders
 from whisper_router.domain import Chunk, Hole, OnError, Segment
 from whisper_router.errors import AudioRejected, EngineRejected
+from whisper_router.pipeline.plan import PlannedChunk
 from whisper_router.pipeline.progress import Stage, Tracker
 from whisper_router.pipeline.series import HOLE_TEXT, Series
 from whisper_router.tasks import Tasks
 
 
 @pytest.fixture
-def chunks(tmp_path):
-    """Three chunks of two seconds, with different samples."""
+def path(tmp_path) -> Path:
+    """Ten seconds of noise."""
     path = tmp_path / "audio.f32"
     path.write_bytes(random.Random(0).randbytes(4 * 16_000 * 10))
+    return path
+
+
+@pytest.fixture
+def chunks(path) -> list[Chunk]:
+    """Three chunks of two seconds, with different samples."""
     return [
         Chunk(path=path, start=second * 16_000, end=(second + 2) * 16_000) for second in (0, 4, 8)
     ]
 
 
+async def planned(chunks):
+    """What a planner would give for them."""
+    for chunk in chunks:
+        yield PlannedChunk(start=chunk.start, end=chunk.end)
+
+
 async def listen(bench, chunks, *, width: int = 2, **changes):
     """Return the events of the series and its tracker."""
     tracker, tasks = Tracker(""), Tasks()
-    series = Series(bench.runner, replace(REQUEST, **changes), tracker, width=width)
-    async with asyncio.timeout(20), aclosing(series.run(chunks, tasks)) as events:
+    capabilities = replace(bench.pool.capabilities, concurrency=width)
+    request = replace(REQUEST, **changes)
+    series = Series(bench.runner, request, tracker, capabilities=capabilities)
+    running = series.run(planned(chunks), chunks[0].path, tasks)
+    async with asyncio.timeout(20), aclosing(running) as events:
         heard = [event async for event in events]
     await tasks.close()
     return heard, tracker

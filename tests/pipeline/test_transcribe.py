@@ -69,6 +69,7 @@ async def transcriber(tmp_path) -> AsyncIterator[Transcriber]:
             options=ChunkOptions(
                 vad=VadOptions(),
                 vad_by_default=True,
+                max_silence_s=5.0,
                 budget=ChunkBudget(floor_s=10, factor=1),
             ),
             tasks=tasks,

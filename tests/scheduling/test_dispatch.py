@@ -4,9 +4,16 @@ import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from whisper_router.errors import ModelUnavailable, QueueFull, QueueTimeout
-from whisper_router.scheduling.dispatch import Dispatchers, QueueLimits
+from whisper_router.scheduling.dispatch import (
+    FIRST_GUESS_RTF,
+    Dispatchers,
+    QueueLimits,
+    turns,
+)
 from whisper_router.scheduling.fair_queue import Ticket
 
 LIMITS = QueueLimits(max_chunks=100, max_requests=100, timeout_s=30.0)
@@ -59,17 +66,19 @@ async def test_a_clip_gets_the_next_worker_though_a_long_file_waits(make):
 
 
 async def test_what_waits_is_told_with_place_and_estimate(make):
-    """In the order of the turns; more ahead is a later estimate."""
+    """In the order of the turns; what runs is counted as far as it is not done."""
     dispatcher = make()
     customers = Customers(dispatcher)
     async with asyncio.timeout(30):
-        for name in "abcd":
-            await customers.send(name, Ticket(request_id=name, cost_s=10))
+        for name, cost_s in zip("abcde", (1000, 2000, 4000, 10, 10), strict=True):
+            await customers.send(name, Ticket(request_id=name, cost_s=cost_s))
         await customers.wait_for("a", "b")
-        first, second = dispatcher.waiting()
-        assert [first.ticket.request_id, second.ticket.request_id] == ["c", "d"]
-        assert (first.position, second.position) == (0, 1)
-        assert 0 < first.estimate_s < second.estimate_s
+        places = dispatcher.waiting()
+        assert [place.ticket.request_id for place in places] == ["c", "d", "e"]
+        assert [place.position for place in places] == [0, 1, 2]
+        expected = [cost_s * FIRST_GUESS_RTF for cost_s in (1000, 2000, 2010)]
+        for place, expected_s in zip(places, expected, strict=True):
+            assert expected_s - 30 < place.estimate_s <= expected_s
         for event in customers.may_leave.values():
             event.set()
         await asyncio.gather(*customers.tasks.values())
@@ -89,6 +98,109 @@ async def test_more_than_may_wait_is_refused_at_once(make):
         for event in customers.may_leave.values():
             event.set()
         await asyncio.gather(*customers.tasks.values())
+
+
+async def test_a_running_chunk_that_takes_longer_than_expected_does_not_make_the_wait_negative(
+    make,
+):
+    """It is expected to end now."""
+    dispatcher = make()
+    customers = Customers(dispatcher)
+    async with asyncio.timeout(30):
+        for name in "abc":
+            await customers.send(name, Ticket(request_id=name, cost_s=0))
+        await customers.wait_for("a", "b")
+        await asyncio.sleep(0.06)  # estimates are told in tenths of seconds
+        assert dispatcher.waiting()[0].estimate_s == 0
+        for event in customers.may_leave.values():
+            event.set()
+        await asyncio.gather(*customers.tasks.values())
+
+
+@given(
+    busy_s=st.lists(st.floats(0, 100), max_size=6),
+    takes_s=st.lists(st.floats(0, 100), max_size=20),
+    workers=st.integers(1, 6),
+)
+def test_turns_never_go_back_and_no_worker_does_two_things_at_once(busy_s, takes_s, workers):
+    """At most as many pieces of work overlap as there are workers, with those that run already."""
+    begins = list(turns(busy_s, takes_s, workers=workers))
+    assert begins == sorted(begins)
+    spans = [(0.0, busy) for busy in sorted(busy_s)[-workers:]]
+    spans += [(begin, begin + take) for begin, take in zip(begins, takes_s, strict=True)]
+    for begin in begins:
+        assert sum(low <= begin < high for low, high in spans) <= workers
+    if takes_s and len(busy_s) < workers:
+        assert begins[0] == 0
+
+
+def test_a_turn_comes_when_the_first_of_the_workers_is_free():
+    """Two workers, busy for 3 s and 5 s; the third piece follows the first, which is short."""
+    assert list(turns([5, 3], [1, 10, 2], workers=2)) == [3, 4, 5]
+
+
+async def test_a_watched_request_is_told_how_its_first_chunk_fared(make):
+    """How many had their turns first, and how long that took; later chunks change nothing."""
+    dispatcher = make(timeout_s=30)
+    dispatchers = Dispatchers(lambda name: dispatcher.pool, LIMITS)
+    customers = Customers(dispatchers("any"))
+    async with asyncio.timeout(30):
+        with dispatchers.watch(key="", request_id="a") as free:
+            await customers.send("a", Ticket(request_id="a"))
+            await customers.wait_for("a")
+        assert free.position == 0
+        assert free.waited_s >= 0
+        for name in "bcd":
+            await customers.send(name, Ticket(request_id=name))
+        with dispatchers.watch(key="", request_id="e") as late:
+            await customers.send("e", Ticket(request_id="e"))
+            assert (late.position, late.waited_s) == (2, None)
+            await customers.send("e again", Ticket(request_id="e"))
+            for event in customers.may_leave.values():
+                event.set()
+            await asyncio.gather(*customers.tasks.values())
+        assert late.position == 2
+        assert late.waited_s > 0
+        async with dispatchers("any").lease(Ticket(request_id="e")):
+            assert late.position == 2
+
+
+async def test_a_refused_or_late_request_is_told_too(make):
+    """How many wait, or how long it waited in vain."""
+    pool = make().pool
+    dispatchers = Dispatchers(
+        lambda name: pool, QueueLimits(max_chunks=1, max_requests=1, timeout_s=0.05)
+    )
+    async with asyncio.timeout(30), AsyncExitStack() as stack:
+        for name in "ab":
+            await stack.enter_async_context(dispatchers("any").lease(Ticket(request_id=name)))
+        with dispatchers.watch(key="", request_id="c") as late:
+            waiting = asyncio.get_running_loop().create_task(
+                stack.enter_async_context(dispatchers("any").lease(Ticket(request_id="c")))
+            )
+            await asyncio.sleep(0)
+            with (
+                dispatchers.watch(key="", request_id="d") as refused,
+                pytest.raises(QueueFull),
+            ):
+                await stack.enter_async_context(dispatchers("any").lease(Ticket(request_id="d")))
+            with pytest.raises(QueueTimeout):
+                await waiting
+        assert (refused.position, refused.waited_s) == (1, None)
+        assert late.position == 0
+        assert late.waited_s >= 0.05
+
+
+async def test_of_two_requests_with_one_id_each_can_end_first(make):
+    """Clients choose their ids; the later one is watched."""
+    dispatchers = Dispatchers(lambda name: make().pool, LIMITS)
+    with dispatchers.watch(key="", request_id="same"):
+        with dispatchers.watch(key="", request_id="same") as later:
+            pass
+        with dispatchers.watch(key="", request_id="same") as latest:
+            async with asyncio.timeout(30), dispatchers("any").lease(Ticket(request_id="same")):
+                pass
+    assert (later.position, latest.position) == (None, 0)
 
 
 async def test_who_waits_too_long_is_told_and_leaves_no_trace(make):

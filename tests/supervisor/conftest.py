@@ -53,7 +53,8 @@ async def surroundings(tmp_path: Path) -> AsyncIterator[Surroundings]:
     """A run directory and an owner of tasks."""
     runs, tasks = RunDirectory(tmp_path / "run"), Tasks()
     await asyncio.to_thread(runs.open)
-    yield Surroundings(runs=runs, tasks=tasks)
+    (tmp_path / "vmstat").write_text("oom_kill 0\n")
+    yield Surroundings(runs=runs, tasks=tasks, vmstat=tmp_path / "vmstat")
     await tasks.close()
     await asyncio.to_thread(runs.close)
 

@@ -67,11 +67,16 @@ def test_a_leftover_of_a_dead_router_is_killed_and_forgotten(tmp_path, sleeper):
     socket = tmp_path / "sockets" / "a.sock"
     socket.parent.mkdir()
     socket.touch()
+    beside, other = socket.with_suffix(".ends"), socket.with_name("ab.sock")
+    beside.touch()
+    other.touch()
     record = leave_record(tmp_path, pid, socket=str(socket))
     assert [left.alias for left in sweep(tmp_path)] == ["test"]
     assert not is_alive(pid)
     assert not record.exists()
     assert not socket.exists()
+    assert not beside.exists()
+    assert other.exists()
     assert sweep(tmp_path) == ()
 
 

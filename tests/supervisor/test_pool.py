@@ -12,6 +12,7 @@ from support.program_engine import ProcesslessEngine, ProgramEngine, TcpProgramE
 from whisper_router.errors import (
     ConfigurationError,
     EngineCrashed,
+    EngineInterrupted,
     EngineStartFailed,
     ModelUnavailable,
     ShuttingDown,
@@ -238,6 +239,41 @@ async def test_the_session_of_a_dead_process_refuses_connections_but_is_not_clos
         assert lease.http.closed or await closed_soon(lease.http)
 
 
+@pytest.mark.parametrize(
+    ("signum", "kind"),
+    [
+        (signal.SIGKILL, EngineInterrupted),
+        (signal.SIGTERM, EngineInterrupted),
+        (signal.SIGSEGV, EngineCrashed),
+        (signal.SIGABRT, EngineCrashed),
+    ],
+)
+async def test_an_answer_that_breaks_off_is_told_apart_by_how_the_process_ended(
+    make_pool, tmp_path, signum, kind
+):
+    """An engine without workers of its own cannot know; the router has seen it end."""
+    pool = make_pool("--hold", str(tmp_path / "never"))
+    async with asyncio.timeout(10):
+        with pytest.raises(EngineCrashed) as caught:
+            async with pool.lease() as lease:
+                answer = begun(ask(lease.http, lease.endpoint))
+                await pool.status()
+                os.kill(lease.pid, signum)
+                await answer
+    assert type(caught.value) is kind
+
+
+async def test_what_shared_a_process_that_we_end_is_interrupted(make_pool, tmp_path):
+    """One chunk overran its time; the other one has done nothing."""
+    pool = make_pool("--ignore-sigterm", "--hold", str(tmp_path / "never"), workers=2, grace_s=0.1)
+    async with asyncio.timeout(10):
+        with pytest.raises(EngineInterrupted):
+            async with pool.lease() as late, pool.lease() as other:
+                answer = begun(ask(other.http, other.endpoint))
+                assert await pool.kill_worker(late, late.pid)
+                await answer
+
+
 async def closed_soon(http) -> bool:
     while not http.closed:  # noqa: ASYNC110 - a session sets no event
         await asyncio.sleep(0)
@@ -341,7 +377,8 @@ async def test_one_worker_can_be_ended_and_the_process_goes_on(make_pool, tmp_pa
     pool = make_pool("--grandchild", str(tmp_path / "pid"))
     async with asyncio.timeout(10), pool.lease() as lease:
         worker = int(await written(tmp_path / "pid"))
-        assert await pool.kill_worker(worker)
+        pool.took_up(lease, worker)
+        assert await pool.kill_worker(lease, worker)
         await gone(worker)
         assert await ask(lease.http, lease.endpoint) == " hello"
 
@@ -349,9 +386,23 @@ async def test_one_worker_can_be_ended_and_the_process_goes_on(make_pool, tmp_pa
 async def test_only_workers_of_the_pool_can_be_ended(make_pool):
     """A pid that an engine made up is not signalled."""
     pool = make_pool()
-    async with asyncio.timeout(10), pool.lease():
-        assert not await pool.kill_worker(os.getpid())
-        assert not await pool.kill_worker(1)
+    async with asyncio.timeout(10), pool.lease() as lease:
+        assert not await pool.kill_worker(lease, os.getpid())
+        assert not await pool.kill_worker(lease, 1)
+
+
+async def test_a_worker_that_has_let_go_of_a_chunk_is_spared(make_pool, tmp_path):
+    """It was abandoned in time after all, and works for somebody else by now."""
+    pool = make_pool("--grandchild", str(tmp_path / "pid"), workers=2)
+    async with asyncio.timeout(10), pool.lease() as late:
+        worker = int(await written(tmp_path / "pid"))
+        pool.took_up(late, worker)
+        async with pool.lease() as other:
+            pool.took_up(other, worker)
+            assert not await pool.kill_worker(late, worker)
+            assert is_alive(worker)
+        assert await pool.kill_worker(late, worker)  # that one is done: nobody else has it
+        await gone(worker)
 
 
 async def test_ending_the_process_itself_makes_room_for_another(make_pool):
@@ -360,7 +411,7 @@ async def test_ending_the_process_itself_makes_room_for_another(make_pool):
     async with asyncio.timeout(10):
         async with pool.lease() as lease:
             first = lease.pid
-            assert await pool.kill_worker(first)
+            assert await pool.kill_worker(lease, first)
             await state_of(pool, State.STOPPED)
         async with pool.lease() as lease:
             assert lease.pid != first

@@ -16,6 +16,7 @@ from whisper_router.engine_api import Endpoint, EndpointKind
 from whisper_router.errors import (
     ConfigurationError,
     EngineStartFailed,
+    EngineStartInterrupted,
     ModelUnavailable,
     ShuttingDown,
 )
@@ -110,6 +111,40 @@ async def test_a_start_killed_by_a_signal_names_it(make_process):
     async with asyncio.timeout(5):
         with pytest.raises(EngineStartFailed, match="killed by SIGSEGV"):
             await process.ensure_ready()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+async def test_a_start_that_somebody_else_ends_is_told_apart(make_process, signum):
+    """Another start may succeed, so who waits may try again."""
+    process = make_process("--hang")
+    async with asyncio.timeout(5):
+        waiting = begun(process.ensure_ready())
+        os.kill(await started(process), signum)
+        with pytest.raises(EngineStartInterrupted, match=f"killed by {signum.name}"):
+            await waiting
+
+
+async def test_a_start_that_the_kernel_ends_for_want_of_memory_has_failed(
+    make_process, surroundings
+):
+    """The next one would need as much; the message says why, which SIGKILL does not."""
+    surroundings.vmstat.write_text("oom_kill 3\n")
+    process = make_process("--hang")
+    async with asyncio.timeout(5):
+        waiting = begun(process.ensure_ready())
+        pid = await started(process)
+        surroundings.vmstat.write_text("oom_kill 4\n")
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(EngineStartFailed, match="SIGKILL, while memory ran out") as caught:
+            await waiting
+    assert not isinstance(caught.value, EngineStartInterrupted)
+
+
+async def started(process) -> int:
+    """Return the pid of a child that is being started; the caller sets the time limit."""
+    while process.pid is None:  # noqa: ASYNC110 - being spawned is no state
+        await asyncio.sleep(0.002)
+    return process.pid
 
 
 async def test_an_illegal_instruction_is_explained(make_process):

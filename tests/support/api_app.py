@@ -22,6 +22,7 @@ from whisper_router.api.runner import ApiRunner
 from whisper_router.audio.spool import Spool
 from whisper_router.audio.upload import UploadLimits
 from whisper_router.domain import (
+    AudioFound,
     AudioReady,
     LanguageDetected,
     Segment,
@@ -38,7 +39,7 @@ from whisper_router.errors import (
     EngineStartFailed,
     ModelNotFound,
 )
-from whisper_router.pipeline.progress import Tracker
+from whisper_router.pipeline.progress import Stage, Tracker
 from whisper_router.pipeline.transcribe import MediaSource
 from whisper_router.scheduling.dispatch import Dispatchers, QueueLimits
 from whisper_router.supervisor.pool import ModelPool
@@ -80,16 +81,23 @@ class Recogniser:
             data = await asyncio.to_thread(media.path.read_bytes)
             self.media.append((media, len(data)))
             found = await asyncio.to_thread(_recognise, data)
-            yield AudioReady(duration_s=found["seconds"], speech_s=None)
+            yield AudioFound()
             if request.model == NO_START:
                 raise EngineStartFailed("The engine of 'no-start' ended with SIGILL.")
             if found["text"]:
                 yield LanguageDetected(code=request.language or found["language"], probability=0.9)
-            for number, segment in enumerate(_segments(found, request)):
+            segments = _segments(found, request)
+            for number, segment in enumerate(segments):
                 if number:
                     await self._misbehave(request.model)
+                if tracker is not None:
+                    whole, done = float(len(segments)), number + 1.0
+                    tracker.update(
+                        stage=Stage.TRANSCRIBING, speech_s=whole, left_s=0.0, done_s=done
+                    )
                 yield segment
             await self._misbehave(request.model)
+            yield AudioReady(duration_s=found["seconds"], speech_s=None)
         finally:
             self.closed.set()
 

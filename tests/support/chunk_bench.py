@@ -57,7 +57,12 @@ async def make_bench(tmp_path: Path) -> AsyncIterator[Callable[..., Bench]]:
     runs, tasks, pools = RunDirectory(tmp_path / "run"), Tasks(), []
     await asyncio.to_thread(runs.open)
 
-    def make(*plans: dict[str, Any], engine: Engine | None = None, budget_s: float = 20.0) -> Bench:
+    def make(
+        *plans: dict[str, Any],
+        engine: Engine | None = None,
+        budget_s: float = 20.0,
+        **losses: Any,
+    ) -> Bench:
         script = write_script(tmp_path / "script", plans)
 
         async def model() -> Path:
@@ -82,7 +87,7 @@ async def make_bench(tmp_path: Path) -> AsyncIterator[Callable[..., Bench]]:
         pools.append(pool)
         budget = ChunkBudget(floor_s=budget_s, factor=0.0)
         dispatcher = Dispatcher(pool, LIMITS)
-        return Bench(pool=pool, runner=ChunkRunner(dispatcher, budget, Poison()))
+        return Bench(pool=pool, runner=ChunkRunner(dispatcher, budget, Poison(), **losses))
 
     yield make
     async with asyncio.timeout(20):

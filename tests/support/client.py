@@ -1,5 +1,6 @@
 """Asks a server for a transcription, as plain HTTP."""
 
+import asyncio
 import contextlib
 import io
 from collections.abc import AsyncIterator
@@ -33,3 +34,21 @@ async def state_of(http: aiohttp.ClientSession, url: str, model: str) -> dict[st
     async with http.get(f"{url}/v1/models/{model}") as response:
         assert response.status == 200
         return await response.json()
+
+
+async def queue_of(http: aiohttp.ClientSession, url: str, alias: str = "demo") -> dict[str, Any]:
+    """Return how many chunks run on an alias's workers, and what waits for them."""
+    async with http.get(f"{url}/v1/queue") as response:
+        assert response.status == 200
+        return (await response.json()).get(alias, {"running": 0, "waiting": []})
+
+
+async def until_queue(
+    http: aiohttp.ClientSession, url: str, *, running: int, waiting: int, alias: str = "demo"
+) -> dict[str, Any]:
+    """Return the queue once so many chunks run and wait; the caller sets the time limit."""
+    while True:
+        queue = await queue_of(http, url, alias)
+        if (queue["running"], len(queue["waiting"])) == (running, waiting):
+            return queue
+        await asyncio.sleep(0.01)

@@ -1,14 +1,18 @@
 # pathlib would take longer to import than all of this to start
-# ruff: noqa: PTH123
+# ruff: noqa: PTH104, PTH110, PTH123
 """A program that speaks whisper.cpp's worker protocol and hears what its script says.
 
-    scripted_worker.py SCRIPT SOCKET
+    scripted_worker.py SCRIPT SOCKET [BEGUN GO]
 
+With BEGUN and GO it first writes its pid to the one and waits until the other exists.
 SCRIPT is a JSON file: a list with one item for each order, the last one for all further ones:
 
     cut            how many seconds of "speech" one segment holds (1)
-    crash_after    ends itself with SIGKILL once it has sent so many segments
-    hang_after     does nothing more once it has sent so many segments
+    crash_after    ends itself with SIGSEGV once it has sent so many segments
+    killed_after   the same with SIGKILL, as somebody else would
+    exit_after     exits with code 3 once it has sent so many segments
+    hang_after     does nothing more once it has sent so many segments; its pid is then a line of
+                   SCRIPT.hung
     mute           does not even say that it has begun
     refuse         answers that the audio is refused
 
@@ -19,6 +23,7 @@ of JSON each, over all the lives of the program.
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -26,10 +31,18 @@ import threading
 import time
 
 SAMPLE_RATE_HZ = 16_000
+ENDS = {
+    "crash_after": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    "killed_after": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "exit_after": lambda: os._exit(3),
+}
 
 
 def main():
-    script, address = sys.argv[1:]
+    script, address, *gate = sys.argv[1:]
+    if gate:
+        wait_at(*gate)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     threading.Thread(target=exit_at_end_of_stdin, daemon=True).start()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
@@ -38,6 +51,14 @@ def main():
         peer, _ = listener.accept()
         with contextlib.suppress(OSError), peer:  # who leaves need not hear the rest
             answer(peer, script)
+
+
+def wait_at(begun, go):
+    with open(begun + ".new", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename(begun + ".new", begun)
+    while not os.path.exists(go):
+        time.sleep(0.005)
 
 
 def exit_at_end_of_stdin():
@@ -77,7 +98,7 @@ def plan_of(script, body):
         orders.write(body + b"\n")
     with open(script) as file:
         plans = json.load(file)
-    return plans[min(number, len(plans) - 1)]
+    return plans[min(number, len(plans) - 1)] | {"script": script}
 
 
 def transcribe(peer, order, plan):
@@ -96,10 +117,13 @@ def transcribe(peer, order, plan):
 
 
 def misbehave(plan, sent):
-    if plan.get("crash_after") == sent:
-        time.sleep(0.05)  # what was sent is read before the connection breaks
-        os.kill(os.getpid(), signal.SIGKILL)
+    for habit, end in ENDS.items():
+        if plan.get(habit) == sent:
+            time.sleep(0.05)  # what was sent is read before the connection breaks
+            end()
     if plan.get("hang_after") == sent:
+        with open(plan["script"] + ".hung", "a") as hung:
+            hung.write(f"{os.getpid()}\n")
         signal.pause()
 
 

@@ -52,13 +52,17 @@ class ServerProcess:
 
 @contextmanager
 def running_server(
-    directory: Path, *, config: str = "", env: Mapping[str, str] | None = None
+    directory: Path,
+    *,
+    config: str = "",
+    env: Mapping[str, str] | None = None,
+    python: str = sys.executable,
 ) -> Iterator[ServerProcess]:
     """Start a server whose files all lie in `directory`; it is killed at the end if need be."""
     path = directory / "router.toml"
     path.write_text(config, encoding="utf-8")
     process = subprocess.Popen(
-        [sys.executable, "-m", "whisper_router.cli", "serve", "--config", str(path)],
+        [python, "-m", "whisper_router.cli", "serve", "--config", str(path)],
         env=environment(directory) | dict(env or {}),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import wave
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,3 +63,16 @@ def say(text: str, path: Path, *, voice: str = "en-us") -> Path:
     """Write `text` as espeak-ng speaks it: a WAV of 22,050 Hz, mono, 16 bit."""
     subprocess.run(["espeak-ng", "-v", voice, "-w", str(path), text], check=True, timeout=30)
     return path
+
+
+def joined(target: Path, *parts: Path, silence_s: float = 6.0) -> Path:
+    """Write the recordings one after another, with silence between them."""
+    with wave.open(str(target), "wb") as out:
+        for number, part in enumerate(parts):
+            with wave.open(str(part), "rb") as source:
+                if number == 0:
+                    out.setparams(source.getparams())
+                else:
+                    out.writeframes(bytes(2 * int(silence_s * source.getframerate())))
+                out.writeframes(source.readframes(source.getnframes()))
+    return target

@@ -2,7 +2,7 @@
 
 import importlib.util
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +14,9 @@ F32, F16, Q5_1 = 0, 1, 7
 EMPTY_TOKEN = 50_256
 """The token that multilingual vocabularies have and English ones lack."""
 EOT, FIRST_TIMESTAMP = 50_257, 50_364
+LAST_TIMESTAMP = FIRST_TIMESTAMP + 1500
+PROMPT_TOKENS = 3
+"""What stands before the text: start of transcript, language, task."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +140,31 @@ def random_model(template: Ggml, *, width: int, layers: int, ends_at_once: bool)
     heads = width // 64
     hparams = (h[0], h[1], width, heads, layers, h[5], width, heads, layers, h[9], 1)
     return replace(template, hparams=hparams, tensors=tuple(tensors))
+
+
+def reciting(model: Ggml, tokens: Sequence[int]) -> Ggml:
+    """Return a random f16 model that says `tokens` in every window, from 0 s to 30 s, and ends.
+
+    Its decoder goes by the position alone: each has a direction of its own that outweighs the rest,
+    and the embedding of the token that comes next points there. Decoding costs what it costs with
+    any weights, and how long it goes on is known. Text before a window would move the positions.
+    """
+    width, positions = model.hparams[6], model.hparams[5]
+    directions = np.random.default_rng(1).choice(np.float32([-1, 1]), (positions, width))
+    said = [FIRST_TIMESTAMP, *tokens, LAST_TIMESTAMP]
+    begin = PROMPT_TOKENS - 1  # the last token of the prompt is answered by the first one said
+    directions[begin + len(said) :] = directions[-1]
+    tensors = []
+    for t in model.tensors:
+        if t.name == "decoder.positional_embedding":
+            t = replace(t, data=(10 * directions).astype("<f4").tobytes())  # noqa: PLW2901
+        elif t.name == "decoder.token_embedding.weight":
+            rows = np.frombuffer(t.data, "<f2").reshape(t.dims[1], t.dims[0]).copy()
+            for position, token in enumerate([*said, EOT], begin):
+                rows[token] = 0.1 * directions[position]
+            t = replace(t, data=rows.tobytes())  # noqa: PLW2901
+        tensors.append(t)
+    return replace(model, tensors=tuple(tensors))
 
 
 Fill = Callable[[tuple[int, ...]], NDArray[np.float32]]

@@ -1,6 +1,7 @@
 """Run parts of the worker program that a CPU-only Linux machine does not choose by itself.
 
-usage: whispercpp_modes.py copies|alone|crashing|failing|starter WORKER-ARGUMENTS...
+usage: whispercpp_modes.py copies|alone|starter WORKER-ARGUMENTS...
+       whispercpp_modes.py crashing|failing SOCKET [COMMAND...]
 """
 
 import json
@@ -8,8 +9,10 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 from whisper_router_engines.whispercpp import worker
+from whisper_router_engines.whispercpp.ends import Ends
 from whisper_router_engines.whispercpp.prefork import (
     Accepted,
     CrashLoopError,
@@ -30,6 +33,7 @@ elif mode == "crashing":
             count=2,
             start=lambda: fork_worker(os.abort),
             accepted=Accepted(),
+            ends=Ends(Path(arguments[0])),
         ).run()
     except CrashLoopError as error:
         print(error, flush=True)
@@ -37,8 +41,9 @@ elif mode == "failing":
     try:
         Keeper(
             count=2,
-            start=lambda: os.posix_spawn(arguments[0], arguments, os.environ),
+            start=lambda: os.posix_spawn(arguments[1], arguments[1:], os.environ),
             accepted=Accepted(),
+            ends=Ends(Path(arguments[0])),
             fatal=frozenset({worker.CANNOT_SERVE}),
         ).run()
     except StartError:

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from support.program_engine import ProgramEngine
 from support.speech import DEMO_MODEL, sample
+from whisper_router.errors import EngineCrashed, EngineInterrupted
 from whisper_router.testing import conformance
 from whisper_router.testing.conformance import Subject
 from whisper_router_engines.whispercpp.engine import WhisperCpp
@@ -17,6 +18,25 @@ class Permissive(WhisperCpp):
     """Takes every option for its own."""
 
     Options = type("Options", (BaseModel,), {})
+
+
+class Judging(WhisperCpp):
+    """Gives the same reason for every answer that ends early."""
+
+    reason = EngineCrashed
+
+    async def transcribe(self, http, endpoint, chunk, request):
+        try:
+            async for event in super().transcribe(http, endpoint, chunk, request):
+                yield event
+        except EngineCrashed as error:
+            raise self.reason(str(error)) from error
+
+
+class Forgiving(Judging):
+    """Never holds the audio to be the reason."""
+
+    reason = EngineInterrupted
 
 
 @dataclass
@@ -29,8 +49,8 @@ class Talkative(ProgramEngine):
         return self.told
 
 
-def subject(engine) -> Subject:
-    return Subject(engine=engine, model=DEMO_MODEL, speech=Path(), language="en")
+def subject(engine, speech: Path = Path()) -> Subject:
+    return Subject(engine=engine, model=DEMO_MODEL, speech=speech, language="en")
 
 
 def test_an_engine_that_takes_any_option_fails():
@@ -68,4 +88,17 @@ async def test_an_engine_that_hears_something_else_fails(tmp_path):
             conformance.SupervisedEngineConformance().test_events_come_in_order_and_hold_the_speech(
                 wrong, tmp_path
             )
+        )
+
+
+async def test_an_engine_that_cannot_tell_a_killed_worker_from_a_crashed_one_fails(tmp_path):
+    """Audio would be refused because of an operator, or kill one worker after another."""
+    suite, speech = conformance.SupervisedEngineConformance(), sample("en_call_sign").path
+    with pytest.raises(AssertionError):
+        await suite.test_a_killed_worker_is_an_interruption_and_the_next_chunk_is_served(
+            subject(Judging(), speech), tmp_path
+        )
+    with pytest.raises(AssertionError):
+        await suite.test_a_worker_that_crashes_is_not_taken_for_a_killed_one(
+            subject(Forgiving(), speech), tmp_path
         )

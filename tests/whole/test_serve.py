@@ -7,8 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-import wave
-from collections.abc import Coroutine
 from pathlib import Path
 
 import aiohttp
@@ -16,33 +14,20 @@ import psutil
 import pytest
 
 from support.client import ask, session, state_of
+from support.engine_processes import engine_processes, worker_at_work
+from support.processes import begun
 from support.server import environment, running_server
+from support.speech import joined
 
 DEMO = 'default_model = "demo"\n'
 GONE_S = 1.0
-BUSY_S = 0.05
 
 
 @pytest.fixture(scope="module")
 def long_wav(samples, tmp_path_factory) -> Path:
     """Ten minutes of speech: about ten seconds of work in one piece."""
     path = tmp_path_factory.mktemp("long") / "long.wav"
-    with wave.open(str(samples["en_two_speakers_long.wav"]["path"]), "rb") as source:
-        parameters, frames = source.getparams(), source.readframes(source.getnframes())
-    with wave.open(str(path), "wb") as target:
-        target.setparams(parameters)
-        for _ in range(10):
-            target.writeframes(frames)
-    return path
-
-
-def engine_workers(server) -> list[psutil.Process]:
-    """Return the processes that run whisper.cpp for this server: leaders, then their workers."""
-    return [
-        process
-        for process in server.descendants()
-        if "whisper_router_engines" in " ".join(process.cmdline())
-    ]
+    return joined(path, *[samples["en_two_speakers_long.wav"]["path"]] * 10, silence_s=0)
 
 
 def cpu_s(process: psutil.Process) -> float:
@@ -53,34 +38,12 @@ def cpu_s(process: psutil.Process) -> float:
         return 0.0
 
 
-def begin(request: Coroutine) -> asyncio.Task:
-    return asyncio.get_running_loop().create_task(request)
-
-
-async def busy_worker(server, running: asyncio.Task) -> psutil.Process:
-    """Return the forked worker that computes, once one does."""
-    while True:
-        assert not running.done(), running
-        worker = await asyncio.to_thread(find_busy_worker, server)
-        if worker is not None:
-            return worker
-
-
-def find_busy_worker(server) -> psutil.Process | None:
-    leaders = engine_workers(server)
-    for process in leaders:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if process.parent() in leaders and process.cpu_times().user > BUSY_S:
-                return process
-    return None
-
-
 async def test_a_client_that_leaves_frees_the_only_worker(tmp_path, samples, long_wav):
     """The next request does not wait for an answer that nobody will read."""
     with running_server(tmp_path, config=DEMO) as server:
         async with session() as http:
-            abandoned = begin(ask(http, server.url, long_wav, vad="false"))
-            worker = await busy_worker(server, abandoned)
+            abandoned = begun(ask(http, server.url, long_wav, vad="false"))
+            worker = await asyncio.to_thread(worker_at_work, server)
             abandoned.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await abandoned
@@ -96,11 +59,11 @@ async def test_a_killed_worker_costs_nothing_but_time(tmp_path, samples, long_wa
     with running_server(tmp_path, config=DEMO) as server:
         async with session() as http:
             path = samples["en_two_speakers_long.wav"]["path"]
-            running = begin(ask(http, server.url, path, vad="false"))
-            worker = await busy_worker(server, running)
+            running = begun(ask(http, server.url, path, vad="false"))
+            worker = await asyncio.to_thread(worker_at_work, server)
             worker.kill()
             status, answer = await running
-            server.wait_for_log("chunk_lost")
+            server.wait_for_log("chunk_interrupted")
             _, undisturbed = await ask(http, server.url, path, vad="false")
             assert (status, answer) == (200, undisturbed)
 
@@ -110,8 +73,8 @@ async def test_a_stop_signal_lets_the_running_request_finish(tmp_path, samples):
     with running_server(tmp_path, config=DEMO) as server:
         async with session() as http:
             path = samples["en_two_speakers_long.wav"]["path"]
-            running = begin(ask(http, server.url, path))
-            await busy_worker(server, running)
+            running = begun(ask(http, server.url, path))
+            await asyncio.to_thread(worker_at_work, server)
             children = server.descendants()
             server.process.send_signal(signal.SIGTERM)
             status, answer = await running
@@ -145,7 +108,7 @@ async def test_an_idle_engine_is_unloaded_and_comes_back(tmp_path, samples):
         async with session() as http:
             path = samples["en_hello_gb.wav"]["path"]
             assert (await ask(http, server.url, path))[1]["text"] == "hello world"
-            leaders = engine_workers(server)
+            leaders = engine_processes(server)
             await asyncio.to_thread(server.wait_for_log, "engine_idle")
             gone, alive = await asyncio.to_thread(psutil.wait_procs, leaders, 10)
             assert gone

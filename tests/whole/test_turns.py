@@ -3,30 +3,18 @@
 import asyncio
 import io
 import json
-import wave
 from pathlib import Path
 
 import aiohttp
 import pytest
 
-from support.client import ask, session
+from support.client import ask, session, until_queue
+from support.engine_processes import frozen, the_worker
 from support.server import running_server
+from support.speech import joined
 from whisper_router.api.keys import hash_key
 
 DEMO = 'default_model = "demo"\n'
-
-
-def joined(target: Path, *parts: Path, silence_s: float = 6.0) -> Path:
-    """Write the recordings one after another, with silence between them."""
-    with wave.open(str(target), "wb") as out:
-        for number, part in enumerate(parts):
-            with wave.open(str(part), "rb") as source:
-                if number == 0:
-                    out.setparams(source.getparams())
-                else:
-                    out.writeframes(bytes(2 * int(silence_s * source.getframerate())))
-                out.writeframes(source.readframes(source.getnframes()))
-    return target
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +76,30 @@ async def test_progress_goes_from_nothing_to_all(tmp_path, long_wav):
             assert (seen[-1]["stage"], seen[-1]["percent"]) == ("done", 100.0)
             assert seen[-1]["speech_seconds"] < seen[-1]["duration_seconds"]
             assert (await file)["text"].startswith("hello world")
+
+
+async def test_who_has_a_worker_is_transcribing_and_who_has_none_waits(tmp_path, samples):
+    """Before anything was heard; who waits is told its place and, as what runs takes time, when."""
+    clip, minute = (
+        samples[name]["path"] for name in ("en_hello_gb.wav", "en_two_speakers_long.wav")
+    )
+    with running_server(tmp_path, config=DEMO) as server:
+        async with session() as http, asyncio.timeout(60):
+            await ask(http, server.url, clip)
+            with frozen(the_worker(server)):
+                first = begin(send(http, server.url, minute, "first"))
+                await until_queue(http, server.url, running=1, waiting=0)
+                second = begin(send(http, server.url, clip, "second"))
+                queue = await until_queue(http, server.url, running=1, waiting=1)
+                stages = {}
+                for name in ("first", "second"):
+                    async with http.get(f"{server.url}/v1/progress/{name}") as response:
+                        stages[name] = await response.json()
+            assert [(await call)["text"] != "" for call in (first, second)] == [True, True]
+    assert (stages["first"]["stage"], stages["second"]["stage"]) == ("transcribing", "waiting")
+    assert "queue_position" not in stages["first"]
+    assert stages["second"]["queue_position"] == 0
+    assert 0 < queue["waiting"][0]["estimate_seconds"] < 30
 
 
 async def test_only_administrators_see_the_queue_and_only_owners_their_progress(

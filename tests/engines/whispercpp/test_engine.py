@@ -56,6 +56,7 @@ def test_workers_share_a_process_on_the_cpu_only(acceleration, workers, processe
     launch = ENGINE.launch(DEMO_MODEL, options, endpoint)
     assert (launch.workers, launch.processes) == (workers, processes)
     assert launch.env["OMP_WAIT_POLICY"] == "passive"
+    assert 0 < int(launch.env["GOMP_SPINCOUNT"]) < 1000
     assert launch.env["OMP_NUM_THREADS"] == "2"
 
 

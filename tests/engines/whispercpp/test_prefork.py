@@ -1,6 +1,8 @@
 """The keeper of the workers."""
 
 import asyncio
+import json
+import signal
 import sys
 from pathlib import Path
 
@@ -9,12 +11,13 @@ from whisper_router_engines.whispercpp.prefork import MAX_DEATHS, Accepted
 MODES = Path(__file__).parents[2] / "support" / "whispercpp_modes.py"
 
 
-async def test_a_crash_loop_ends_the_keeper():
-    """Workers that die before they serve are not forked for ever."""
+async def test_a_crash_loop_ends_the_keeper(tmp_path):
+    """Workers that die before they serve are not forked for ever; each end is written down."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(MODES),
         "crashing",
+        str(tmp_path / "s"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
@@ -24,14 +27,18 @@ async def test_a_crash_loop_ends_the_keeper():
         assert await process.wait() == 0
     assert f"{MAX_DEATHS} workers in succession".encode() in said
     assert b"SIGABRT" in said
+    ends = json.loads((tmp_path / "s.ends").read_text())
+    assert len(ends) >= MAX_DEATHS
+    assert {code for _, code, _ in ends} <= {-signal.SIGABRT, -signal.SIGTERM}
 
 
-async def test_a_worker_that_cannot_start_ends_the_keeper():
+async def test_a_worker_that_cannot_start_ends_the_keeper(tmp_path):
     """It has said why; a slow load that fails is not to be repeated for half an hour."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(MODES),
         "failing",
+        str(tmp_path / "s"),
         *("/bin/sh", "-c", "echo begun; exit 1"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
