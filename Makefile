@@ -6,7 +6,7 @@ TEST_PACKAGES := caddy espeak-ng ffmpeg nginx-light openssl systemd
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # targets share .venv
-.PHONY: help demo serve test check bench fmt lock docs wheel-check phonebook clean
+.PHONY: help demo serve native test check bench chaos fmt lock docs wheel-check phonebook clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -16,6 +16,9 @@ demo: .venv/.runtime  ## recognise the bundled samples through the whole stack
 
 serve: .venv/.runtime  ## run the server with config/router.toml
 	@$(BIN)/whisper-router serve
+
+native: .venv/.runtime  ## build whisper.cpp for this processor, in the place of the wheel
+	@tools/native.sh
 
 test: .venv/.dev  ## run every test (real engines, sockets, signals and speech)
 	@tools/apt-packages.sh $(TEST_PACKAGES)
@@ -32,7 +35,12 @@ check: .venv/.dev  ## linters, types, import arrows, documentation
 
 bench: .venv/.dev  ## print every benchmark table (docs/benchmarks.md)
 	@tools/apt-packages.sh $(TEST_PACKAGES)
-	@for script in tests/bench/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@missed=; for script in tests/bench/bench_*.py; do \
+	    echo "== $$script"; $(BIN)/python $$script || missed="$$missed $$script"; \
+	done; [ -z "$$missed" ] || { echo "failed, or missed a limit:$$missed"; exit 1; }
+
+chaos: .venv/.dev  ## 200 requests while a worker is killed every 300 ms (docs/benchmarks.md)
+	@$(BIN)/python tests/bench/chaos_workers.py
 
 fmt: .venv/.dev  ## format the code and write the generated documentation
 	$(BIN)/ruff check --fix --exit-zero .
