@@ -22,6 +22,7 @@ native: .venv/.runtime  ## build whisper.cpp for this processor, in the place of
 
 test: .venv/.dev  ## run every test (real engines, sockets, signals and speech)
 	@tools/apt-packages.sh $(TEST_PACKAGES)
+	@if tools/compilers.sh; then tools/whisper-server.sh native >/dev/null; fi
 	$(BIN)/python -m pytest -q
 
 check: .venv/.dev  ## linters, types, import arrows, documentation

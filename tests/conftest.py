@@ -2,10 +2,14 @@
 
 import asyncio
 import os
+import subprocess
+from pathlib import Path
 
 import pytest
 import uvloop
 from hypothesis import settings
+
+from support.whisper_server import COMPILERS, built
 
 # CI judges a change by the same examples each time; developers look for new ones. How long one
 # takes says more about the machine than about the code.
@@ -20,3 +24,12 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
     if item.get_closest_marker("both_loops"):
         return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(scope="session")
+def whisper_server_binary() -> Path:
+    """whisper.cpp's own server; `make test` has built it, or pytest does the first time."""
+    missing = subprocess.run([COMPILERS], stderr=subprocess.PIPE, text=True, check=False)
+    if missing.returncode:
+        pytest.skip(f"whisper-server cannot be built: {missing.stderr}")
+    return built("native")

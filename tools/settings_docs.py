@@ -145,7 +145,8 @@ def markdown(name: str) -> str:
     else:
         model = {key: section for key, section, _ in sections()}[name]
     rows = ["| option | default | meaning |", "|---|---|---|"]
-    for key, field in model.model_fields.items():
+    own = model.__annotations__  # before what it shares with others
+    for key, field in sorted(model.model_fields.items(), key=lambda item: item[0] not in own):
         value = field.get_default()
         shown = "" if value is None else f"`{toml_value(key, field)}`"
         rows.append(f"| `{key}` | {shown} | {' '.join((field.description or '').split())} |")

@@ -20,6 +20,8 @@ from whisper_router.places import run_directory, spool_root, store_directory
 from whisper_router.plugins import load_engines
 from whisper_router.scheduling.dispatch import Dispatchers, QueueLimits
 from whisper_router.settings import Settings
+from whisper_router.supervisor.machine_memory import usable_bytes
+from whisper_router.supervisor.memory import MemoryBroker
 from whisper_router.supervisor.options import SupervisionOptions
 from whisper_router.supervisor.planner import PoolSpec
 from whisper_router.supervisor.pool import ModelPool
@@ -115,7 +117,10 @@ async def _supervisor(
     stack: AsyncExitStack,
 ) -> Supervisor:
     supervisor = Supervisor(
-        _pool_specs(settings, aliases, store), run_dir=run_directory(settings), tasks=tasks
+        _pool_specs(settings, aliases, store),
+        run_dir=run_directory(settings),
+        tasks=tasks,
+        memory=await asyncio.to_thread(_memory, settings),
     )
     try:
         await supervisor.open()
@@ -137,7 +142,22 @@ def _pool_specs(settings: Settings, aliases: Aliases, store: ModelStore) -> Iter
                 model=partial(store.ensure, spec),
                 supervision=_supervision(settings, spec),
                 multilingual=spec.multilingual,
+                memory_bytes=_declared_bytes(settings, spec.alias),
+                memory_estimate_bytes=spec.memory_bytes,
             )
+
+
+def _memory(settings: Settings) -> MemoryBroker:
+    wanted = settings.devices.memory
+    return MemoryBroker(
+        budget_bytes=usable_bytes() if wanted == "auto" else wanted,
+        min_residency_s=settings.devices.min_residency_s,
+    )
+
+
+def _declared_bytes(settings: Settings, alias: str) -> int | None:
+    own = settings.models.get(alias)
+    return None if own is None or own.memory == "auto" else own.memory
 
 
 def _supervision(settings: Settings, spec: ModelSpec) -> SupervisionOptions:
@@ -150,6 +170,7 @@ def _supervision(settings: Settings, spec: ModelSpec) -> SupervisionOptions:
         start_silence_s=common.start_silence_s,
         start_limit_s=common.start_limit_s,
         stop_grace_s=common.stop_grace_s,
+        longest_pause_s=common.longest_pause_s,
         idle_unload_s=idle_s or None,
     )
 

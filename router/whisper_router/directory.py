@@ -9,6 +9,7 @@ from whisper_router.api.deps import ModelEntry, Readiness
 from whisper_router.app import Router
 from whisper_router.models.download import DownloadProgress
 from whisper_router.models.source import LocalFile, ModelSource, ModelSpec
+from whisper_router.supervisor.breaker import BreakerState
 from whisper_router.supervisor.status import PoolBrief
 
 LOW_SPOOL_BYTES = 64 << 20
@@ -25,6 +26,10 @@ class Directory:
     def check(self, name: str) -> None:
         """Raise ModelNotFound if there is no model `name`."""
         self._catalog.resolve(name)
+
+    def keep_alive(self, name: str, seconds: float | None) -> None:
+        """Unload the engine behind a name when nobody has used it for so long."""
+        self._router.supervisor.pool(self._catalog.resolve(name).alias).keep_alive(seconds)
 
     async def models(self) -> Sequence[ModelEntry]:
         """Return what `/v1/models` lists: presets only once their files are here."""
@@ -88,6 +93,7 @@ class Directory:
             yield "download_percent", None if download is None else download.percent
         yield "acceleration", _acceleration(pool)
         yield "last_error", pool.last_error
+        yield "breaker", None if pool.breaker is BreakerState.CLOSED else pool.breaker.value
 
     def _download(self, spec: ModelSpec) -> DownloadProgress | None:
         if isinstance(spec.source, LocalFile):

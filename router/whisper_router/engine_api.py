@@ -102,9 +102,12 @@ class ReadyInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerStarted:
-    """Which process id runs the chunk, so that an overrun ends only that worker."""
+    """Which process id runs the chunk, so that an overrun ends only that worker.
 
-    pid: int
+    None: the process that was launched runs no more than one chunk, and an overrun ends it.
+    """
+
+    pid: int | None
 
 
 EngineEvent = WorkerStarted | LanguageDetected | Segment

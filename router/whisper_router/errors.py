@@ -193,6 +193,20 @@ class EngineStartFailed(EngineError):
     status, kind, code = 503, SERVER_ERROR, "engine_start_failed"
 
 
+class InsufficientMemory(EngineStartFailed):
+    """The engine does not fit into the memory budget, whatever else is unloaded."""
+
+    code = "insufficient_memory"
+
+
+class EngineHeldOff(EngineStartFailed):
+    """The engine has failed so often that it is left alone for a while."""
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class EngineStartInterrupted(EngineStartFailed):
     """Somebody ended the engine process before it was ready; another start may succeed."""
 

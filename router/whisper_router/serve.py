@@ -19,6 +19,7 @@ from whisper_router.api.routes import build_api
 from whisper_router.api.runner import ApiRunner
 from whisper_router.app import Router, build_router
 from whisper_router.audio.upload import UploadLimits
+from whisper_router.control import Control
 from whisper_router.directory import Directory
 from whisper_router.errors import ConfigurationError
 from whisper_router.logs import configure_logging
@@ -122,6 +123,7 @@ def _deps(settings: Settings, router: Router, keys: KeySource) -> ApiDeps:
         ),
         keys=keys,
         queues=router.dispatchers,
+        processes=Control(router),
         cors=CorsPolicy(origins=settings.server.cors_origins),
     )
 

@@ -6,7 +6,7 @@ docstring is its line in `config/router.toml` and in the table of `docs/configur
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -156,12 +156,27 @@ class SupervisionSettings(Section):
     """A start that takes longer than this has failed, whatever signs of life it shows."""
     stop_grace_s: float = Field(default=5.0, gt=0)
     """Time between SIGTERM and SIGKILL."""
+    longest_pause_s: float = Field(default=60.0, ge=0)
+    """An engine that did not start three times in a row is left alone for 1 s, then 2 s, 4 s and so
+    on up to this; requests are answered 503 with Retry-After meanwhile."""
     idle_unload_s: float = Field(default=300.0, ge=0)
     """An engine without requests for this long is stopped and its memory freed; 0: never."""
     chunk_timeout_s: float = Field(default=120.0, gt=0)
     """Time an engine may take for one chunk, beside `chunk_timeout_factor`."""
     chunk_timeout_factor: float = Field(default=30.0, ge=0)
     """Further seconds allowed for each second of audio in the chunk."""
+
+
+class DeviceSettings(Section):
+    """How much of the machine engines may take together."""
+
+    memory: Literal["auto"] | ByteSize = "auto"
+    """Memory for all engine processes together, such as "12GiB": when the next does not fit, those
+    that nobody uses are unloaded, the least recently used first. `auto` is four fifths of this
+    machine's memory, or of what its control group allows."""
+    min_residency_s: float = Field(default=10.0, ge=0)
+    """An engine that is in use makes room for another one only after so long, so that two which do
+    not fit together take turns."""
 
 
 class ModelSettings(BaseModel):
@@ -189,6 +204,9 @@ class ModelSettings(BaseModel):
     """Or a file on this machine."""
     idle_unload_s: float | None = Field(default=None, ge=0)
     """Instead of `supervision.idle_unload_s`, for this alias."""
+    memory: Literal["auto"] | ByteSize = "auto"
+    """Memory that one process of this alias takes, such as "2GiB"; `auto`: as the catalogue says or
+    its file's size suggests, and then as it was measured."""
     preload: bool = False
     """Start this engine with the server instead of with the first request."""
 
@@ -236,5 +254,7 @@ class Settings(BaseSettings):
     """How much may wait for the workers of one alias."""
     supervision: SupervisionSettings = SupervisionSettings()
     """How engine processes are started, watched and stopped."""
+    devices: DeviceSettings = DeviceSettings()
+    """How much of the machine engines may take together."""
     models: dict[str, ModelSettings] = {}
     """One table per alias: `[models.NAME]`."""

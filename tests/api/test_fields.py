@@ -1,12 +1,21 @@
 """Fields in every spelling."""
 
+import math
 from enum import StrEnum
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisper_router.api.fields import Fields, boolean, choice, integer, number, parse_json
+from whisper_router.api.fields import (
+    Fields,
+    boolean,
+    choice,
+    duration_s,
+    integer,
+    number,
+    parse_json,
+)
 from whisper_router.errors import InvalidParameter
 
 
@@ -108,9 +117,33 @@ def test_whole_numbers_are_whole_and_in_range(text: str):
         integer("i", text, low=1, high=8)
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0.0),
+        ("90", 90.0),
+        (" 5m ", 300.0),
+        ("1.5H", 5400.0),
+        ("250ms", 0.25),
+        ("-1", math.inf),
+    ],
+)
+def test_durations_are_read(text: str, seconds: float):
+    """Seconds, or with a unit; a negative one has no end, as with Ollama's `keep_alive`."""
+    assert duration_s("d", text) == seconds
+
+
+@pytest.mark.parametrize("text", ["soon", "5 m", "1h30m", "1e3", "²", "9" * 5000, "inf"])
+def test_durations_of_another_notation_are_refused(text: str):
+    """The message says which are understood."""
+    with pytest.raises(InvalidParameter, match="ms, s, m or h"):
+        duration_s("d", text)
+
+
 def test_absent_values_stay_absent():
     """None is not a value."""
     assert boolean("b", None) is None
+    assert duration_s("d", None) is None
     assert number("n", None, low=0, high=1) is None
     assert integer("i", None, low=0, high=1) is None
 

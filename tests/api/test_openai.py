@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import math
 import re
 import warnings
 from collections.abc import AsyncIterator, Iterator
@@ -568,3 +569,31 @@ async def test_chunked_uploads_with_the_file_first_work(api: Api, http: aiohttp.
         body = await answer.json()
     assert "Content-Length" not in answer.request_info.headers
     assert len(body["words"]) == 8
+
+
+async def test_how_long_the_engine_stays_is_told_when_the_request_has_ended(
+    client: AsyncOpenAI, api: Api
+):
+    """Our extension, as Ollama has it; also when it fails, and None when it says nothing."""
+    for extra in ({"keep_alive": "-1"}, {"keep_alive": "5m"}, {}):
+        await client.audio.transcriptions.create(**rejection(), extra_body=extra)
+    with pytest.raises(openai.APIStatusError):
+        await client.audio.transcriptions.create(
+            **rejection(model="no-start"), extra_body={"keep_alive": 0}
+        )
+    at_end = api.names.kept_alive[1::2]
+    assert at_end == [
+        ("whisper-1", math.inf),
+        ("whisper-1", 300.0),
+        ("whisper-1", None),
+        ("no-start", 0.0),
+    ]
+    assert api.names.kept_alive[::2] == [(name, None) for name, _ in at_end]
+
+
+async def test_a_time_to_stay_that_makes_no_sense_is_refused(client: AsyncOpenAI, api: Api):
+    """Before anything is done."""
+    with pytest.raises(openai.BadRequestError) as caught:
+        await client.audio.transcriptions.create(**rejection(), extra_body={"keep_alive": "soon"})
+    assert caught.value.param == "keep_alive"
+    assert not api.names.kept_alive

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from support.program_engine import ProgramEngine, ProgramOptions, program_argv
 from whisper_router.engine_api import Endpoint, Engine, Launch
 from whisper_router.logs import LogFormat, configure_logging
 from whisper_router.supervisor.guard import RunDirectory
+from whisper_router.supervisor.memory import MemoryBroker
 from whisper_router.supervisor.options import SupervisionOptions
 from whisper_router.supervisor.planner import PoolSpec
 from whisper_router.supervisor.pool import ModelPool
@@ -66,6 +68,7 @@ def supervision(
     grace_s: float = 5.0,
     idle_unload_s: float | None = None,
     queue_limit: int = 100,
+    longest_pause_s: float = 60.0,
 ) -> SupervisionOptions:
     return SupervisionOptions(
         start_silence_s=silence_s,
@@ -73,6 +76,7 @@ def supervision(
         stop_grace_s=grace_s,
         idle_unload_s=idle_unload_s,
         queue_limit=queue_limit,
+        longest_pause_s=longest_pause_s,
         worker_grace_s=0.3,
     )
 
@@ -125,16 +129,21 @@ async def make_pool(surroundings: Surroundings) -> AsyncIterator[Callable[..., M
         workers: int = 1,
         processes: int = 1,
         model=no_model,
+        alias: str = "test",
+        memory_bytes: int | None = None,
+        memory: MemoryBroker | None = None,
         **tunables,
     ) -> ModelPool:
         spec = PoolSpec(
-            alias="test",
+            alias=alias,
+            memory_bytes=memory_bytes,
             engine=engine or ProgramEngine(),
             options=ProgramOptions(flags=flags, workers=workers, processes=processes),
             model=model,
             supervision=supervision(**tunables),
         )
-        made.append(ModelPool(spec, surroundings))
+        shared = surroundings if memory is None else replace(surroundings, memory=memory)
+        made.append(ModelPool(spec, shared))
         return made[-1]
 
     yield make

@@ -16,7 +16,7 @@ ENDPOINT = Endpoint(kind=ProcesslessEngine.endpoint_kind, url="http://engine")
 @pytest.fixture
 async def external():
     tasks = Tasks()
-    made = External(ENDPOINT, tasks=tasks)
+    made = External(ENDPOINT, alias="test", tasks=tasks)
     yield made
     await made.close()
     await tasks.close()
@@ -40,7 +40,7 @@ async def test_it_has_no_process_to_tell_about(external):
     """Reports show an alias that is ready and uses no memory here."""
     assert external.state is State.READY
     assert (external.pid, external.starts, external.crashes) == (None, 0, 0)
-    assert (await external.family(), external.output(10)) == ([], [])
+    assert (await external.family(), external.output()) == ([], None)
     assert (external.start_failure, external.last_error) == (None, None)
 
 

@@ -1,6 +1,7 @@
 """Leases: who gets which worker, when processes start and when they are unloaded."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -12,12 +13,15 @@ from support.program_engine import ProcesslessEngine, ProgramEngine, TcpProgramE
 from whisper_router.errors import (
     ConfigurationError,
     EngineCrashed,
+    EngineHeldOff,
     EngineInterrupted,
     EngineStartFailed,
+    EngineStartInterrupted,
     ModelUnavailable,
     ShuttingDown,
     Unavailable,
 )
+from whisper_router.supervisor.breaker import BreakerState
 from whisper_router.supervisor.machine import State
 
 
@@ -424,9 +428,9 @@ async def test_a_process_that_took_up_no_work_is_ended_unless_others_use_it(make
     async with asyncio.timeout(10), pool.lease() as lease:
         async with pool.lease() as other:
             assert other.pid == lease.pid
-            pool.distrust(lease)
+            pool.distrust(lease, "it did nothing")
             assert pool.brief().state is State.READY
-        pool.distrust(lease)
+        pool.distrust(lease, "it did nothing")
         await gone(lease.pid)
     async with asyncio.timeout(10), pool.lease() as lease:
         assert await ask(lease.http, lease.endpoint) == " hello"
@@ -518,3 +522,112 @@ async def test_an_engine_without_a_process_is_leased_too(make_pool):
         await pool.warm()
         await pool.close()
     assert first.http.closed
+
+
+async def refusals(pool, times: int) -> list[type[Exception]]:
+    """Ask for a lease so often; return how each was refused."""
+    found = []
+    for _ in range(times):
+        with pytest.raises(EngineStartFailed) as caught:
+            async with pool.lease():
+                pass
+        found.append(caught.type)
+    return found
+
+
+async def test_a_process_that_never_starts_is_left_alone_for_a_while(make_pool):
+    """The fourth is refused at once, told when to come back, and nothing is started for it."""
+    pool = make_pool("--say", "error: no such device\\n", "--exit-after-say", "1")
+    async with asyncio.timeout(10):
+        assert await refusals(pool, 4) == [*[EngineStartFailed] * 3, EngineHeldOff]
+        with pytest.raises(
+            EngineHeldOff, match=r"no such device\. That happened 3 times"
+        ) as caught:
+            await pool.warm()
+    assert caught.value.retry_after_s == 1
+    assert (await pool.status()).starts == 3
+    assert pool.brief().breaker is BreakerState.OPEN
+
+
+async def test_after_the_pause_one_attempt_is_made_and_may_close_the_breaker(make_pool, tmp_path):
+    """Without a longest pause it is over at once."""
+    mended = tmp_path / "mended"
+    pool = make_pool("--unless", str(mended), longest_pause_s=0.0)
+    async with asyncio.timeout(10):
+        await refusals(pool, 5)
+        assert pool.brief().breaker is BreakerState.HALF_OPEN
+        mended.touch()
+        async with pool.lease() as lease:
+            assert await ask(lease.http, lease.endpoint) == " hello"
+    assert pool.brief().breaker is BreakerState.CLOSED
+
+
+async def test_a_process_that_dies_of_each_chunk_is_started_for_the_next(make_pool):
+    """The audio may be the reason: one client's audio does not close the door to the others."""
+    pool = make_pool("--die-in-transcribe")
+    async with asyncio.timeout(20):
+        for _ in range(5):
+            with pytest.raises(EngineCrashed):
+                async with pool.lease() as lease:
+                    await ask(lease.http, lease.endpoint)
+            await state_of(pool, State.STOPPED)
+    assert pool.brief().breaker is BreakerState.CLOSED
+
+
+async def test_starts_that_others_end_are_no_failures(make_pool):
+    """An operator's `kill` is no sign of a broken engine."""
+    pool = make_pool("--raise-signal", str(signal.SIGTERM.value))
+    async with asyncio.timeout(20):
+        assert await refusals(pool, 5) == [EngineStartInterrupted] * 5
+    assert pool.brief().breaker is BreakerState.CLOSED
+
+
+async def test_a_pinned_pool_is_not_unloaded_until_it_is_unpinned(make_pool):
+    """However idle it is."""
+    pool = make_pool(idle_unload_s=0.01)
+    pool.pin(is_pinned=True)
+    async with asyncio.timeout(10):
+        await pool.warm()
+        process = pool._slots[0].process
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await process.wait_for(State.STOPPED)
+        assert (await pool.status()).is_pinned
+        pool.pin(is_pinned=False)
+        await process.wait_for(State.STOPPED)
+
+
+async def test_a_forced_unload_does_not_wait_for_leases(make_pool):
+    """Their chunks are interrupted, which is no fault of the audio."""
+    pool = make_pool("--hold", "/no/such/file")
+
+    async def use() -> None:
+        async with pool.lease() as lease:
+            await ask(lease.http, lease.endpoint)
+
+    async with asyncio.timeout(10):
+        await pool.warm()
+        using = begun(use())
+        while (await pool.status()).leases == 0:
+            pass
+        await pool.unload(force=True)
+        with pytest.raises(EngineInterrupted):
+            await using
+    assert pool.brief().state is State.STOPPED
+
+
+async def test_what_processes_print_is_followed_over_a_restart(make_pool):
+    """The last lines first, then those of the next process."""
+    pool = make_pool("--say", "here I am\\n")
+    async with asyncio.timeout(10), contextlib.aclosing(pool.follow(5)) as batches:
+        assert await anext(batches) == []
+        await pool.warm()
+        lines: list[str] = []
+        while len(lines) < 1:
+            lines += await anext(batches)
+        await pool.unload()
+        await pool.warm()
+        while len(lines) < 2:
+            lines += await anext(batches)
+    assert lines == ["here I am"] * 2
+    assert pool.output(1) == ["here I am"]

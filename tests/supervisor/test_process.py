@@ -412,8 +412,8 @@ async def test_a_flood_of_output_blocks_neither_the_engine_nor_the_router(make_p
     process = make_process("--flood-stderr")
     async with asyncio.timeout(20):
         await process.ensure_ready()
-        assert all(len(line) <= 2010 for line in process.output(1000))
-        assert 0 < len(process.output(1000)) <= 200
+        assert all(len(line) <= 2010 for line in process.output().tail(1000))
+        assert 0 < len(process.output().tail(1000)) <= 200
         await process.stop()
 
 
@@ -423,7 +423,7 @@ async def test_output_of_the_last_child_stays_readable_after_its_end(make_proces
     async with asyncio.timeout(10):
         await process.ensure_ready()
         await process.stop()
-    assert process.output(5) == ["hello"]
+    assert process.output().tail(5) == ["hello"]
 
 
 async def test_a_state_that_was_left_at_once_is_still_noticed(make_process):

@@ -1,20 +1,27 @@
 """A place in a pool: what may be leased and when it is unloaded."""
 
 import asyncio
+import math
 
 from support.program_engine import ProcesslessEngine
 from whisper_router.engine_api import Endpoint
 from whisper_router.errors import EngineStartFailed
+from whisper_router.supervisor.breaker import Breaker, BreakerState
 from whisper_router.supervisor.external import External
 from whisper_router.supervisor.machine import State
 from whisper_router.supervisor.slot import Slot
 from whisper_router.tasks import Tasks
 
 
+def slot_of(process, **options) -> Slot:
+    breaker = Breaker(longest_pause_s=60.0)
+    return Slot(process, **{"workers": 1, "idle_unload_s": None, "breaker": breaker} | options)
+
+
 async def ready(make_process, *flags, **options) -> Slot:
     process = make_process(*flags)
     await process.ensure_ready()
-    return Slot(process, **{"workers": 2, "idle_unload_s": None} | options)
+    return slot_of(process, **{"workers": 2} | options)
 
 
 async def test_workers_are_offered_until_all_are_leased(make_process):
@@ -31,7 +38,7 @@ async def test_workers_are_offered_until_all_are_leased(make_process):
 
 async def test_a_process_that_does_not_serve_offers_nothing_but_can_start(make_process):
     """Nobody is sent to a process that is stopped."""
-    slot = Slot(make_process(), workers=1, idle_unload_s=None)
+    slot = slot_of(make_process())
     assert slot.offer() is None
     assert slot.can_start()
     assert not slot.is_hopeful()
@@ -45,7 +52,7 @@ async def test_a_process_that_does_not_serve_offers_nothing_but_can_start(make_p
 async def test_a_failed_start_is_told_once_and_stops_further_starts(make_process):
     """Until somebody new comes, for whom the pool clears `has_failed`."""
     process = make_process("--exit-at-once", "3")
-    slot = Slot(process, workers=1, idle_unload_s=None)
+    slot = slot_of(process)
     assert slot.take_failure() is None
     process.start()
     await process.wait_for(State.STOPPED)
@@ -54,6 +61,23 @@ async def test_a_failed_start_is_told_once_and_stops_further_starts(make_process
     assert not slot.can_start()
     slot.has_failed = False
     assert slot.can_start()
+
+
+async def test_a_process_that_keeps_failing_cannot_start_while_its_breaker_is_open(make_process):
+    """Ends that others have brought about are no failures."""
+    process = make_process("--exit-at-once", "3")
+    slot = slot_of(process)
+    for failures in (1, 2, 3):
+        assert slot.can_start()
+        process.start()
+        await process.wait_for(State.STOPPED)
+        slot.observe()
+        slot.observe()
+        assert slot.breaker.failures == failures
+    assert not slot.can_start()
+    slot.breaker.succeed()
+    assert slot.can_start()
+    assert slot.breaker.state(now_s=0.0) is BreakerState.CLOSED
 
 
 async def test_an_idle_process_is_unloaded_after_its_time(make_process):
@@ -97,8 +121,23 @@ async def test_an_engine_without_a_process_has_a_status_too():
     """Ready, without memory."""
     tasks = Tasks()
     endpoint = Endpoint(kind=ProcesslessEngine.endpoint_kind, url="http://engine")
-    slot = Slot(External(endpoint, tasks=tasks), workers=3, idle_unload_s=None)
+    slot = slot_of(External(endpoint, alias="test", tasks=tasks), workers=3)
     status = await slot.status()
     assert (status.state, status.pid, status.rss_bytes) == (State.READY, None, 0)
     await slot.process.close()
     await tasks.close()
+
+
+async def test_how_long_it_stays_may_be_changed_and_changed_back(make_process):
+    """By a request, until the next one has ended."""
+    slot = await ready(make_process, idle_unload_s=600.0)
+    slot.keep_alive(math.inf)
+    slot.tend(is_wanted=False)
+    assert slot._idle_timer is None
+    slot.keep_alive(None)
+    slot.tend(is_wanted=False)
+    assert slot._idle_timer is not None
+    slot.keep_alive(0.0)
+    slot.tend(is_wanted=False)
+    async with asyncio.timeout(10):
+        await slot.process.wait_for(State.STOPPED)

@@ -1,5 +1,6 @@
 """What a pool's status adds up from its processes."""
 
+from whisper_router.supervisor.breaker import BreakerState
 from whisper_router.supervisor.machine import State
 from whisper_router.supervisor.status import PoolStatus, ProcessStatus
 
@@ -31,6 +32,8 @@ def pool(*processes: ProcessStatus) -> PoolStatus:
         requested=None,
         idle_unload_s=None,
         last_error=None,
+        breaker=BreakerState.CLOSED,
+        is_pinned=False,
     )
 
 

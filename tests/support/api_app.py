@@ -43,6 +43,7 @@ from whisper_router.pipeline.progress import Stage, Tracker
 from whisper_router.pipeline.transcribe import MediaSource
 from whisper_router.scheduling.dispatch import Dispatchers, QueueLimits
 from whisper_router.supervisor.pool import ModelPool
+from whisper_router.supervisor.status import PoolStatus
 
 DEMO = Path(__file__).parents[2] / "engines/whisper_router_engines/whispercpp/demo"
 SAMPLES: Sequence[Mapping[str, Any]] = json.loads((DEMO / "samples.json").read_text("utf-8"))
@@ -164,6 +165,13 @@ class Names:
         if name not in (*self.listed, *self.hidden):
             raise ModelNotFound(f"The model '{name}' does not exist")
 
+    def __init__(self) -> None:
+        self.kept_alive: list[tuple[str, float | None]] = []
+
+    def keep_alive(self, name: str, seconds: float | None) -> None:
+        """Note what was asked for."""
+        self.kept_alive.append((name, seconds))
+
     async def models(self) -> Sequence[ModelEntry]:
         """Return the listed ones."""
         return [self._entry(name) for name in self.listed]
@@ -185,6 +193,22 @@ def no_queues() -> Dispatchers:
         raise ModelNotFound(name)
 
     return Dispatchers(no_pool, QueueLimits(max_chunks=1, max_requests=1, timeout_s=1))
+
+
+class NoProcesses:
+    """Knows no alias."""
+
+    async def statuses(self) -> Sequence[PoolStatus]:
+        """Return none."""
+        return []
+
+    def pool(self, name: str) -> ModelPool:
+        """Find none."""
+        raise ModelNotFound(f"The model '{name}' does not exist.")
+
+    def config(self) -> Mapping[str, object]:
+        """Return something."""
+        return {"default_model": GOOD}
 
 
 @dataclass(kw_only=True)
@@ -215,6 +239,7 @@ class Api:
     port: int
     recogniser: Recogniser
     spool: Spool
+    names: Names
 
     @property
     def root(self) -> str:
@@ -234,13 +259,14 @@ Start = Callable[[Setup], AbstractAsyncContextManager[Api]]
 async def serve_api(directory: Path, setup: Setup) -> AsyncIterator[Api]:
     """Serve on a free loopback port, with the runner's settings of the real server."""
     spool = await asyncio.to_thread(Spool.create, directory)
-    recogniser = Recogniser()
+    recogniser, names = Recogniser(), Names()
     deps = ApiDeps(
         service=ServiceInfo(name="whisper-router", version="0.0.1", docs="docs/api.md"),
         transcriber=recogniser,
-        models=Names(),
+        models=names,
         ready=setup.is_ready,
         queues=setup.queues,
+        processes=NoProcesses(),
         spool=spool,
         upload_limits=UploadLimits(
             max_upload_bytes=setup.max_upload_bytes,
@@ -264,7 +290,7 @@ async def serve_api(directory: Path, setup: Setup) -> AsyncIterator[Api]:
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         host, port = runner.addresses[0][:2]
-        yield Api(host=host, port=port, recogniser=recogniser, spool=spool)
+        yield Api(host=host, port=port, recogniser=recogniser, spool=spool, names=names)
     finally:
         await runner.cleanup()
         await asyncio.to_thread(spool.close)

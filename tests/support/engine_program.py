@@ -12,6 +12,7 @@ It serves HTTP: GET /health answers `{"pid": …}`; GET /transcribe answers a li
 --exit-at-once CODE     exits before it listens
 --say TEXT              prints TEXT on stderr first (an escape like \\n is understood)
 --exit-after-say CODE   exits after saying it
+--unless FILE           exits with 1 before it listens, unless FILE exists
 --raise-signal NUMBER   ends itself by a signal before it listens
 --hang                  never listens, does nothing
 --spin                  never listens, computes for ever
@@ -78,6 +79,8 @@ def begin(flags):
     for name in ("--exit-at-once", "--exit-after-say"):
         if flags.has(name):
             os._exit(int(flags.value(name)))
+    if flags.has("--unless") and not os.path.exists(flags.value("--unless")):
+        os._exit(1)
     if flags.has("--raise-signal"):
         signal.signal(int(flags.value("--raise-signal")), signal.SIG_DFL)
         os.kill(os.getpid(), int(flags.value("--raise-signal")))

@@ -5,6 +5,7 @@ from typing import Any
 
 from whisper_router.settings import (
     AudioSettings,
+    DeviceSettings,
     ModelSettings,
     ServerSettings,
     Settings,
@@ -19,6 +20,7 @@ def settings_in(
     default_model: str = "demo",
     models: dict[str, dict[str, Any]] | None = None,
     store: dict[str, Any] | None = None,
+    devices: dict[str, Any] | None = None,
     **supervision: float,
 ) -> Settings:
     """Return settings that read and write in `directory` only, on a free port, offline."""
@@ -30,4 +32,5 @@ def settings_in(
         store=StoreSettings(directory=directory / "models", **{"offline": True} | (store or {})),
         supervision=SupervisionSettings.model_validate(supervision),
         models=tables,
+        devices=DeviceSettings.model_validate(devices or {}),
     )

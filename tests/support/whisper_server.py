@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+COMPILERS = Path(__file__).parents[2] / "tools" / "compilers.sh"
 SCRIPT = Path(__file__).parents[2] / "tools" / "whisper-server.sh"
 BUILD_S = 1800.0
 START_S = 120.0

@@ -194,6 +194,8 @@ async def _events(
         aclosing(_lines(response)) as lines,
     ):
         try:
+            if response.status != 200:
+                raise ValueError(f"status {response.status}")
             async for line in lines:
                 event = json.loads(line)
                 if event["event"] == "done":

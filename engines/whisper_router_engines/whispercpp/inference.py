@@ -1,9 +1,7 @@
 """One loaded model and the run of one order on it. Blocking; speaks to whisper.cpp only."""
 
-import math
 import os
 import re
-import zlib
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -23,10 +21,12 @@ from whisper_router.domain import (
 )
 from whisper_router.languages import LANGUAGES
 from whisper_router_engines.whispercpp.crew import Crew
+from whisper_router_engines.whispercpp.decoding import decoding_for
 from whisper_router_engines.whispercpp.dtw import preset_for
 from whisper_router_engines.whispercpp.ggml import ModelFileError, check_model_file
-from whisper_router_engines.whispercpp.inputs import decoding_for, samples_of
+from whisper_router_engines.whispercpp.inputs import samples_of
 from whisper_router_engines.whispercpp.native import Library, LogTap
+from whisper_router_engines.whispercpp.numbers import compression_ratio, finite, logprob
 from whisper_router_engines.whispercpp.protocol import (
     Order,
     OrderError,
@@ -34,9 +34,6 @@ from whisper_router_engines.whispercpp.protocol import (
     segment_json,
 )
 from whisper_router_engines.whispercpp.words import TimedToken, words_of
-
-WORST_LOGPROB = -100.0
-"""What a token of probability 0 is given instead of minus infinity."""
 
 _FATAL = re.compile("failed to (?!initialize .* backend)|not all tensors|failed for")
 """Error lines after which whisper.cpp returns no context; a lost GPU is not among them."""
@@ -225,7 +222,7 @@ class Run:
         if not self._announced:
             self._announced = True
             self.language = code
-            found = LanguageDetected(code=code, probability=_finite(probability))
+            found = LanguageDetected(code=code, probability=finite(probability))
             self.emit(language_json(found))
 
     def _begin_window(self) -> None:
@@ -264,7 +261,7 @@ class Run:
         tokens = [pw.whisper_full_get_token_data(context, index, at) for at in range(count)]
         start_s, end_s = self._span(index, tokens)
         text_tokens = [token for token in tokens if token.id < self.model.eot]
-        plogs = [_logprob(token.plog) for token in text_tokens]
+        plogs = [logprob(token.plog) for token in text_tokens]
         no_speech = self.model.no_speech_prob
         return Segment(
             start_s=start_s,
@@ -276,8 +273,8 @@ class Run:
             seek_s=self._seek_s,
             temperature=self._temperature(),
             avg_logprob=sum(plogs) / len(plogs) if plogs else 0.0,
-            compression_ratio=len(raw) / len(zlib.compress(raw)),
-            no_speech_prob=_finite(no_speech(index)) if no_speech else 0.0,
+            compression_ratio=compression_ratio(raw),
+            no_speech_prob=finite(no_speech(index)) if no_speech else 0.0,
         )
 
     def _span(self, index: int, tokens: list[Any]) -> tuple[float, float]:
@@ -313,7 +310,7 @@ class Run:
                 start_s=starts[at],
                 # With DTW a token lasts until the next one is spoken.
                 end_s=token.t1 / 100 if token.t_dtw < 0 else [*starts, end_s][at + 1],
-                logprob=_logprob(token.plog),
+                logprob=logprob(token.plog),
             )
             for at, token in enumerate(tokens)
         ]
@@ -322,7 +319,7 @@ class Run:
     def _logprobs(self, tokens: list[Any]) -> tuple[TokenLogprob, ...]:
         data = [pw.whisper_token_to_bytes(self.model.context, token.id) for token in tokens]
         return tuple(
-            TokenLogprob(token=raw.decode(errors="replace"), logprob=_logprob(token.plog), data=raw)
+            TokenLogprob(token=raw.decode(errors="replace"), logprob=logprob(token.plog), data=raw)
             for token, raw in zip(tokens, data, strict=True)
         )
 
@@ -346,11 +343,3 @@ def _not_heard(language: str | None, instead: str) -> OrderError:
 def _token_start(token: Any) -> float:
     ticks = token.t_dtw if token.t_dtw >= 0 else token.t0
     return float(ticks) / 100
-
-
-def _logprob(value: float) -> float:
-    return max(value, WORST_LOGPROB) if math.isfinite(value) else WORST_LOGPROB
-
-
-def _finite(value: float) -> float:
-    return value if math.isfinite(value) else 0.0

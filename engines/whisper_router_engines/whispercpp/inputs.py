@@ -1,45 +1,15 @@
-"""What whisper.cpp is given for an order: its samples and how to decode them."""
+"""The samples that whisper.cpp is given for an order."""
 
 import os
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_router.domain import SAMPLE_RATE_HZ, DecodingOptions
-from whisper_router_engines.whispercpp.protocol import (
-    MAX_DECODERS,
-    MIN_INCREMENT,
-    Order,
-    OrderError,
-)
+from whisper_router.domain import SAMPLE_RATE_HZ
+from whisper_router_engines.whispercpp.protocol import Order, OrderError
 
 MIN_SAMPLES = SAMPLE_RATE_HZ // 10
 """whisper.cpp ignores less than 0.1 s, and its padding reads beyond less than 201 samples."""
-
-
-def decoding_for(defaults: DecodingOptions, asked: Any) -> DecodingOptions:
-    """Lay the order's decoding options over the alias's.
-
-    A temperature above 0 is meant as given: it turns fallback off, unless the order sets a step.
-
-    Raises:
-        OrderError: a value is out of range.
-    """
-    values = asdict(defaults) | dict(asked)
-    if asked.get("temperature") and "temperature_increment" not in asked:
-        values["temperature_increment"] = 0.0
-    merged = DecodingOptions(**values)
-    for name in ("beam_size", "best_of"):
-        if not 1 <= values[name] <= MAX_DECODERS:
-            raise OrderError(f"{name} must be between 1 and {MAX_DECODERS}, not {values[name]}")
-    for name in ("temperature", "temperature_increment", "no_speech_threshold"):
-        if not 0.0 <= values[name] <= 1.0:
-            raise OrderError(f"{name} must be between 0 and 1, not {values[name]}")
-    if 0.0 < values["temperature_increment"] < MIN_INCREMENT:
-        raise OrderError(f"temperature_increment must be 0 or at least {MIN_INCREMENT}")
-    return merged
 
 
 def samples_of(order: Order) -> NDArray[np.float32]:

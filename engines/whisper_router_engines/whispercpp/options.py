@@ -36,32 +36,15 @@ class DtwPreset(StrEnum):
     LARGE_V3_TURBO = "large-v3-turbo"
 
 
-class WhisperCppOptions(BaseModel):
-    """Per-alias options. The decoding defaults are those of whisper.cpp 1.8.5."""
+class DecodingDefaults(BaseModel):
+    """What any whisper.cpp may be set to. The defaults are those of whisper.cpp 1.8.5."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    workers: int = Field(
-        1, ge=1, le=64, description="How many chunks are decoded at the same time."
-    )
-    threads: int = Field(
-        0,
-        ge=0,
-        le=256,
-        description="Threads of one worker; 0: the physical cores, shared by workers that compute.",
-    )
-    acceleration: Acceleration = Field(
-        Acceleration.AUTO,
-        description="The device that computes; `auto` falls back to the CPU, `none` is the CPU.",
-    )
     gpu_device: int = Field(
         0, ge=0, le=63, description="Which device of that kind, counted from 0."
     )
-    flash_attn: bool = Field(True, description="Flash attention; `dtw` turns it off.")
-    dtw: DtwPreset = Field(
-        DtwPreset.OFF,
-        description="Time words by dynamic time warping with this preset of attention heads.",
-    )
+    flash_attn: bool = Field(True, description="Flash attention.")
     audio_ctx: int = Field(
         0,
         ge=0,
@@ -73,13 +56,6 @@ class WhisperCppOptions(BaseModel):
     )
     best_of: int = Field(
         5, ge=1, le=MAX_DECODERS, description="Candidates at temperatures above 0."
-    )
-    temperature: float = Field(0.0, ge=0.0, le=1.0, description="Sampling temperature to begin at.")
-    temperature_increment: float = Field(
-        0.2,
-        ge=0.0,
-        le=1.0,
-        description="Step to the next temperature when a decode fails; 0: no fallback.",
     )
     entropy_threshold: float = Field(
         2.4, description="A decode with less entropy than this repeats itself and has failed."
@@ -99,6 +75,36 @@ class WhisperCppOptions(BaseModel):
         ge=0,
         le=224,
         description="Tokens of prompt and earlier text before each window; 0: neither is used.",
+    )
+
+
+class WhisperCppOptions(DecodingDefaults):
+    """Per-alias options."""
+
+    workers: int = Field(
+        1, ge=1, le=64, description="How many chunks are decoded at the same time."
+    )
+    threads: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Threads of one worker; 0: the physical cores, shared by workers that compute.",
+    )
+    acceleration: Acceleration = Field(
+        Acceleration.AUTO,
+        description="The device that computes; `auto` falls back to the CPU, `none` is the CPU.",
+    )
+    dtw: DtwPreset = Field(
+        DtwPreset.OFF,
+        description="Time words by dynamic time warping with this preset of attention heads; turns "
+        "flash attention off.",
+    )
+    temperature: float = Field(0.0, ge=0.0, le=1.0, description="Sampling temperature to begin at.")
+    temperature_increment: float = Field(
+        0.2,
+        ge=0.0,
+        le=1.0,
+        description="Step to the next temperature when a decode fails; 0: no fallback.",
     )
 
     @field_validator("temperature_increment")

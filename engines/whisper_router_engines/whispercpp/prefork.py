@@ -24,7 +24,9 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 MAX_DEATHS = 5
 DEATHS_WINDOW_S = 10.0
 STOP_GRACE_S = 2.0
-DELIBERATE = frozenset({0, -signal.SIGKILL, -signal.SIGTERM})
+DELIBERATE = frozenset(
+    {0, -signal.SIGHUP, -signal.SIGINT, -signal.SIGKILL, -signal.SIGTERM}
+)  # as in engine_api, which takes too long to import
 """Ends that somebody wanted: they are no sign of a crash loop."""
 
 

@@ -15,6 +15,8 @@ from whisper_router.domain import TranscriptEvent, TranscriptionRequest
 from whisper_router.pipeline.progress import ProgressBoard, Tracker
 from whisper_router.pipeline.transcribe import MediaSource
 from whisper_router.scheduling.dispatch import FirstTurn, Waiting
+from whisper_router.supervisor.pool import ModelPool
+from whisper_router.supervisor.status import PoolStatus
 
 MIB = 1 << 20
 
@@ -45,6 +47,13 @@ class ModelDirectory(Protocol):
         """Raise ModelNotFound if requests may not use `name`. Never waits."""
         ...
 
+    def keep_alive(self, name: str, seconds: float | None) -> None:
+        """Unload the model's engine when nobody has used it for so long; infinity: never.
+
+        It holds until the next request begins; None: as it is configured.
+        """
+        ...
+
     async def models(self) -> Sequence[ModelEntry]:
         """Return what to list."""
         ...
@@ -72,6 +81,22 @@ class Transcriber(Protocol):
 
         Closing the generator ends all work. Raises RouterError.
         """
+        ...
+
+
+class Processes(Protocol):
+    """The engine processes, by the names that requests use."""
+
+    async def statuses(self) -> Sequence[PoolStatus]:
+        """Return every alias's, with memory measured now."""
+        ...
+
+    def pool(self, name: str) -> ModelPool:
+        """Return the pool behind a name. Raises ModelNotFound."""
+        ...
+
+    def config(self) -> Mapping[str, object]:
+        """Return the configuration in effect, without secrets."""
         ...
 
 
@@ -115,6 +140,7 @@ class ApiDeps:
     upload_limits: UploadLimits
     keys: KeySource
     queues: Queues
+    processes: Processes
     progress: ProgressBoard = field(default_factory=ProgressBoard)
     cors: CorsPolicy = field(default_factory=CorsPolicy)
     drain: DrainLimits = field(default_factory=DrainLimits)

@@ -5,6 +5,7 @@ one JSON string; people write comma lists. Blank values count as absent.
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -15,6 +16,8 @@ from whisper_router.errors import InvalidParameter
 NAME = re.compile(r"([^\[\]]+)(?:\[([^\[\]]*)\])?")
 NUMBER = re.compile(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})([eE][+-]?\d{1,3})?", re.ASCII)
 INTEGER = re.compile(r"[+-]?\d{1,9}", re.ASCII)
+DURATION = re.compile(r"([+-]?\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)?", re.ASCII)
+UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 TRUE, FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -127,6 +130,21 @@ def integer(name: str, text: str | None, *, low: int, high: int) -> int | None:
             param=name,
         )
     return value
+
+
+def duration_s(name: str, text: str | None) -> float | None:
+    """Return the seconds in `90`, `5m` or `1.5h`; infinity for a negative one. None stays None."""
+    if text is None:
+        return None
+    match = DURATION.fullmatch(text.strip().lower())
+    if match is None:
+        raise InvalidParameter(
+            f"Invalid value for '{name}': {quoted(text)}. "
+            "Expected seconds, or a number with ms, s, m or h; negative: for ever.",
+            param=name,
+        )
+    seconds = float(match[1]) * UNITS_S[match[2] or "s"]
+    return seconds if seconds >= 0 else math.inf
 
 
 def choice(param: str, text: str, choices: type[Choice]) -> Choice:

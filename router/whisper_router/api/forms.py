@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from whisper_router.api.chunking import Chunking, parse_chunking
-from whisper_router.api.fields import Fields, boolean, choice, integer, number, quoted
+from whisper_router.api.fields import (
+    Fields,
+    boolean,
+    choice,
+    duration_s,
+    integer,
+    number,
+    quoted,
+)
 from whisper_router.domain import Client, DecodingOptions, OnError, Task, TranscriptionRequest
 from whisper_router.errors import InvalidParameter, MissingParameter
 from whisper_router.languages import language_code
@@ -58,10 +66,14 @@ class ResponseOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """One call of the audio API, understood."""
+    """One call of the audio API, understood.
+
+    `keep_alive_s` is how long the engine is to stay afterwards; None: as it is configured.
+    """
 
     request: TranscriptionRequest
     response: ResponseOptions
+    keep_alive_s: float | None = None
 
 
 def parse_order(
@@ -104,6 +116,7 @@ def parse_order(
             decoding=_decoding(form),
         ),
         response=response,
+        keep_alive_s=duration_s("keep_alive", form.text("keep_alive")),
     )
 
 

@@ -7,13 +7,12 @@ from aiohttp import web
 
 from whisper_router.api.auth import client_of, require_admin
 from whisper_router.api.deps import DEPS, ApiDeps
-from whisper_router.api.sse import HEADERS, HEARTBEAT
+from whisper_router.api.sse import EVENT_STREAM, HEADERS, HEARTBEAT
 from whisper_router.api.wire import encode_json, json_response
 from whisper_router.errors import RouterError
 from whisper_router.pipeline.progress import ENDED, Report, Stage, Tracker
 from whisper_router.scheduling.dispatch import Waiting
 
-EVENT_STREAM = "text/event-stream"
 REFRESH_S = 1.0
 """How often a stream is sent although only its place in the queue may have changed."""
 QUEUING = frozenset({Stage.WAITING, Stage.TRANSCRIBING})

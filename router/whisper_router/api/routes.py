@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from whisper_router.api import health, openai, progress
+from whisper_router.api import admin, health, openai, progress
 from whisper_router.api.auth import authenticate
 from whisper_router.api.body import drain_unread
 from whisper_router.api.context import add_headers, identify_request, log_access
@@ -10,7 +10,7 @@ from whisper_router.api.cors import answer_preflights
 from whisper_router.api.deps import DEPS, ApiDeps
 from whisper_router.api.problems import answer_problems
 
-DIALECTS = (health, openai, progress)
+DIALECTS = (health, openai, progress, admin)
 
 
 def build_api(deps: ApiDeps) -> web.Application:

@@ -16,10 +16,11 @@ from whisper_router.domain import AudioFound, AudioReady, Hole, LanguageDetected
 from whisper_router.errors import RouterError
 from whisper_router.tasks import Tasks
 
+EVENT_STREAM = "text/event-stream"
 HEARTBEAT = b": keep-alive\n\n"
 QUEUED_EVENTS = 8
 HEADERS = {
-    "Content-Type": "text/event-stream; charset=utf-8",
+    "Content-Type": f"{EVENT_STREAM}; charset=utf-8",
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",  # nginx holds events back otherwise
 }

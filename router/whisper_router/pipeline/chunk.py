@@ -32,8 +32,8 @@ from whisper_router.pipeline.merge import place
 from whisper_router.pipeline.poison import Poison
 from whisper_router.scheduling.dispatch import Dispatcher
 from whisper_router.scheduling.fair_queue import Ticket
+from whisper_router.supervisor.lease import Lease
 from whisper_router.supervisor.oom import VMSTAT, oom_kills
-from whisper_router.supervisor.pool import Lease
 
 log = structlog.get_logger(__name__)
 
@@ -145,7 +145,7 @@ class ChunkRunner:
         self, lease: Lease, chunk: Chunk, request: TranscriptionRequest
     ) -> AsyncGenerator[LanguageDetected | Segment, None]:
         """Yield what the engine hears within the budget; end the worker after it."""
-        budget_s, worker = self._budget.for_chunk(chunk), None
+        budget_s, worker, is_taken_up = self._budget.for_chunk(chunk), None, False
         try:
             async with (
                 asyncio.timeout(budget_s),
@@ -153,14 +153,16 @@ class ChunkRunner:
             ):
                 async for event in events:
                     if isinstance(event, WorkerStarted):
-                        worker = event.pid
-                        self._dispatcher.pool.took_up(lease, event.pid)
+                        worker, is_taken_up = event.pid, True
+                        if worker is not None:
+                            self._dispatcher.pool.took_up(lease, worker)
                     else:
                         yield event
         except TimeoutError as error:
             log.warning("chunk_timed_out", alias=request.model, worker=worker, budget_s=budget_s)
             if worker is None:
-                self._dispatcher.pool.distrust(lease)
+                reason = "it overran its time" if is_taken_up else "it did not take up its work"
+                self._dispatcher.pool.distrust(lease, reason)
             else:
                 await self._dispatcher.pool.kill_worker(lease, worker)
             raise EngineTimeout(

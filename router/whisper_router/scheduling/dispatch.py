@@ -12,7 +12,8 @@ import structlog
 
 from whisper_router.errors import QueueFull, QueueTimeout, RouterError
 from whisper_router.scheduling.fair_queue import FairQueue, QueueFullError, Ticket
-from whisper_router.supervisor.pool import Lease, ModelPool
+from whisper_router.supervisor.lease import Lease
+from whisper_router.supervisor.pool import ModelPool
 
 SMOOTHING = 0.2
 """Weight of the newest chunk in the running mean of the alias's speed."""

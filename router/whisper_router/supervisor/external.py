@@ -1,7 +1,5 @@
 """Stands where a process would, for an engine that has none of ours (another server)."""
 
-from collections.abc import Sequence
-
 from whisper_router.engine_api import Endpoint, ReadyInfo
 from whisper_router.supervisor import proctable
 from whisper_router.supervisor.connection import Connection, open_upstream_session
@@ -12,10 +10,12 @@ from whisper_router.tasks import Tasks
 class External:
     """Always ready; there is nothing to start, watch or stop. See `process.EngineProcess`."""
 
-    def __init__(self, endpoint: Endpoint, *, tasks: Tasks) -> None:
+    def __init__(self, endpoint: Endpoint, *, alias: str, tasks: Tasks) -> None:
+        self.alias = alias
         self.state = State.READY
         self.starts = 0
         self.crashes = 0
+        self.failed_starts = 0
         self.start_failure = None
         self.last_error = None
         self.pid = None
@@ -54,6 +54,5 @@ class External:
         """Return no process."""
         return []
 
-    def output(self, lines: int) -> Sequence[str]:
-        """Return no lines."""
-        return []
+    def output(self) -> None:
+        """Return nothing."""

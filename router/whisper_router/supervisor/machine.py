@@ -1,7 +1,7 @@
 """The life of one engine process as a table. Pure: no clock, no process, no loop.
 
-Whatever ends a run goes through STOPPING, so there is one clean-up. A pause after failed starts
-will be one more state: (STOPPING, PAUSE) → BACKOFF, (BACKOFF, START) → STARTING.
+Whatever ends a run goes through STOPPING, so there is one clean-up. A pause after failures is no
+state: nobody waits for its end, and `breaker` tells whether a start is attempted.
 """
 
 import enum

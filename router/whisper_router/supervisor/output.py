@@ -3,11 +3,13 @@
 import asyncio
 import os
 from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import Final
 
 READ_BYTES: Final = 64 * 1024  # the default capacity of a Linux pipe: one read empties it
 ERROR_PREFIX: Final = "error: "
 CUT_MARK: Final = " …"
+FOLLOW_PAUSE_S: Final = 0.2
 
 
 class OutputRing:
@@ -18,6 +20,8 @@ class OutputRing:
         self._line_bytes = line_bytes
         self._error: str | None = None
         self.received_bytes = 0
+        self.appended = 0
+        """How many lines came in all."""
 
     def splitter(self) -> "LineSplitter":
         """Return a new way in, for one stream: streams are not mixed within a line."""
@@ -26,12 +30,17 @@ class OutputRing:
     def append(self, line: str) -> None:
         """Add one line, dropping the oldest when full."""
         self._lines.append(line)
+        self.appended += 1
         if line.startswith(ERROR_PREFIX):
             self._error = line.removeprefix(ERROR_PREFIX).strip()
 
     def tail(self, count: int) -> list[str]:
         """Return the last `count` lines, oldest first."""
         return list(self._lines)[-count:] if count > 0 else []
+
+    def since(self, appended: int) -> list[str]:
+        """Return what came after so many lines, as far as it is still kept."""
+        return self.tail(self.appended - appended)
 
     @property
     def error(self) -> str | None:
@@ -109,3 +118,19 @@ class Drain:
             self._splitter.feed(data)
         else:
             self.close()
+
+
+async def follow(
+    rings: Callable[[], Iterable[OutputRing]], lines: int
+) -> AsyncGenerator[list[str], None]:
+    """Yield the last lines of each ring, then those that come, in batches; some are empty.
+
+    `rings` is asked again each time: programs that are started later are heard as well.
+    """
+    seen = {ring: ring.appended for ring in rings()}
+    yield [line for ring in seen for line in ring.tail(lines)]
+    while True:
+        await asyncio.sleep(FOLLOW_PAUSE_S)
+        now = {ring: ring.appended for ring in rings()}
+        yield [line for ring in now for line in ring.since(seen.get(ring, 0))]
+        seen = now

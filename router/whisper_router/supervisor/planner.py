@@ -1,5 +1,6 @@
 """Turns an alias's specification into the processes that it is to have."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,9 @@ from pydantic import BaseModel
 from whisper_router.domain import Task
 from whisper_router.engine_api import Capabilities, Endpoint, Engine, Launch
 from whisper_router.errors import EngineStartFailed
+from whisper_router.supervisor.breaker import Breaker
 from whisper_router.supervisor.external import External
+from whisper_router.supervisor.memory import Footprint
 from whisper_router.supervisor.options import SupervisionOptions
 from whisper_router.supervisor.process import EngineProcess
 from whisper_router.supervisor.run import Blueprint, Surroundings
@@ -22,6 +25,8 @@ class PoolSpec:
 
     `model` returns the weights' file and fetches it if need be; it is asked before each start and
     must be quick when the file is there. What it raises of ours is told to who waits.
+    `memory_bytes` is what one process takes as the configuration declares it,
+    `memory_estimate_bytes` as the catalogue does; None: not said.
     `multilingual` False: the weights are known to hear English only; None: they will tell.
     """
 
@@ -31,6 +36,8 @@ class PoolSpec:
     model: Callable[[], Awaitable[Path]]
     supervision: SupervisionOptions
     multilingual: bool | None = None
+    memory_bytes: int | None = None
+    memory_estimate_bytes: int | None = None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -53,6 +60,9 @@ class Planner:
         self, spec: PoolSpec, surroundings: Surroundings, *, on_change: Callable[[], None]
     ) -> None:
         self._spec, self._surroundings, self._on_change = spec, surroundings, on_change
+        self._footprint = Footprint(
+            declared_bytes=spec.memory_bytes, estimate_bytes=spec.memory_estimate_bytes
+        )
         self.model: Path | None = None
         """The weights that were used last."""
 
@@ -80,14 +90,22 @@ class Planner:
 
     def _external(self, endpoint: Endpoint) -> Slot:
         capabilities = self._spec.engine.capabilities(self._spec.options)
-        process = External(endpoint, tasks=self._surroundings.tasks)
-        return Slot(process, workers=capabilities.concurrency, idle_unload_s=None)
+        process = External(endpoint, alias=self._spec.alias, tasks=self._surroundings.tasks)
+        return self._slot(process, workers=capabilities.concurrency, idle_unload_s=None)
 
     def _process(self, launch: Launch) -> Slot:
+        memory = self._surroundings.memory
+
+        async def model() -> Path:
+            path = await self._fetch()
+            await asyncio.to_thread(self._footprint.look_at, path)
+            await memory.admit(slot)
+            return path
+
         blueprint = Blueprint(
             alias=self._spec.alias,
             endpoint_kind=self._spec.engine.endpoint_kind,
-            model=self._fetch,
+            model=model,
             launch=self._launch,
             is_ready=self._spec.engine.is_ready,
         )
@@ -95,7 +113,21 @@ class Planner:
         process = EngineProcess(
             blueprint, self._surroundings, options=supervision, on_change=self._on_change
         )
-        return Slot(process, workers=launch.workers, idle_unload_s=supervision.idle_unload_s)
+        idle_s = supervision.idle_unload_s
+        slot = self._slot(process, workers=launch.workers, idle_unload_s=idle_s)
+        return slot
+
+    def _slot(
+        self, process: EngineProcess | External, *, workers: int, idle_unload_s: float | None
+    ) -> Slot:
+        breaker = Breaker(longest_pause_s=self._spec.supervision.longest_pause_s)
+        return Slot(
+            process,
+            workers=workers,
+            idle_unload_s=idle_unload_s,
+            breaker=breaker,
+            footprint=self._footprint,
+        )
 
     def _launch(self, model: Path, endpoint: Endpoint) -> Launch:
         launch = self._spec.engine.launch(model, self._spec.options, endpoint)

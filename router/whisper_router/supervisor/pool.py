@@ -3,24 +3,28 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
 import structlog
 
-from whisper_router.engine_api import Capabilities, Endpoint, Engine, ReadyInfo
+from whisper_router.engine_api import Capabilities
 from whisper_router.errors import (
     EngineCrashed,
+    EngineHeldOff,
     EngineInterrupted,
     EngineStartFailed,
     RouterError,
     ShuttingDown,
     Unavailable,
 )
+from whisper_router.supervisor.breaker import held_off, most_willing
 from whisper_router.supervisor.connection import Connection
+from whisper_router.supervisor.lease import Lease
 from whisper_router.supervisor.machine import State
+from whisper_router.supervisor.output import OutputRing, follow
 from whisper_router.supervisor.planner import Planner, PoolSpec
 from whisper_router.supervisor.run import Surroundings
 from whisper_router.supervisor.slot import Slot
@@ -31,22 +35,6 @@ SETTLE_S: Final = 10.0
 """How long a process may take to answer a probe after it broke off an answer."""
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """One worker, for as long as the lease is held.
-
-    Pass `http` and `endpoint` to `engine.transcribe`. `pid` and `ready` are None for an engine
-    without a process of ours.
-    """
-
-    alias: str
-    engine: Engine
-    http: aiohttp.ClientSession
-    endpoint: Endpoint
-    ready: ReadyInfo | None
-    pid: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +65,8 @@ class ModelPool:
         self._unloads = 0
         self._is_dispatch_due = False
         self._is_closed = False
+        self.is_pinned = False
+        """Its processes stay although nobody uses them."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -139,18 +129,38 @@ class ModelPool:
                 return True
         return False
 
-    def distrust(self, lease: Lease) -> None:
-        """End the process of a chunk whose time is over before any worker has taken it up.
+    def distrust(self, lease: Lease, reason: str) -> None:
+        """End the process of a chunk whose time is over, and of which no worker is known.
 
         While others have leases on the process it may be busy with theirs, so it is spared.
         """
         for slot in self._slots:
             if slot.leases == 1 and lease.pid is not None and slot.process.pid == lease.pid:
-                slot.process.discard("it did not take up its work")
+                slot.process.discard(reason)
 
     def output(self, lines: int) -> list[str]:
         """Return the last lines that each process printed, one process after the other."""
-        return [line for slot in self._slots for line in slot.process.output(lines)]
+        return [line for ring in self._rings() for line in ring.tail(lines)]
+
+    def follow(self, lines: int) -> AsyncGenerator[list[str], None]:
+        """Yield the last lines of each process, then those that come; see `output.follow`."""
+        return follow(self._rings, lines)
+
+    def keep_alive(self, seconds: float | None) -> None:
+        """Unload idle processes after so long until this is called again; infinity: never.
+
+        None: after what the specification says.
+        """
+        for slot in self._slots:
+            slot.keep_alive(seconds)
+        self._dispatch()
+
+    def pin(self, *, is_pinned: bool) -> None:
+        """Keep the processes although nobody uses them, or no longer."""
+        self.is_pinned = is_pinned
+        for slot in self._slots:
+            slot.is_pinned = is_pinned
+        self._dispatch()
 
     def brief(self) -> PoolBrief:
         """Return what is known of the pool at this moment."""
@@ -165,6 +175,7 @@ class ModelPool:
             ready=next(iter(ready), None),
             start_error=next(iter([*failures, *filter(None, [self._plan_error])]), None),
             last_error=next((error for error in errors if error is not None), None),
+            breaker=most_willing(slot.breaker for slot in self._slots),
         )
 
     async def status(self) -> PoolStatus:
@@ -182,13 +193,19 @@ class ModelPool:
             requested=brief.requested,
             idle_unload_s=self._spec.supervision.idle_unload_s,
             last_error=brief.last_error,
+            breaker=brief.breaker,
+            is_pinned=self.is_pinned,
         )
 
-    async def unload(self) -> None:
-        """Stop all processes once their leases have ended. Who waits gets fresh processes."""
+    async def unload(self, *, force: bool = False) -> None:
+        """Stop all processes once their leases have ended. Who waits gets fresh processes.
+
+        With `force` the leases are not waited for: their chunks are interrupted.
+        """
         self._unloads += 1
         try:
-            await self._unleased.wait()
+            if not force:
+                await self._unleased.wait()
             await asyncio.gather(*(slot.process.stop() for slot in self._slots))
         finally:
             self._unloads -= 1
@@ -219,6 +236,8 @@ class ModelPool:
             raise Unavailable(f"Too many requests wait for the model '{self.alias}'.")
         for slot in self._slots:
             slot.has_failed = False  # who comes later gets a new attempt
+        if self._is_held_off():
+            raise self._refusal()
         place: asyncio.Future[_Grant] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
         self._dispatch()
@@ -232,6 +251,15 @@ class ModelPool:
             with contextlib.suppress(ValueError):
                 self._waiting.remove(place)
 
+    def _is_held_off(self) -> bool:
+        """Tell whether there are processes, and none serves or may be started now."""
+        return bool(self._slots) and not any(
+            slot.is_hopeful() or slot.can_start() for slot in self._slots
+        )
+
+    def _refusal(self) -> EngineHeldOff:
+        return held_off([slot.breaker for slot in self._slots], self.brief().last_error or "")
+
     def _lease(self, grant: _Grant) -> Lease:
         return Lease(
             alias=self.alias,
@@ -244,6 +272,9 @@ class ModelPool:
 
     def _release(self, grant: _Grant) -> None:
         grant.slot.leases -= 1
+        grant.slot.note_use()
+        if self._surroundings.memory.budget_bytes is not None:
+            self._surroundings.tasks.spawn(grant.slot.measure(), name=f"measure {self.alias}")
         grant.connection.drop()
         if not any(slot.leases for slot in self._slots):
             self._unleased.set()
@@ -269,8 +300,11 @@ class ModelPool:
         if self._slots:
             self._grant_free()
             self._start_more()
+            if self._waiting and self._is_held_off():
+                self._fail_waiting(self._refusal())
             for slot in self._slots:
                 slot.tend(is_wanted=bool(self._waiting))
+            self._surroundings.memory.poke()
         elif self._waiting and self._planning is None:
             self._planning = self._surroundings.tasks.spawn(self._plan(), name=f"plan {self.alias}")
 
@@ -304,6 +338,9 @@ class ModelPool:
     def _changed(self) -> None:
         """React to a process's change of state, which is still going on."""
         for slot in self._slots:
+            slot.observe()
+            if slot.process.state in (State.STOPPED, State.CLOSED):
+                self._surroundings.memory.release(slot)
             if (failure := slot.take_failure()) is not None and not any(
                 other.is_hopeful() for other in self._slots
             ):
@@ -318,6 +355,10 @@ class ModelPool:
             if not place.done():
                 place.set_exception(error)
 
+    def _rings(self) -> list[OutputRing]:
+        rings = (slot.process.output() for slot in self._slots)
+        return [ring for ring in rings if ring is not None]
+
     def _state(self) -> State:
         if self._is_closed:
             return State.CLOSED
@@ -331,6 +372,8 @@ class ModelPool:
         """The first start tells how many processes there are to be."""
         try:
             self._slots = await self._planner.plan()
+            for slot in self._slots:
+                slot.is_pinned = self.is_pinned
             self._plan_error = None
         except RouterError as error:
             self._refuse_plan(error)

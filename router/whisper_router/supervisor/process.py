@@ -18,7 +18,9 @@ from whisper_router.engine_api import ReadyInfo
 from whisper_router.errors import (
     ConfigurationError,
     EngineCrashed,
+    EngineError,
     EngineStartFailed,
+    EngineStartInterrupted,
     RouterError,
     ShuttingDown,
 )
@@ -26,6 +28,7 @@ from whisper_router.supervisor import proctable
 from whisper_router.supervisor.connection import Connection
 from whisper_router.supervisor.machine import Event, State, advance
 from whisper_router.supervisor.options import SupervisionOptions
+from whisper_router.supervisor.output import OutputRing
 from whisper_router.supervisor.run import (
     FIRST_PAUSE_S,
     UNKILLABLE_S,
@@ -80,6 +83,8 @@ class EngineProcess:
         self.state = State.STOPPED
         self.starts = 0
         self.crashes = 0
+        self.failed_starts = 0
+        """How often it did not start, although nobody ended it and its model was there."""
         self.start_failure: RouterError | None = None
         """Why the last start failed; None while it has not."""
         self.last_error: str | None = None
@@ -110,10 +115,10 @@ class EngineProcess:
         is_alive = self.state is State.READY and run.child is not None and run.child.check()
         return run.connection if is_alive else None
 
-    def output(self, lines: int) -> list[str]:
-        """Return the last lines that the current or the last child printed."""
+    def output(self) -> OutputRing | None:
+        """Return what the current child prints, or the last one has printed; None before any."""
         child = self._now.run.child
-        return child.output.tail(lines) if child is not None else []
+        return child.output if child is not None else None
 
     async def family(self) -> list[proctable.Row]:
         """Return the process, its workers and whatever else they started."""
@@ -276,6 +281,8 @@ class EngineProcess:
         self.last_error = str(cause)
         if now.run.ready is None:
             self.start_failure = cause
+            if isinstance(cause, EngineError) and not isinstance(cause, EngineStartInterrupted):
+                self.failed_starts += 1
             log.error("engine_start_failed", alias=self.alias, reason=self.last_error)
         else:
             self.crashes += 1

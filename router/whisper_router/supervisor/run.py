@@ -8,7 +8,7 @@ import secrets
 import signal
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +40,7 @@ from whisper_router.supervisor.listeners import (
     is_taken,
     who_listens,
 )
+from whisper_router.supervisor.memory import MemoryBroker
 from whisper_router.supervisor.oom import VMSTAT, oom_kills
 from whisper_router.supervisor.options import SupervisionOptions
 from whisper_router.supervisor.patience import Patience, Vitals
@@ -72,11 +73,15 @@ class Blueprint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What all processes of a router share. `vmstat` is where the kernel counts what it kills."""
+    """What all processes of a router share.
+
+    `memory` lets them start; `vmstat` is where the kernel counts what it kills.
+    """
 
     runs: RunDirectory
     tasks: Tasks
     vmstat: Path = VMSTAT
+    memory: MemoryBroker = field(default_factory=MemoryBroker)
 
 
 class PortTaken(EngineStartFailed):

@@ -1,15 +1,24 @@
 """A place in a pool: a process, the leases on it, and when it may be unloaded."""
 
 import asyncio
+import math
+import time
+from typing import Final
 
 import structlog
 
 from whisper_router.errors import RouterError
+from whisper_router.supervisor import proctable
+from whisper_router.supervisor.breaker import Breaker, BreakerState
 from whisper_router.supervisor.connection import Connection
 from whisper_router.supervisor.external import External
 from whisper_router.supervisor.machine import State
+from whisper_router.supervisor.memory import LINGER_S, Footprint, Tenant
 from whisper_router.supervisor.process import EngineProcess
+from whisper_router.supervisor.room import Occupant
 from whisper_router.supervisor.status import ProcessStatus
+
+MEASURE_EVERY_S: Final = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -18,30 +27,59 @@ class Slot:
     """A process and how much of it is leased. Written by its pool only, never across an await."""
 
     def __init__(
-        self, process: EngineProcess | External, *, workers: int, idle_unload_s: float | None
+        self,
+        process: EngineProcess | External,
+        *,
+        workers: int,
+        idle_unload_s: float | None,
+        breaker: Breaker,
+        footprint: Footprint | None = None,
     ) -> None:
-        self.process, self.workers = process, workers
+        self.process, self.workers, self.breaker = process, workers, breaker
+        self.alias = process.alias
+        self.footprint = footprint
+        self.is_pinned = False
+        """It is unloaded neither for being idle nor to make room."""
+        self._is_leaving = self._is_awaited = False
+        self._since_s = self._used_s = 0.0
+        self._measured_s = -math.inf
         self.leases = 0
         self.suspicions = 0
         """How many broken answers are being looked into; nothing is leased meanwhile."""
         self.has_failed = False
         """Its last start failed, and nobody new has come since."""
-        self._idle_unload_s = idle_unload_s
+        self._configured_idle_s = self._idle_unload_s = idle_unload_s
         self._idle_timer: asyncio.TimerHandle | None = None
+        self._failed_starts = process.failed_starts
 
     def offer(self) -> Connection | None:
         """Return the way to a free worker, or None when there is none now."""
-        if self.leases < self.workers and not self.suspicions:
+        if self.leases < self.workers and not self.suspicions and not self._is_leaving:
             return self.process.serving()
         return None
 
     def can_start(self) -> bool:
         """Tell whether to start it may help."""
-        return self.process.state is State.STOPPED and not self.has_failed
+        return (
+            self.process.state is State.STOPPED
+            and not self.has_failed
+            and self.breaker.state(now_s=time.monotonic()) is not BreakerState.OPEN
+        )
 
     def is_hopeful(self) -> bool:
         """Tell whether it serves, or may do so without anybody new asking."""
         return self.process.state in (State.STARTING, State.READY, State.STOPPING)
+
+    def observe(self) -> None:
+        """Take note of the process's state, which has changed, and tell the breaker."""
+        for _ in range(self.process.failed_starts - self._failed_starts):
+            self.breaker.fail(now_s=time.monotonic())
+        self._failed_starts = self.process.failed_starts
+        if self.process.state is State.READY:
+            self.breaker.succeed()
+            self._since_s = self._used_s = time.monotonic()
+        elif self.process.state is not State.STOPPING:
+            self._is_leaving = False
 
     def take_failure(self) -> RouterError | None:
         """Return why its start has failed, once."""
@@ -52,11 +90,63 @@ class Slot:
 
     def tend(self, *, is_wanted: bool) -> None:
         """Let the time to the idle unload run while nothing is leased, and only then."""
-        if self.leases or is_wanted or self.process.state is not State.READY:
+        self._is_awaited = is_wanted
+        if self._is_leaving and not self.leases:
+            self.process.begin_stop()
+        busy = self.leases or is_wanted or self.is_pinned
+        if busy or self.process.state is not State.READY:
             self.disarm()
         elif self._idle_timer is None and self._idle_unload_s is not None:
             loop = asyncio.get_running_loop()
             self._idle_timer = loop.call_later(self._idle_unload_s, self._unload)
+
+    # As a tenant of the memory: see `memory.Tenant`.
+
+    @property
+    def size_bytes(self) -> int:
+        """How much memory the process takes, or will take."""
+        return 0 if self.footprint is None else self.footprint.size_bytes
+
+    def occupant(self) -> Occupant[Tenant]:
+        """Return what the process is in the memory now."""
+        now_s, state = time.monotonic(), self.process.state
+        is_used = self.leases > 0 or now_s - self._used_s < LINGER_S
+        return Occupant(
+            key=self,
+            size_bytes=self.size_bytes,
+            is_settled=state is State.READY and not self.is_pinned,
+            is_leaving=self._is_leaving or state is State.STOPPING,
+            is_wanted=is_used or self._is_awaited,
+            since_s=self._since_s,
+            used_s=self._used_s,
+        )
+
+    def leave(self) -> None:
+        """Stop as soon as nothing is leased, and lease nothing any more until then."""
+        self._is_leaving = True
+        if not self.leases:
+            self.process.begin_stop()
+
+    async def measure(self) -> None:
+        """Correct the footprint by what is used after work was done, every few seconds."""
+        if self.footprint is None or time.monotonic() - self._measured_s < MEASURE_EVERY_S:
+            return
+        self._measured_s = time.monotonic()
+        rows = await self.process.family()
+        self.footprint.learn(await asyncio.to_thread(proctable.memory_bytes, rows))
+
+    def note_use(self) -> None:
+        """Take note that a lease has just ended."""
+        self._used_s = time.monotonic()
+
+    def keep_alive(self, seconds: float | None) -> None:
+        """Let idle processes stay for so long from now on; infinity: for ever, None: as configured.
+
+        Call `tend` afterwards.
+        """
+        idle_s = self._configured_idle_s if seconds is None else seconds
+        self._idle_unload_s = None if idle_s == math.inf else idle_s
+        self.disarm()
 
     def disarm(self) -> None:
         """Forget about the idle unload."""
@@ -74,7 +164,7 @@ class Slot:
             leases=self.leases,
             starts=self.process.starts,
             crashes=self.process.crashes,
-            rss_bytes=sum(row.rss_bytes for row in rows),
+            rss_bytes=await asyncio.to_thread(proctable.memory_bytes, rows),
             accelerator=ready.accelerator if ready is not None else None,
             last_error=self.process.last_error,
         )

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from whisper_router.engine_api import ReadyInfo
+from whisper_router.supervisor.breaker import BreakerState
 from whisper_router.supervisor.machine import State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessStatus:
-    """One process. `rss_bytes` adds up its family; pages that workers share count for each."""
+    """One process. `rss_bytes` adds up its family; on Linux pages that workers share count once."""
 
     state: State
     pid: int | None
@@ -27,7 +28,7 @@ class PoolBrief:
     """What is known of an alias without measuring anything.
 
     `start_error` is why it cannot be started, as far as the last attempt tells; `last_error` also
-    tells of crashes that were repaired since.
+    tells of crashes that were repaired since. `breaker` tells whether a start would be attempted.
     """
 
     state: State
@@ -35,6 +36,7 @@ class PoolBrief:
     ready: ReadyInfo | None
     start_error: str | None
     last_error: str | None
+    breaker: BreakerState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,8 @@ class PoolStatus:
     requested: str | None
     idle_unload_s: float | None
     last_error: str | None
+    breaker: BreakerState
+    is_pinned: bool
 
     @property
     def pids(self) -> Sequence[int]:

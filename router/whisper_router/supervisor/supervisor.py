@@ -9,6 +9,7 @@ import structlog
 
 from whisper_router.errors import ModelNotFound
 from whisper_router.supervisor.guard import RunDirectory
+from whisper_router.supervisor.memory import MemoryBroker
 from whisper_router.supervisor.planner import PoolSpec
 from whisper_router.supervisor.pool import ModelPool
 from whisper_router.supervisor.run import UNKILLABLE_S, Surroundings
@@ -23,10 +24,18 @@ log = structlog.get_logger(__name__)
 class Supervisor:
     """One pool per alias. Nothing is started before the first lease."""
 
-    def __init__(self, specs: Iterable[PoolSpec], *, run_dir: Path, tasks: Tasks) -> None:
+    def __init__(
+        self,
+        specs: Iterable[PoolSpec],
+        *,
+        run_dir: Path,
+        tasks: Tasks,
+        memory: MemoryBroker | None = None,
+    ) -> None:
         self._runs = RunDirectory(run_dir)
         self._tasks = tasks
-        surroundings = Surroundings(runs=self._runs, tasks=tasks)
+        self.memory = MemoryBroker() if memory is None else memory
+        surroundings = Surroundings(runs=self._runs, tasks=tasks, memory=self.memory)
         self._pools = {spec.alias: ModelPool(spec, surroundings) for spec in specs}
 
     async def open(self) -> None:

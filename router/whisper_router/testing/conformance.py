@@ -255,7 +255,7 @@ class EngineConformance:
         request = TranscriptionRequest(model="conformance")
         async with aiohttp.ClientSession(connector=connector) as http:
             with pytest.raises(EngineInterrupted):
-                await anext(aiter(subject.engine.transcribe(http, endpoint, chunk, request)))
+                await _drained(aiter(subject.engine.transcribe(http, endpoint, chunk, request)))
 
 
 class SupervisedEngineConformance(EngineConformance):
@@ -295,8 +295,9 @@ class SupervisedEngineConformance(EngineConformance):
         """
         async with self.process(subject) as process:
             service = _service(subject, process, tmp_path)
-            worker, error = await _ended_by(signal.SIGKILL, service, tmp_path)
-            if worker == process.process.pid:
+            leader = process.process.pid
+            worker, error = await _ended_by(signal.SIGKILL, service, tmp_path, leader=leader)
+            if worker == leader:
                 assert await process.ended() == -signal.SIGKILL
             else:
                 assert isinstance(error, EngineInterrupted)
@@ -309,9 +310,10 @@ class SupervisedEngineConformance(EngineConformance):
         """The chunk may be the reason, so it must not be sent again and again."""
         async with self.process(subject) as process:
             service = _service(subject, process, tmp_path)
-            worker, error = await _ended_by(signal.SIGSEGV, service, tmp_path)
+            leader = process.process.pid
+            worker, error = await _ended_by(signal.SIGSEGV, service, tmp_path, leader=leader)
             assert not isinstance(error, EngineInterrupted)
-            if worker != process.process.pid:
+            if worker != leader:
                 check_order(await service.events())
 
     @pytest.mark.asyncio
@@ -356,9 +358,12 @@ def _options(subject: Subject) -> Any:
 
 
 async def _ended_by(
-    signum: signal.Signals, service: Service, folder: Path
+    signum: signal.Signals, service: Service, folder: Path, *, leader: int
 ) -> tuple[int, EngineCrashed]:
-    """End a worker in the middle of a long chunk; return its pid and what the engine raised."""
+    """End a worker in the middle of a long chunk; return its pid and what the engine raised.
+
+    A worker that has no pid of its own is the process itself.
+    """
     engine, repeat = service.subject.engine, math.ceil(LONG_S / service.chunk.duration_s)
     long = write_spool(service.subject.speech, folder / "long.f32", repeat=repeat)
     request = TranscriptionRequest(model="conformance")
@@ -366,10 +371,11 @@ async def _ended_by(
     async with asyncio.timeout(ANSWER_TIMEOUT_S):
         started = await anext(stream)
         assert isinstance(started, WorkerStarted)
-        os.kill(started.pid, signum)
+        pid = leader if started.pid is None else started.pid
+        os.kill(pid, signum)
         with pytest.raises(EngineCrashed) as caught:
             await _drained(stream)
-    return started.pid, caught.value
+    return pid, caught.value
 
 
 async def _drained(stream: AsyncIterator[EngineEvent]) -> None:

@@ -1,21 +1,13 @@
-"""What whisper.cpp is given: samples as they are on disk, and decoding options in range."""
+"""What whisper.cpp is given: samples as they are on disk."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from whisper_router.domain import Chunk, DecodingOptions, TranscriptionRequest
-from whisper_router_engines.whispercpp.inputs import MIN_SAMPLES, decoding_for, samples_of
+from whisper_router.domain import Chunk, TranscriptionRequest
+from whisper_router_engines.whispercpp.inputs import MIN_SAMPLES, samples_of
 from whisper_router_engines.whispercpp.protocol import Order, OrderError, order_json, parse_order
-
-DEFAULTS = DecodingOptions(
-    beam_size=2,
-    best_of=2,
-    temperature=0.0,
-    temperature_increment=0.2,
-    no_speech_threshold=0.6,
-)
 
 
 @pytest.fixture
@@ -72,39 +64,3 @@ def test_samples_that_are_not_numbers_are_refused(tmp_path, strange):
     audio.tofile(tmp_path / "strange.f32")
     with pytest.raises(OrderError, match="finite"):
         samples_of(order(tmp_path / "strange.f32", 0, 16_000))
-
-
-def test_an_orders_options_are_laid_over_the_aliass():
-    """What it does not name stays."""
-    assert decoding_for(DEFAULTS, {}) == DEFAULTS
-    merged = decoding_for(DEFAULTS, {"beam_size": 5})
-    assert (merged.beam_size, merged.best_of) == (5, 2)
-
-
-@pytest.mark.parametrize(
-    ("asked", "increment"),
-    [
-        ({"temperature": 0.0}, 0.2),
-        ({"temperature": 0.4}, 0.0),
-        ({"temperature": 0.4, "temperature_increment": 0.1}, 0.1),
-    ],
-)
-def test_a_temperature_above_zero_is_meant_as_given(asked, increment):
-    """It turns fallback off, unless the order sets a step."""
-    assert decoding_for(DEFAULTS, asked).temperature_increment == increment
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("beam_size", 9),
-        ("best_of", 0),
-        ("temperature", 3.0),
-        ("temperature_increment", 1e-9),
-        ("no_speech_threshold", -0.1),
-    ],
-)
-def test_options_out_of_range_are_refused(name, value):
-    """By their name."""
-    with pytest.raises(OrderError, match=name):
-        decoding_for(DEFAULTS, {name: value})

@@ -1,6 +1,5 @@
 """The alias's options."""
 
-import re
 from pathlib import Path
 
 import _pywhispercpp as pw
@@ -48,12 +47,3 @@ def test_decoding_defaults_are_whisper_cpps():
         (options.no_speech_threshold, params.no_speech_thold),
     ):
         assert ours == pytest.approx(theirs)
-
-
-def test_the_table_in_the_docs_is_the_model():
-    """Every option with its default and its description, in order."""
-    rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \| (.+?) \|$", DOCS.read_text(), re.MULTILINE)
-    assert rows == [
-        (name, str(field.default), field.description)
-        for name, field in WhisperCppOptions.model_fields.items()
-    ]

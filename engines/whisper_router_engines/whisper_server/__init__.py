@@ -1,0 +1,1 @@
+"""whisper.cpp's own `whisper-server` program, kept and asked by us."""

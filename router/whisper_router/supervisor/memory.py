@@ -1,0 +1,208 @@
+"""The memory that engine processes may take together: reserved before a start, given back after.
+
+One broker serves all pools of a router. Who wants to start waits in one line, so that no alias
+starves; `room.make_room` decides, processes leave by themselves.
+"""
+
+import asyncio
+import math
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import structlog
+
+from whisper_router.errors import InsufficientMemory
+from whisper_router.supervisor.room import Occupant, make_room
+
+MIB: Final = 1 << 20
+LINGER_S: Final = 0.25
+"""Between two chunks of one file nobody holds a lease for a moment: that is no idleness."""
+
+log = structlog.get_logger(__name__)
+
+
+class Footprint:
+    """How much memory one process of an alias takes, as well as is known. Shared by its processes.
+
+    What the configuration declares counts; otherwise the most that was measured after work was
+    done, and before that the catalogue's estimate or one from the size of the file.
+    """
+
+    def __init__(self, *, declared_bytes: int | None, estimate_bytes: int | None) -> None:
+        self._declared_bytes, self._estimate_bytes = declared_bytes, estimate_bytes
+        self.measured_bytes = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """What to reckon with."""
+        return self._declared_bytes or self.measured_bytes or self._estimate_bytes or 0
+
+    def look_at(self, model: Path) -> None:
+        """Estimate by the model's file where nobody else has. Blocks: asks the file system."""
+        if self._estimate_bytes is None:
+            self._estimate_bytes = estimated_bytes(model)
+
+    def learn(self, measured_bytes: int) -> None:
+        """Take note of a measurement."""
+        self.measured_bytes = max(self.measured_bytes, measured_bytes)
+
+
+def estimated_bytes(model: Path) -> int:
+    """Return what whisper.cpp takes for a model file, about.
+
+    A line through the figures of its README ("Memory usage": tiny 75 MiB on disk, 273 MB loaded, to
+    large 2.9 GiB, 3.9 GB), a little above them.
+    """
+    try:
+        size = model.stat().st_size
+    except OSError:  # the start will say so
+        size = 0
+    return round(1.3 * size) + 200 * MIB
+
+
+class Tenant(Protocol):
+    """A process as the broker sees it; see `room.Occupant`."""
+
+    alias: str
+    is_pinned: bool
+
+    @property
+    def size_bytes(self) -> int:
+        """How much memory it takes, or will take."""
+        ...
+
+    def occupant(self) -> "Occupant[Tenant]":
+        """Return what it is now."""
+        ...
+
+    def leave(self) -> None:
+        """Stop once its leases have ended. Never waits."""
+        ...
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    tenant: Tenant
+    turn: "asyncio.Future[None]"
+
+
+class MemoryBroker:
+    """Lets processes start as long as they fit into `budget_bytes`; None: always."""
+
+    def __init__(self, *, budget_bytes: int | None = None, min_residency_s: float = 0.0) -> None:
+        self.budget_bytes = budget_bytes
+        self._min_residency_s = min_residency_s
+        self._held: list[Tenant] = []
+        self._line: deque[_Waiting] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_due = False
+
+    @property
+    def reserved_bytes(self) -> int:
+        """What the processes take that run, start or stop."""
+        return sum(tenant.size_bytes for tenant in self._held)
+
+    async def admit(self, tenant: Tenant) -> None:
+        """Return when there is room for the process. `release` gives it back.
+
+        Raises:
+            InsufficientMemory: it would not fit into an empty budget.
+        """
+        if tenant in self._held:
+            return
+        size = tenant.size_bytes
+        if self.budget_bytes is not None and size > self.budget_bytes:
+            raise InsufficientMemory(
+                f"Model '{tenant.alias}' needs about {size // MIB} MiB of memory, and the budget "
+                f"is {self.budget_bytes // MIB} MiB (devices.memory, models.{tenant.alias}.memory)."
+            )
+        waiting = _Waiting(tenant, asyncio.get_running_loop().create_future())
+        self._line.append(waiting)
+        self._decide()
+        try:
+            await waiting.turn
+        except asyncio.CancelledError:
+            self.release(tenant)  # it may have been admitted in the same instant
+            raise
+        finally:
+            if waiting in self._line:
+                self._line.remove(waiting)
+                self.poke()
+
+    def release(self, tenant: Tenant) -> None:
+        """Give back what was reserved for a process of which nothing is left."""
+        if tenant in self._held:
+            self._held.remove(tenant)
+            self.poke()
+
+    def poke(self) -> None:
+        """Look again soon: something has changed."""
+        if self._line and not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._decide)
+
+    def _decide(self) -> None:
+        self._is_due = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        is_blocked = False
+        for waiting in list(self._line):
+            if waiting.turn.done():  # it left
+                self._line.remove(waiting)
+            elif self._has_sibling(waiting.tenant):  # never at the cost of others
+                if waiting.tenant.size_bytes <= self._free_bytes():
+                    self._admit(waiting)
+            elif not is_blocked:
+                is_blocked = not self._settle(waiting)
+
+    def _settle(self, waiting: _Waiting) -> bool:
+        """Let one come, or fail; False: it has to wait, and so have all behind it."""
+        tenant = waiting.tenant
+        pinned = [held for held in self._held if held.is_pinned]
+        if tenant.size_bytes > self._budget() - sum(held.size_bytes for held in pinned):
+            self._line.remove(waiting)
+            names = ", ".join(sorted({f"'{held.alias}'" for held in pinned}))
+            reason = f"There is no room for model '{tenant.alias}' beside the pinned {names}."
+            waiting.turn.set_exception(InsufficientMemory(reason))
+            return True
+        if self._fits(tenant):
+            self._admit(waiting)
+            return True
+        return False
+
+    def _admit(self, waiting: _Waiting) -> None:
+        self._line.remove(waiting)
+        self._held.append(waiting.tenant)
+        waiting.turn.set_result(None)
+
+    def _has_sibling(self, tenant: Tenant) -> bool:
+        return any(held.alias == tenant.alias for held in self._held)
+
+    def _budget(self) -> float:
+        return math.inf if self.budget_bytes is None else self.budget_bytes
+
+    def _free_bytes(self) -> float:
+        return self._budget() - self.reserved_bytes
+
+    def _fits(self, tenant: Tenant) -> bool:
+        """Tell whether a process may come; if not, see to it that it may later."""
+        now_s = time.monotonic()
+        verdict = make_room(
+            tenant.size_bytes,
+            self._budget(),
+            [held.occupant() for held in self._held],
+            now_s=now_s,
+            min_residency_s=self._min_residency_s,
+        )
+        for other in verdict.leave:
+            log.info("engine_evicted", alias=other.alias, makes_room_for=tenant.alias)
+            other.leave()
+        if not verdict.fits:
+            again_s = LINGER_S if verdict.again_s is None else max(0.0, verdict.again_s - now_s)
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(again_s, self._decide)
+        return verdict.fits

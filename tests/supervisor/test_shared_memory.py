@@ -1,0 +1,156 @@
+"""Pools of real processes that do not fit into the memory together."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from support.processes import begun, gone, is_alive
+from support.program_engine import ask
+from whisper_router.errors import InsufficientMemory
+from whisper_router.supervisor.machine import State
+from whisper_router.supervisor.memory import MIB, MemoryBroker
+from whisper_router.supervisor.pool import ModelPool
+
+LIMIT_S = 30
+ONE, BUDGET = 60 * MIB, 100 * MIB
+
+
+@pytest.fixture
+def make(make_pool) -> Callable[..., ModelPool]:
+    """Make pools that share a budget for one of them."""
+    memory = MemoryBroker(budget_bytes=BUDGET, min_residency_s=0.1)
+
+    def make(alias: str, *flags: str, **fields) -> ModelPool:
+        known = {"memory": memory, "memory_bytes": ONE}
+        return make_pool(*flags, alias=alias, **known | fields)
+
+    return make
+
+
+async def use(pool: ModelPool) -> int:
+    async with pool.lease() as lease:
+        assert await ask(lease.http, lease.endpoint) == " hello"
+        return lease.pid
+
+
+async def test_an_idle_alias_makes_room_for_another_and_comes_back(make):
+    """Its process is gone before the other one starts."""
+    first, second = make("first"), make("second")
+    async with asyncio.timeout(LIMIT_S):
+        pid = await use(first)
+        await use(second)
+        assert not is_alive(pid)
+        assert first.brief().state is State.STOPPED
+        await use(first)
+        assert second.brief().state is State.STOPPED
+
+
+async def test_a_lease_is_never_broken_to_make_room(make, tmp_path):
+    """The other one waits until the chunk is done."""
+    hold = tmp_path / "hold"
+    first, second = make("first", "--hold", str(hold)), make("second")
+    async with asyncio.timeout(LIMIT_S):
+        await first.warm()
+        busy = begun(use(first))
+        while (await first.status()).leases == 0:
+            pass
+        waiting = begun(use(second))
+        done, _ = await asyncio.wait({waiting}, timeout=0.3)
+        assert not done
+        assert first.brief().state is State.READY
+        hold.touch()
+        await busy
+        await waiting
+
+
+async def test_two_that_are_always_wanted_take_turns(make):
+    """Ping-pong: no deadlock, nobody starves, every request is answered."""
+    pools = [make("ping"), make("pong")]
+    ended: list[str] = []
+
+    async def client(pool: ModelPool) -> None:
+        for _ in range(40):
+            await use(pool)
+            ended.append(pool.alias)
+
+    async with asyncio.timeout(LIMIT_S):
+        await asyncio.gather(*(client(pool) for pool in pools for _ in range(3)))
+    assert ended.count("ping") == ended.count("pong") == 120
+    assert {"ping", "pong"} <= set(ended[:160])
+    starts = [(await pool.status()).starts for pool in pools]
+    assert all(1 <= count <= 60 for count in starts), starts
+
+
+async def test_a_pinned_alias_makes_no_room(make):
+    """Who does not fit beside it is told at once, and served when it is unpinned."""
+    first, second = make("first"), make("second")
+    async with asyncio.timeout(LIMIT_S):
+        pid = await use(first)
+        first.pin(is_pinned=True)
+        with pytest.raises(InsufficientMemory, match="pinned 'first'"):
+            await use(second)
+        assert is_alive(pid)
+        first.pin(is_pinned=False)
+        await use(second)
+
+
+async def test_memory_of_a_process_that_died_is_given_back(make):
+    """However it ended."""
+    first, second = make("first"), make("second")
+    async with asyncio.timeout(LIMIT_S):
+        pid = await use(first)
+        os.kill(pid, signal.SIGKILL)
+        await gone(pid)
+        await use(second)
+
+
+async def test_memory_of_a_start_that_failed_is_given_back(make):
+    """And of one that is still starting when its alias is unloaded."""
+    broken, slow = make("broken", "--exit-at-once", "3"), make("slow", "--hang")
+    second = make("second")
+    async with asyncio.timeout(LIMIT_S):
+        with pytest.raises(Exception, match="exit code 3"):
+            await use(broken)
+        waiting = begun(use(slow))
+        while slow.brief().state is not State.STARTING or not slow._slots:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        waiting.cancel()
+        await slow.unload(force=True)
+        await use(second)
+
+
+async def test_who_leaves_the_line_holds_nobody_up(make, tmp_path):
+    """A stop while waiting for room."""
+    hold = tmp_path / "hold"
+    first, second = make("first", "--hold", str(hold)), make("second")
+    third = make("third", memory_bytes=BUDGET - ONE)
+    async with asyncio.timeout(LIMIT_S):
+        await first.warm()
+        busy = begun(use(first))
+        while (await first.status()).leases == 0:
+            pass
+        waiting = begun(use(second))
+        while second.brief().state is not State.STARTING:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        behind = begun(use(third))
+        await second.unload(force=True)
+        waiting.cancel()
+        await behind
+        hold.touch()
+        await busy
+
+
+async def test_what_was_measured_counts_from_then_on(make):
+    """The estimate was 200 MiB, with nothing declared, and that would not have fitted."""
+    pool = make("small", memory_bytes=None)
+    async with asyncio.timeout(LIMIT_S):
+        with pytest.raises(InsufficientMemory):
+            await use(pool)
+        pool._planner._footprint.learn(1)
+        await use(pool)
+        while pool._slots[0].size_bytes == 1:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert MIB < pool._slots[0].size_bytes < BUDGET
