@@ -40,8 +40,9 @@ bench: .venv/.dev  ## print every benchmark table (docs/benchmarks.md)
 	    echo "== $$script"; $(BIN)/python $$script || missed="$$missed $$script"; \
 	done; [ -z "$$missed" ] || { echo "failed, or missed a limit:$$missed"; exit 1; }
 
-chaos: .venv/.dev  ## 200 requests while a worker is killed every 300 ms (docs/benchmarks.md)
+chaos: .venv/.dev  ## kill workers under 200 requests, and 50 routers (docs/benchmarks.md)
 	@$(BIN)/python tests/bench/chaos_workers.py
+	@$(BIN)/python tests/bench/chaos_router.py
 
 fmt: .venv/.dev  ## format the code and write the generated documentation
 	$(BIN)/ruff check --fix --exit-zero .

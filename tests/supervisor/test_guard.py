@@ -162,6 +162,42 @@ def test_sockets_can_be_bound_even_when_the_temporary_directory_is_deep_too(tmp_
     assert not path.parent.exists()
 
 
+def test_a_router_that_is_killed_again_and_again_leaves_one_directory_of_sockets(tmp_path):
+    """The next one uses it, although no record tells of it; the last one removes it."""
+    run = tmp_path / ("deep" * 30)
+    killed = RunDirectory(run)
+    killed.open()
+    folder = killed.new_socket().parent
+    for _ in range(2):
+        runs = RunDirectory(run)
+        runs.open()
+        assert runs.new_socket().parent == folder
+    runs.close()
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("habit", ["open to others", "a link"])
+def test_what_others_have_put_in_the_place_of_our_sockets_is_not_used(tmp_path, habit):
+    """/tmp belongs to everybody, and the name can be known."""
+    run = tmp_path / ("deep" * 30)
+    first = RunDirectory(run)
+    first.open()
+    place = first.new_socket().parent
+    first.close()
+    if habit == "a link":
+        place.symlink_to(tmp_path)
+    else:
+        place.mkdir(mode=0o777)
+        place.chmod(0o777)
+    second = RunDirectory(run)
+    try:
+        second.open()
+        assert second.new_socket().parent != place
+        second.close()
+    finally:
+        place.unlink() if habit == "a link" else place.rmdir()
+
+
 def test_children_get_our_environment_without_what_systemd_told_us(tmp_path, monkeypatch):
     """An engine must not answer for the router to the service manager."""
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/notify")

@@ -7,9 +7,11 @@ or a marker in the environment proves to be left over.
 
 import contextlib
 import glob
+import hashlib
 import os
 import secrets
 import signal
+import stat
 import sys
 import tempfile
 import time
@@ -70,9 +72,10 @@ class RunDirectory:
         for directory in (self.path, self.path / "engines", self._sockets):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._router_started = _started(os.getpid())
+        left = sweep(self.path)
         if not _has_room(self._sockets):
-            self._sockets = _short_directory()
-        return sweep(self.path)
+            self._sockets = _short_directory(self.path)
+        return left
 
     def close(self) -> None:
         """Remove the directory of sockets when it is a temporary one."""
@@ -120,15 +123,33 @@ def _has_room(sockets: Path) -> bool:
     return len(os.fsencode(sockets / "0123456789abcdef.sock")) < SOCKET_PATH_BYTES
 
 
-def _short_directory() -> Path:
+def _short_directory(run_dir: Path) -> Path:
     """Make a temporary directory for sockets. TMPDIR may be as deep as what was too long already.
+
+    Its name follows from the run directory's, so that a router that is killed again and again
+    leaves one and not many; but what somebody else has put there is not used.
 
     Raises:
         OSError: nothing can be made there.
     """
     usual = Path(tempfile.gettempdir())
-    parent = usual if _has_room(usual / "whisper-router-01234567") else SHORT_PARENT
-    return Path(tempfile.mkdtemp(prefix="whisper-router-", dir=parent))
+    digest = hashlib.sha256(os.fsencode(run_dir)).hexdigest()[:8]
+    name = f"whisper-router-{os.getuid()}-{digest}"
+    parent = usual if _has_room(usual / name) else SHORT_PARENT
+    directory = parent / name
+    try:
+        directory.mkdir(mode=0o700)
+    except FileExistsError:
+        if not _is_private(directory):
+            return Path(tempfile.mkdtemp(prefix="whisper-router-", dir=parent))
+    return directory
+
+
+def _is_private(directory: Path) -> bool:
+    """Tell whether it is a directory, no link to one, that only this user can use."""
+    found = directory.lstat()
+    is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    return is_ours and not found.st_mode & 0o077
 
 
 def _remove_socket(socket: Path) -> None:

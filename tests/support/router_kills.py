@@ -1,0 +1,103 @@
+"""A real router that is killed with SIGKILL, and what is left of it."""
+
+import asyncio
+import contextlib
+import random
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import psutil
+
+from support.client import ask, session
+from support.processes import begun
+from support.server import ServerProcess, running_server
+from support.speech import sample
+
+CLIP = sample("en_hello_gb").path
+LONG = sample("en_two_speakers_long").path
+GONE_S = 1.0
+"""How long its engines and media workers may outlive it."""
+CONFIG = """
+default_model = "demo"
+[models.demo]
+model = "demo"
+workers = 2
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Death:
+    """How one router ended. `orphans` were still there `GONE_S` later."""
+
+    after_s: float
+    children: int
+    orphans: int
+
+
+def kill_once(directory: Path, *, dice: random.Random) -> Death:
+    """Start a router, send it requests, and kill it at some moment of loading or serving."""
+    with running_server(directory, config=CONFIG) as server:
+        after_s = dice.uniform(0.0, 1.5)
+        children = asyncio.run(_busy_for(server, after_s))
+        server.stop(signal.SIGKILL)
+        alive = psutil.wait_procs(children, timeout=GONE_S)[1]
+        orphans = [process for process in alive if _runs(process)]
+        return Death(after_s=after_s, children=len(children), orphans=len(orphans))
+
+
+def left_after_next_start(directory: Path) -> list[Path]:
+    """Start a router once more, let it answer, stop it; return files that it should not leave."""
+    with running_server(directory, config=CONFIG) as server:
+        asyncio.run(_answered(server))
+        sockets = set(_sockets(server, directory))
+        used = {
+            Path(c.laddr) for p in _family(server) for c in p.net_connections("unix") if c.laddr
+        }
+        stale = [path for path in sockets if path not in used]
+    return [*stale, *directory.rglob("*.f32"), *directory.rglob("upload-*")]
+
+
+async def _busy_for(server: ServerProcess, seconds: float) -> list[psutil.Process]:
+    """Send requests for so long; return the router's children at the end."""
+
+    async def client(http: aiohttp.ClientSession, path: Path) -> None:
+        while True:
+            with contextlib.suppress(aiohttp.ClientError, ConnectionError):
+                await ask(http, server.url, path)
+
+    async with session() as http:
+        tasks = [begun(client(http, path)) for path in (CLIP, LONG, LONG)]
+        await asyncio.sleep(seconds)  # a moment chosen by dice, that nobody waits for
+        children = server.descendants()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    return children
+
+
+async def _answered(server: ServerProcess) -> None:
+    async with session() as http:
+        status, answer = await ask(http, server.url, CLIP)
+        assert (status, answer["text"]) == (200, "hello world")
+
+
+def _sockets(server: ServerProcess, directory: Path) -> Iterator[Path]:
+    for process in _family(server):
+        for connection in process.net_connections("unix"):
+            if connection.laddr and connection.laddr.endswith(".sock"):
+                yield from Path(connection.laddr).parent.glob("*.sock")
+    yield from directory.rglob("*.sock")
+
+
+def _family(server: ServerProcess) -> list[psutil.Process]:
+    return [psutil.Process(server.pid), *server.descendants()]
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,19 @@
+"""A router that is killed outright leaves nothing behind; `make chaos` kills it more often."""
+
+import random
+
+import pytest
+
+from support.router_kills import kill_once, left_after_next_start
+
+KILLS = 6
+
+
+@pytest.mark.timeout(180)
+def test_nothing_outlives_a_killed_router_and_the_next_one_finds_nothing_stale(tmp_path):
+    """While engines load and while they serve: no process after a second, no socket, no spool."""
+    dice = random.Random(7)
+    deaths = [kill_once(tmp_path, dice=dice) for _ in range(KILLS)]
+    assert [death.orphans for death in deaths] == [0] * KILLS
+    assert sum(death.children for death in deaths) >= 3 * KILLS
+    assert left_after_next_start(tmp_path) == []
