@@ -256,12 +256,17 @@ class EngineProcess:
             if now.starting is not None:
                 now.starting.cancel()
                 await asyncio.wait({now.starting}, timeout=UNKILLABLE_S)
-            await now.run.end()
+            await now.run.end(grace_s=self._grace_s(now))
             if now.is_lost and now.cause is None:
                 now.cause = await now.run.explain_exit()
         except Exception as error:  # noqa: BLE001 - the state must not hang in STOPPING
             log.error("engine_cleanup_failed", alias=self.alias, error=repr(error))  # noqa: TRY400
         self._conclude(now)
+
+    def _grace_s(self, now: _Incarnation) -> float:
+        """Return how long a stop may take; one that hangs has had its time."""
+        is_hung = now.is_lost and now.cause is not None
+        return self._options.worker_grace_s if is_hung else self._options.stop_grace_s
 
     def _conclude(self, now: _Incarnation) -> None:
         if not now.is_lost:

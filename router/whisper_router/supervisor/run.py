@@ -165,12 +165,12 @@ class Run:
         if self.child is not None:
             self.child.signal(signal.SIGKILL)
 
-    async def end(self) -> None:
+    async def end(self, *, grace_s: float) -> None:
         """Stop what runs: SIGTERM to the group, grace, SIGKILL; remove every trace."""
         self._interrupt()
         try:
             if self.child is not None:
-                await self._terminate(self.child)
+                await self._terminate(self.child, grace_s)
             await self._clear()
         finally:
             self.kill()  # also when this very call is cancelled
@@ -272,9 +272,9 @@ class Run:
         port = _port(self.connection.endpoint)
         return port if is_taken(port) else None
 
-    async def _terminate(self, child: Child) -> None:
+    async def _terminate(self, child: Child, grace_s: float) -> None:
         child.signal(signal.SIGTERM)
-        if not await child.wait(timeout_s=self._options.stop_grace_s):
+        if not await child.wait(timeout_s=grace_s):
             log.warning("engine_ignores_sigterm", alias=self._blueprint.alias, pid=child.pid)
             child.signal(signal.SIGKILL)
             if not await child.wait(timeout_s=UNKILLABLE_S):
