@@ -9,6 +9,7 @@ import pytest
 from support.api_app import sample_path
 from support.client import ask, session, state_of
 from support.in_process import settings_in
+from whisper_router.directory import Directory
 from whisper_router.serve import RunningServer, running_server
 from whisper_router.supervisor.machine import State
 from whisper_router_engines.whispercpp.engine import DEMO_MODEL
@@ -127,3 +128,19 @@ async def test_a_model_that_was_put_there_while_the_server_runs_is_used(tmp_path
         status, _ = await ask(http, server.url, sample_path("en_hello_gb.wav"))
         assert status == 200
         assert server.router.supervisor.pool("main").brief().state is State.READY
+
+
+async def test_the_last_of_several_requests_decides_how_long_the_engine_stays(tmp_path):
+    """One that says `keep_alive=0` does not unload it under the others."""
+    async with running_server(settings_in(tmp_path)) as server:
+        directory, pool = Directory(server.router), server.router.supervisor.pool("demo")
+        asked: list[float | None] = []
+        pool.keep_alive = asked.append
+        with directory.in_use("demo", None):
+            with directory.in_use("demo", 0.0):
+                pass
+            assert asked == [None]
+        assert asked == [None, None]
+        with directory.in_use("demo", 0.0):
+            pass
+        assert asked[2:] == [None, 0.0]

@@ -1,7 +1,7 @@
 """The composition root: builds everything from the settings, and takes it down in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -32,18 +32,35 @@ STOP_MARGIN_S = 5.0
 """How long stopping engines may take beyond their own grace before all is killed."""
 
 
+@dataclass(slots=True, kw_only=True)
+class Current:
+    """What a reload changes, all at once."""
+
+    settings: Settings
+    aliases: Aliases
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Router:
     """Everything that recognises speech, without any protocol in front of it."""
 
-    settings: Settings
-    aliases: Aliases
+    current: Current
     store: ModelStore
     supervisor: Supervisor
     spool: Spool
     dispatchers: Dispatchers
     transcriber: Transcriber
     tasks: Tasks
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in effect."""
+        return self.current.settings
+
+    @property
+    def aliases(self) -> Aliases:
+        """What every model name means now."""
+        return self.current.aliases
 
 
 @asynccontextmanager
@@ -55,7 +72,7 @@ async def build_router(settings: Settings) -> AsyncIterator[Router]:
     Raises:
         ConfigurationError: an alias, an engine option or a directory cannot be used.
     """
-    aliases = build_aliases(settings, load_engines())
+    current = Current(settings=settings, aliases=build_aliases(settings, load_engines()))
     async with AsyncExitStack() as stack:
         tasks = Tasks()
         stack.push_async_callback(tasks.close)
@@ -66,11 +83,10 @@ async def build_router(settings: Settings) -> AsyncIterator[Router]:
         await media.start()
         stack.push_async_callback(media.close)
         store = build_store(settings, tasks)
-        supervisor = await _supervisor(settings, aliases, store, tasks, stack)
-        dispatchers = Dispatchers(_PoolByName(aliases, supervisor), _queue_limits(settings))
+        supervisor = await _supervisor(current, store, tasks, stack)
+        dispatchers = Dispatchers(_PoolByName(current, supervisor), _queue_limits(settings))
         router = Router(
-            settings=settings,
-            aliases=aliases,
+            current=current,
             store=store,
             supervisor=supervisor,
             spool=spool,
@@ -78,7 +94,7 @@ async def build_router(settings: Settings) -> AsyncIterator[Router]:
             transcriber=_transcriber(settings, media, spool, dispatchers, tasks),
             tasks=tasks,
         )
-        _preload(router)
+        preload(router, settings.models)
         yield router
 
 
@@ -102,25 +118,27 @@ def build_store(settings: Settings, tasks: Tasks) -> ModelStore:
 class _PoolByName:
     """Finds the pool of whatever name a request uses."""
 
-    def __init__(self, aliases: Aliases, supervisor: Supervisor) -> None:
-        self._catalog, self._supervisor = aliases.catalog, supervisor
+    def __init__(self, current: Current, supervisor: Supervisor) -> None:
+        self._current, self._supervisor = current, supervisor
 
     def __call__(self, name: str) -> ModelPool:
-        return self._supervisor.pool(self._catalog.resolve(name).alias)
+        return self._supervisor.pool(self._current.aliases.catalog.resolve(name).alias)
 
 
 async def _supervisor(
-    settings: Settings,
-    aliases: Aliases,
-    store: ModelStore,
-    tasks: Tasks,
-    stack: AsyncExitStack,
+    current: Current, store: ModelStore, tasks: Tasks, stack: AsyncExitStack
 ) -> Supervisor:
+    settings = current.settings
+    budget_bytes = await asyncio.to_thread(memory_budget, settings)
     supervisor = Supervisor(
-        _pool_specs(settings, aliases, store),
+        pool_specs(settings, current.aliases, store),
         run_dir=run_directory(settings),
         tasks=tasks,
-        memory=await asyncio.to_thread(_memory, settings),
+        memory=MemoryBroker(
+            budget_bytes=budget_bytes,
+            min_residency_s=settings.devices.min_residency_s,
+            wait_s=settings.queue.timeout_s,
+        ),
     )
     try:
         await supervisor.open()
@@ -131,7 +149,12 @@ async def _supervisor(
     return supervisor
 
 
-def _pool_specs(settings: Settings, aliases: Aliases, store: ModelStore) -> Iterator[PoolSpec]:
+def pool_specs(settings: Settings, aliases: Aliases, store: ModelStore) -> Iterator[PoolSpec]:
+    """Yield what each alias's pool is made of.
+
+    Raises:
+        ConfigurationError: an engine's options are wrong.
+    """
     specs = {listed.spec.alias: listed.spec for listed in aliases.catalog.list_all()}
     for spec in specs.values():
         if spec.engine in aliases.engines:
@@ -142,17 +165,16 @@ def _pool_specs(settings: Settings, aliases: Aliases, store: ModelStore) -> Iter
                 model=partial(store.ensure, spec),
                 supervision=_supervision(settings, spec),
                 multilingual=spec.multilingual,
+                weights=spec.source,
                 memory_bytes=_declared_bytes(settings, spec.alias),
                 memory_estimate_bytes=spec.memory_bytes,
             )
 
 
-def _memory(settings: Settings) -> MemoryBroker:
+def memory_budget(settings: Settings) -> int | None:
+    """Return what all engines may take together; None: as much as they want. Reads files."""
     wanted = settings.devices.memory
-    return MemoryBroker(
-        budget_bytes=usable_bytes() if wanted == "auto" else wanted,
-        min_residency_s=settings.devices.min_residency_s,
-    )
+    return usable_bytes() if wanted == "auto" else wanted
 
 
 def _declared_bytes(settings: Settings, alias: str) -> int | None:
@@ -218,8 +240,9 @@ def _media_limits(settings: Settings) -> MediaLimits:
     )
 
 
-def _preload(router: Router) -> None:
-    for alias, model in router.settings.models.items():
-        if model.preload:
+def preload(router: Router, aliases: Iterable[str]) -> None:
+    """Start the engines of those aliases that are to start before anybody asks."""
+    for alias in aliases:
+        if router.settings.models[alias].preload:
             pool = router.supervisor.pool(alias)
             router.tasks.spawn(pool.warm(), name=f"preload {alias}")

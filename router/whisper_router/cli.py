@@ -173,10 +173,14 @@ def _run(command: Coroutine[Any, Any, int]) -> int:
 def _serve(arguments: argparse.Namespace) -> int:
     flags = {key: getattr(arguments, key) for key in ("host", "port", "log_level")}
     given = {key: value for key, value in flags.items() if value is not None}
-    settings = _settings(arguments, {"server": given} if given else None)
+
+    def load() -> Settings:
+        return _settings(arguments, {"server": given} if given else None)
+
+    settings = load()
     from whisper_router.serve import serve
 
-    return _run(serve(settings))
+    return _run(serve(settings, load))
 
 
 def _transcribe(arguments: argparse.Namespace) -> int:

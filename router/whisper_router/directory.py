@@ -2,14 +2,18 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 
 from whisper_router.api.deps import ModelEntry, Readiness
 from whisper_router.app import Router
+from whisper_router.models.catalog import Catalog
 from whisper_router.models.download import DownloadProgress
 from whisper_router.models.source import LocalFile, ModelSource, ModelSpec
 from whisper_router.supervisor.breaker import BreakerState
+from whisper_router.supervisor.pool import ModelPool
 from whisper_router.supervisor.status import PoolBrief
 
 LOW_SPOOL_BYTES = 64 << 20
@@ -20,16 +24,32 @@ class Directory:
 
     def __init__(self, router: Router) -> None:
         self._router = router
-        self._catalog = router.aliases.catalog
         self._created = int(time.time())
+        self._users: Counter[ModelPool] = Counter()
+        """How many requests use each pool."""
+
+    @property
+    def _catalog(self) -> Catalog:
+        return self._router.aliases.catalog
 
     def check(self, name: str) -> None:
         """Raise ModelNotFound if there is no model `name`."""
         self._catalog.resolve(name)
 
-    def keep_alive(self, name: str, seconds: float | None) -> None:
-        """Unload the engine behind a name when nobody has used it for so long."""
-        self._router.supervisor.pool(self._catalog.resolve(name).alias).keep_alive(seconds)
+    @contextmanager
+    def in_use(self, name: str, keep_alive_s: float | None) -> Iterator[None]:
+        """Note that a request uses a model; the last one decides how long its engine stays."""
+        pool = self._router.supervisor.pool(self._catalog.resolve(name).alias)
+        if not self._users[pool]:
+            pool.keep_alive(None)  # what an earlier one has wanted is over
+        self._users[pool] += 1
+        try:
+            yield
+        finally:
+            self._users[pool] -= 1
+            if not self._users[pool]:
+                del self._users[pool]
+                pool.keep_alive(keep_alive_s)
 
     async def models(self) -> Sequence[ModelEntry]:
         """Return what `/v1/models` lists: presets only once their files are here."""

@@ -47,6 +47,12 @@ class InvalidParameter(InvalidRequest):
         self.param, self.code = param, code
 
 
+class InvalidConfiguration(InvalidRequest):
+    """The configuration that was to be read again cannot be used."""
+
+    code = "invalid_configuration"
+
+
 class MissingParameter(InvalidRequest):
     """A required field is absent."""
 

@@ -1,10 +1,11 @@
 """Runs the API on a socket until a signal says stop."""
 
 import asyncio
+import contextlib
 import ipaddress
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -23,6 +24,7 @@ from whisper_router.control import Control
 from whisper_router.directory import Directory
 from whisper_router.errors import ConfigurationError
 from whisper_router.logs import configure_logging
+from whisper_router.reload import Reloader
 from whisper_router.sdnotify import notifier_from
 from whisper_router.settings import Settings
 
@@ -38,10 +40,13 @@ class RunningServer:
 
     url: str
     router: Router
+    reloader: Reloader | None
 
 
-async def serve(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; a second one ends the program at once.
+async def serve(settings: Settings, load: Callable[[], Settings]) -> int:
+    """Serve until SIGTERM or SIGINT; a second one ends the program at once. SIGHUP reloads.
+
+    `load` reads the settings again.
 
     Raises:
         ConfigurationError: the address cannot be used, or would be open to the network.
@@ -49,7 +54,8 @@ async def serve(settings: Settings) -> int:
     configure_logging(level=settings.server.log_level, style=settings.server.log_format)
     stop = _stop_signals()
     notifier = notifier_from(os.environ)
-    async with running_server(settings) as server:
+    async with running_server(settings, load) as server:
+        _reload_on_signal(server)
         server.router.tasks.spawn(notifier.keep_watchdog_calm(), name="watchdog")
         notifier.ready()
         log.info("serving", url=server.url, version=version("whisper-router"))
@@ -61,8 +67,10 @@ async def serve(settings: Settings) -> int:
 
 
 @asynccontextmanager
-async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
-    """Build the router and serve its API.
+async def running_server(
+    settings: Settings, load: Callable[[], Settings] | None = None
+) -> AsyncIterator[RunningServer]:
+    """Build the router and serve its API. With `load` its settings can be read again.
 
     The end in order: stop accepting; let requests finish for `shutdown_grace_s`, then cancel them;
     stop engines and media workers; delete files.
@@ -73,8 +81,9 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
     _refuse_open_network(settings)
     keys = await asyncio.to_thread(_keys, settings)
     async with build_router(settings) as router:
+        reloader = None if load is None else Reloader(router, load)
         runner = ApiRunner(
-            build_api(_deps(settings, router, keys)),
+            build_api(_deps(router, keys, Control(router, reloader))),
             handler_cancellation=True,  # a client that leaves must free its worker
             access_log=None,
             shutdown_timeout=settings.server.shutdown_grace_s,
@@ -82,7 +91,8 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
         )
         await runner.setup()
         try:
-            yield RunningServer(url=await _listen(runner, settings), router=router)
+            url = await _listen(runner, settings)
+            yield RunningServer(url=url, router=router, reloader=reloader)
         finally:
             await runner.cleanup()
 
@@ -108,8 +118,8 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> str:
     return f"http://{shown}:{bound[1]}"
 
 
-def _deps(settings: Settings, router: Router, keys: KeySource) -> ApiDeps:
-    directory = Directory(router)
+def _deps(router: Router, keys: KeySource, control: Control) -> ApiDeps:
+    settings, directory = router.settings, Directory(router)
     return ApiDeps(
         service=ServiceInfo(name="whisper-router", version=version("whisper-router"), docs=DOCS),
         transcriber=router.transcriber,
@@ -123,7 +133,7 @@ def _deps(settings: Settings, router: Router, keys: KeySource) -> ApiDeps:
         ),
         keys=keys,
         queues=router.dispatchers,
-        processes=Control(router),
+        processes=control,
         cors=CorsPolicy(origins=settings.server.cors_origins),
     )
 
@@ -159,9 +169,21 @@ def _stop_signals() -> asyncio.Event:
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, on_signal)
-    loop.add_signal_handler(signal.SIGHUP, _explain_reload)  # its default action ends the program
+    # Its default action ends the program; one that comes too early is not lost on anything.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
     return stop
 
 
-def _explain_reload() -> None:
-    log.warning("reload_needs_restart", note="changed keys are read without any signal")
+def _reload_on_signal(server: RunningServer) -> None:
+    reloader = server.reloader
+    if reloader is None:
+        return
+
+    async def reload() -> None:
+        with contextlib.suppress(ConfigurationError):  # it is in the log
+            await reloader.reload()
+
+    def on_signal() -> None:
+        server.router.tasks.spawn(reload(), name="reload")
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, on_signal)

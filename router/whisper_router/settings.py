@@ -33,6 +33,7 @@ def _words(value: object) -> object:
     return value
 
 
+SomeBytes = Annotated[ByteSize, Field(ge=1)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 
 
@@ -170,7 +171,7 @@ class SupervisionSettings(Section):
 class DeviceSettings(Section):
     """How much of the machine engines may take together."""
 
-    memory: Literal["auto"] | ByteSize = "auto"
+    memory: Literal["auto"] | SomeBytes = "auto"
     """Memory for all engine processes together, such as "12GiB": when the next does not fit, those
     that nobody uses are unloaded, the least recently used first. `auto` is four fifths of this
     machine's memory, or of what its control group allows."""
@@ -204,7 +205,7 @@ class ModelSettings(BaseModel):
     """Or a file on this machine."""
     idle_unload_s: float | None = Field(default=None, ge=0)
     """Instead of `supervision.idle_unload_s`, for this alias."""
-    memory: Literal["auto"] | ByteSize = "auto"
+    memory: Literal["auto"] | SomeBytes = "auto"
     """Memory that one process of this alias takes, such as "2GiB"; `auto`: as the catalogue says or
     its file's size suggests, and then as it was measured."""
     preload: bool = False

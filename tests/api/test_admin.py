@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 
 import aiohttp
 import psutil
@@ -16,6 +17,11 @@ from whisper_router.api.keys import hash_key
 
 CONFIG = """
 default_model = "demo"
+[server]
+cors_origins = ["https://page.example"]
+[store]
+endpoint = "https://user:hidden@hub.example/path?token=hidden"
+wait_s = inf
 [auth]
 api_key = "a-secret-key-for-tests"
 [models."team/clips"]
@@ -159,7 +165,7 @@ async def test_an_alias_that_never_starts_is_left_alone_and_says_so(http):
     ("method", "path", "query", "param"),
     [
         ("GET", "processes/demo/logs", {"lines": "-1"}, "lines"),
-        ("GET", "processes/demo/logs", {"lines": "99999999"}, "lines"),
+        ("GET", "processes/demo/logs", {"lines": "9" * 5000}, "lines"),
         ("POST", "processes/demo/unload", {"force": "perhaps"}, "force"),
     ],
 )
@@ -182,7 +188,35 @@ async def test_the_configuration_is_shown_without_its_secrets(http):
     assert body["default_model"] == "demo"
     assert body["models"]["team/clips"]["idle_unload_s"] == 0.3
     assert body["auth"]["api_key"] == "**********"
+    assert body["store"]["endpoint"] == "https://hub.example/path?**********"
+    assert body["store"]["wait_s"] == "inf"
     assert "a-secret-key" not in json.dumps(body)
+    assert "hidden" not in json.dumps(body)
+
+
+async def test_pages_of_other_sites_may_change_nothing(http, server):
+    """Where no key is needed a browser lets them try; looking is what CORS is for."""
+    for origin, wanted in (
+        ("http://evil.example", 403),
+        ("null", 403),
+        (server.url, 200),
+        ("https://page.example", 200),
+    ):
+        headers = {"Origin": origin}
+        async with http.post("/v1/processes/demo/unpin", headers=headers) as response:
+            assert response.status == wanted, origin
+        async with http.get("/v1/processes/demo", headers=headers) as response:
+            assert response.status == 200
+
+
+async def test_an_open_stream_of_logs_does_not_hold_up_the_end_of_the_server(http, server):
+    """It has no end of its own."""
+    headers = {"Accept": "text/event-stream"}
+    async with http.get("/v1/processes/demo/logs", headers=headers) as response:
+        server.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            await response.content.read()
+    assert await asyncio.to_thread(server.process.wait, 10) == 0
 
 
 async def test_ordinary_keys_may_do_none_of_it(tmp_path):

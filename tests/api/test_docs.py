@@ -67,5 +67,6 @@ def test_no_further_field_is_documented():
     """The rest is the file, what shapes the answer, and what is checked and ignored."""
     rest = set(documented_fields()) - set(VALUES)
     assert rest == {
-        "file", "response_format", "stream", "known_speaker_names[]", "known_speaker_references[]"
+        "file", "response_format", "stream", "keep_alive",
+        "known_speaker_names[]", "known_speaker_references[]",
     }  # fmt: skip

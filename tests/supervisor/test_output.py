@@ -1,13 +1,14 @@
 """What programs print: cut into lines, bounded, and never waited for too long."""
 
 import asyncio
+import contextlib
 import os
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisper_router.supervisor.output import Drain, OutputRing
+from whisper_router.supervisor.output import Drain, OutputRing, follow
 
 
 def ring(*, lines: int = 100, line_bytes: int = 100) -> OutputRing:
@@ -95,3 +96,17 @@ async def test_a_pipe_that_somebody_holds_open_is_waited_for_a_bounded_time():
         await drain.finish(timeout_s=0.05)
     os.close(writer)
     assert target.tail(5) == ["said"]
+
+
+async def test_what_a_ring_has_got_last_is_followed_although_it_was_replaced():
+    """A crash prints its message and is gone."""
+    old, new = OutputRing(lines=5, line_bytes=100), OutputRing(lines=5, line_bytes=100)
+    rings = [old]
+    async with asyncio.timeout(5), contextlib.aclosing(follow(lambda: rings, 1)) as batches:
+        old.append("first")
+        assert await anext(batches) == ["first"]
+        old.append("last words")
+        rings[:] = [new]
+        new.append("again")
+        assert await anext(batches) == ["last words", "again"]
+        assert await anext(batches) == []

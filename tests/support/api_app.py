@@ -6,8 +6,8 @@ It is for tests of HTTP: uploads, answers, streams and errors are real, hearing 
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -168,9 +168,13 @@ class Names:
     def __init__(self) -> None:
         self.kept_alive: list[tuple[str, float | None]] = []
 
-    def keep_alive(self, name: str, seconds: float | None) -> None:
-        """Note what was asked for."""
-        self.kept_alive.append((name, seconds))
+    @contextmanager
+    def in_use(self, name: str, keep_alive_s: float | None) -> Iterator[None]:
+        """Note what was asked for when the request has ended."""
+        try:
+            yield
+        finally:
+            self.kept_alive.append((name, keep_alive_s))
 
     async def models(self) -> Sequence[ModelEntry]:
         """Return the listed ones."""
@@ -209,6 +213,10 @@ class NoProcesses:
     def config(self) -> Mapping[str, object]:
         """Return something."""
         return {"default_model": GOOD}
+
+    async def reload(self) -> Mapping[str, Sequence[str]]:
+        """Find nothing changed."""
+        return {"changed": []}
 
 
 @dataclass(kw_only=True)

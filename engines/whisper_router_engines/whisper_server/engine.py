@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import struct
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -39,6 +40,8 @@ MIN_SAMPLES = SAMPLE_RATE_HZ // 10
 WAVE_FORMAT_IEEE_FLOAT = 3
 AS_BUILT = "as built"
 """Which device computes only the program's own log tells."""
+REQUEST_PATH = f"/{secrets.token_hex(16)}"
+"""whisper-server asks nobody for a key and allows every origin: a web page must not find it."""
 UNCUT = "100000"
 """Characters of a segment: with 0 whisper-server cuts them after 60 when words are asked for."""
 
@@ -96,7 +99,9 @@ class WhisperServer:
         """Ask for `/health`. Its socket is there only once the model is loaded."""
         timeout = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
         try:
-            async with http.get(f"{endpoint.url}/health", timeout=timeout) as response:
+            async with http.get(
+                f"{endpoint.url}{REQUEST_PATH}/health", timeout=timeout
+            ) as response:
                 is_ready = response.status == 200
         except TimeoutError:
             return None
@@ -138,7 +143,7 @@ def _checked(options: BaseModel) -> WhisperServerOptions:
 
 def _flags(chosen: WhisperServerOptions, endpoint: Endpoint) -> list[str]:
     host, _, port = endpoint.url.rpartition("/")[2].rpartition(":")
-    flags = ["--host", host, "--port", port]
+    flags = ["--host", host, "--port", port, "--request-path", REQUEST_PATH]
     for flag, value in (
         ("-bs", chosen.beam_size),
         ("-bo", chosen.best_of),
@@ -147,10 +152,13 @@ def _flags(chosen: WhisperServerOptions, endpoint: Endpoint) -> list[str]:
         ("-et", chosen.entropy_threshold),
         ("-lpt", chosen.logprob_threshold),
         ("-nth", chosen.no_speech_threshold),
-        ("-dev", chosen.gpu_device),
     ):
         flags += [flag, str(value)]
-    flags.append("-fa" if chosen.flash_attn else "-nfa")
+    # Builds that lack one of these flags work as long as nobody needs it.
+    if chosen.gpu_device:
+        flags += ["-dev", str(chosen.gpu_device)]
+    if not chosen.flash_attn:
+        flags.append("-nfa")
     if chosen.threads:
         flags += ["-t", str(chosen.threads)]
     if chosen.suppress_nst:
@@ -162,6 +170,8 @@ def _flags(chosen: WhisperServerOptions, endpoint: Endpoint) -> list[str]:
 
 def _form(chunk: Chunk, request: TranscriptionRequest) -> aiohttp.FormData:
     """Return the body of `POST /inference`. What is not sent is what the program was started with.
+
+    Up to whisper.cpp 1.8.4 what an aborted request has sent stays: temperatures are always sent.
 
     Raises:
         EngineRejected: the request asks for what whisper.cpp cannot do.
@@ -178,6 +188,8 @@ def _form(chunk: Chunk, request: TranscriptionRequest) -> aiohttp.FormData:
     if asked.get("temperature") and "temperature_increment" not in asked:
         asked["temperature_increment"] = 0.0  # meant as given: no fallback to others
     fields = {
+        "temperature": "0",
+        "temperature_inc": "0.2",
         "response_format": "verbose_json",
         "language": request.language or "auto",
         "translate": _spelt(request.task is Task.TRANSLATE),
@@ -254,8 +266,9 @@ async def _ask(
     """
     # The caller knows the chunk's time budget, so only connecting is limited here.
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S)
+    url = f"{endpoint.url}{REQUEST_PATH}/inference"
     try:
-        async with http.post(f"{endpoint.url}/inference", data=form, timeout=timeout) as response:
+        async with http.post(url, data=form, timeout=timeout) as response:
             if response.status != 200:  # its error texts are rewritten and say nothing
                 raise EngineCrashed(f"whisper-server failed (HTTP status {response.status}).")
             body: object = await response.json(content_type=None)

@@ -62,7 +62,9 @@ def keep(program: "subprocess.Popen[bytes]", wakeup: "Wakeup") -> int:
     if program.returncode < 0:
         return SHELL_SIGNAL_BASE - program.returncode
     if program.returncode == 0:
-        return _failed("whisper-server ended by itself with exit code 0", CANNOT_SERVE)
+        # Not as an error line: its own, before this one, says why.
+        print("whisper-server ended by itself with exit code 0", file=sys.stderr)  # noqa: T201
+        return CANNOT_SERVE
     return program.returncode
 
 
@@ -70,7 +72,9 @@ class Wakeup:
     """Sleeps until a signal comes or stdin ends, without a gap between looking and sleeping."""
 
     def __init__(self) -> None:
-        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
         self._is_asked = False
 
     def __enter__(self) -> "Wakeup":

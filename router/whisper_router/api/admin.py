@@ -1,16 +1,19 @@
 """What administrators see and do: engine processes, their output, the configuration."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from contextlib import aclosing
 
 from aiohttp import web
 
 from whisper_router.api.auth import require_admin
-from whisper_router.api.deps import DEPS
+from whisper_router.api.deps import DEPS, STOPPING
+from whisper_router.api.fields import quoted
 from whisper_router.api.sse import EVENT_STREAM, HEADERS, HEARTBEAT
 from whisper_router.api.wire import encode_json, json_response
 from whisper_router.errors import InvalidParameter
+from whisper_router.supervisor.machine import State
 from whisper_router.supervisor.pool import ModelPool
 from whisper_router.supervisor.status import PoolStatus, ProcessStatus
 
@@ -30,6 +33,7 @@ def routes() -> Sequence[web.RouteDef]:
         web.get(f"{ALIAS}/logs", show_logs),
         web.get(ALIAS, show_process),
         web.get("/v1/config", show_config),
+        web.post("/v1/config/reload", reload_config),
     ]
 
 
@@ -48,7 +52,8 @@ async def show_process(request: web.Request) -> web.Response:
 async def load(request: web.Request) -> web.Response:
     """POST /v1/processes/{alias}/load: answers once a process serves, or with why none does."""
     pool = await _pool(request)
-    await pool.warm()
+    if pool.brief().state is not State.READY:  # one that serves need not be waited for
+        await pool.warm()
     return await _answer(pool)
 
 
@@ -90,6 +95,12 @@ async def show_config(request: web.Request) -> web.Response:
     return json_response(request.app[DEPS].processes.config())
 
 
+async def reload_config(request: web.Request) -> web.Response:
+    """POST /v1/config/reload: as SIGHUP, but the answer tells what came of it."""
+    await require_admin(request)
+    return json_response(await request.app[DEPS].processes.reload())
+
+
 async def _pool(request: web.Request) -> ModelPool:
     await require_admin(request)
     return request.app[DEPS].processes.pool(request.match_info["alias"])
@@ -106,6 +117,8 @@ async def _stream(request: web.Request, pool: ModelPool, lines: int) -> web.Stre
     sent_s = clock()
     async with aclosing(pool.follow(lines)) as batches:
         async for batch in batches:
+            if request.app[STOPPING].is_set():  # it would hold up the end of the server
+                return response
             frames = b"".join(b"data: " + encode_json({"line": line}) + b"\n\n" for line in batch)
             if not frames and clock() - sent_s >= heartbeat_s:
                 frames = HEARTBEAT
@@ -121,9 +134,9 @@ async def _stream(request: web.Request, pool: ModelPool, lines: int) -> web.Stre
 
 def _lines(request: web.Request) -> int:
     text = request.query.get("lines", str(DEFAULT_LINES))
-    if not text.isascii() or not text.isdigit() or int(text) > MOST_LINES:
+    if not re.fullmatch("[0-9]{1,5}", text) or int(text) > MOST_LINES:
         raise InvalidParameter(
-            f"'lines' must be a number from 0 to {MOST_LINES}, not '{text}'.", param="lines"
+            f"'lines' must be a number from 0 to {MOST_LINES}, not {quoted(text)}.", param="lines"
         )
     return int(text)
 
@@ -131,7 +144,7 @@ def _lines(request: web.Request) -> int:
 def _flag(request: web.Request, name: str) -> bool:
     text = request.query.get(name, "false").lower()
     if text not in BOOLEANS:
-        raise InvalidParameter(f"'{name}' must be true or false, not '{text}'.", param=name)
+        raise InvalidParameter(f"'{name}' must be true or false, not {quoted(text)}.", param=name)
     return BOOLEANS[text]
 
 

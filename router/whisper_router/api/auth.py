@@ -1,5 +1,7 @@
 """Who is calling: the key in the request against the keys on the ring."""
 
+from urllib.parse import urlsplit
+
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from structlog.contextvars import bind_contextvars
@@ -10,6 +12,7 @@ from whisper_router.api.keys import Key
 from whisper_router.domain import Client
 from whisper_router.errors import AuthenticationRequired, IncorrectApiKey, PermissionDenied
 
+SAFE_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 SHORTEST_SHOWN = 16
 KEY = web.RequestKey("key", Key)
 
@@ -47,8 +50,14 @@ async def require_admin(request: web.Request) -> None:
     """Let keys with `admin = true` pass, the key API_KEY, and everybody where no key is needed.
 
     Raises:
-        PermissionDenied: the key is an ordinary one.
+        PermissionDenied: the key is an ordinary one; or a page of another site wants to change
+            something, which a browser lets it try where no key is needed.
     """
+    origin = request.headers.get(hdrs.ORIGIN)
+    if request.method not in SAFE_METHODS and origin is not None:
+        is_ours = urlsplit(origin).netloc == request.host
+        if not is_ours and not request.app[DEPS].cors.allows(origin):
+            raise PermissionDenied("Pages of other sites may not do this (server.cors_origins).")
     key = request.get(KEY)
     if key is not None and not key.admin:
         raise PermissionDenied(f"The key '{key.name}' is not an administrator's (admin = true).")

@@ -25,13 +25,17 @@ class CorsPolicy:
 
     origins: Sequence[str] = ()
 
+    def allows(self, origin: str) -> bool:
+        """Tell whether `origin` is one of those that were named; `*` names nobody."""
+        return origin.rstrip("/").lower() in {item.rstrip("/").lower() for item in self.origins}
+
     def headers(self, origin: str | None) -> Mapping[str, str]:
         """Return the headers for any answer to a request from `origin`."""
         if not self.origins or origin is None:
             return {}
         if "*" in self.origins:
             return {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": EXPOSED}
-        if origin.rstrip("/").lower() not in {item.rstrip("/").lower() for item in self.origins}:
+        if not self.allows(origin):
             return {"Vary": "Origin"}
         return {
             "Access-Control-Allow-Origin": origin,

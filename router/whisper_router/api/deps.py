@@ -1,5 +1,6 @@
 """What the handlers need, as one value that `app` builds."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -47,10 +48,11 @@ class ModelDirectory(Protocol):
         """Raise ModelNotFound if requests may not use `name`. Never waits."""
         ...
 
-    def keep_alive(self, name: str, seconds: float | None) -> None:
-        """Unload the model's engine when nobody has used it for so long; infinity: never.
+    def in_use(self, name: str, keep_alive_s: float | None) -> AbstractContextManager[None]:
+        """Note that a request uses the model until the block ends.
 
-        It holds until the next request begins; None: as it is configured.
+        When the last one has ended, its engine is unloaded after `keep_alive_s` in which nobody
+        used it; infinity: never, None: as it is configured.
         """
         ...
 
@@ -97,6 +99,10 @@ class Processes(Protocol):
 
     def config(self) -> Mapping[str, object]:
         """Return the configuration in effect, without secrets."""
+        ...
+
+    async def reload(self) -> Mapping[str, Sequence[str]]:
+        """Read the configuration again; return what has changed. Raises InvalidConfiguration."""
         ...
 
 
@@ -148,3 +154,5 @@ class ApiDeps:
 
 
 DEPS = web.AppKey("deps", ApiDeps)
+STOPPING = web.AppKey("stopping", asyncio.Event)
+"""Is set when the server stops: what has no end of its own ends then."""

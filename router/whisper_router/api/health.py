@@ -24,6 +24,7 @@ ENDPOINTS = (
     "POST /v1/processes/{id}/pin",
     "POST /v1/processes/{id}/unpin",
     "GET /v1/config",
+    "POST /v1/config/reload",
     "GET /health",
     "GET /ready",
 )

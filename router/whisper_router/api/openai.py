@@ -86,12 +86,9 @@ async def _recognise(request: web.Request, task: Task) -> web.StreamResponse:
             )
             deps.models.check(order.request.model)
             events = deps.transcriber.run(order.request, _media_source(upload), tracker)
-            deps.models.keep_alive(order.request.model, None)  # what an earlier one wanted is over
-            try:
+            with deps.models.in_use(order.request.model, order.keep_alive_s):
                 async with aclosing(events):
                     return await _answer(request, order, events)
-            finally:
-                deps.models.keep_alive(order.request.model, order.keep_alive_s)
 
 
 async def _answer(

@@ -1,5 +1,7 @@
 """The whole API as one aiohttp application."""
 
+import asyncio
+
 from aiohttp import web
 
 from whisper_router.api import admin, health, openai, progress
@@ -7,7 +9,7 @@ from whisper_router.api.auth import authenticate
 from whisper_router.api.body import drain_unread
 from whisper_router.api.context import add_headers, identify_request, log_access
 from whisper_router.api.cors import answer_preflights
-from whisper_router.api.deps import DEPS, ApiDeps
+from whisper_router.api.deps import DEPS, STOPPING, ApiDeps
 from whisper_router.api.problems import answer_problems
 
 DIALECTS = (health, openai, progress, admin)
@@ -28,8 +30,13 @@ def build_api(deps: ApiDeps) -> web.Application:
             authenticate,
         ]
     )
-    app[DEPS] = deps
+    app[DEPS], app[STOPPING] = deps, asyncio.Event()
+    app.on_shutdown.append(_note_stop)
     app.on_response_prepare.append(add_headers)
     for dialect in DIALECTS:
         app.add_routes(dialect.routes())
     return app
+
+
+async def _note_stop(app: web.Application) -> None:
+    app[STOPPING].set()

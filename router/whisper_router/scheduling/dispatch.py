@@ -260,7 +260,8 @@ class Dispatchers:
             ModelNotFound: there is no such model.
         """
         pool = self._pool_of(name)
-        if pool.alias not in self._made:
+        made = self._made.get(pool.alias)
+        if made is None or made.pool is not pool:  # the configuration has changed
             self._made[pool.alias] = Dispatcher(pool, self._limits, self._firsts)
         return self._made[pool.alias]
 

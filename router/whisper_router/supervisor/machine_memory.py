@@ -14,7 +14,7 @@ def usable_bytes(cgroup: Path = CGROUP) -> int | None:
     """Return what engines may take unless told otherwise; None where that cannot be known.
 
     Blocks: reads files. Of control groups the one that this process sees as its root counts
-    (cgroup v2, as in a container), and the one that systemd has put it in.
+    (cgroup v2, as in a container), and the ones that systemd has put it in.
     """
     limits = [*_cgroup_limits(cgroup), _physical_bytes()]
     known = [limit for limit in limits if limit is not None]
@@ -31,8 +31,8 @@ def _physical_bytes() -> int | None:
 def _cgroup_limits(root: Path) -> list[int]:
     folders = [root]
     try:
-        own = Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2]
-        folders.append(root / own.lstrip("/"))
+        own = root / Path("/proc/self/cgroup").read_text().strip().rpartition("::")[2].lstrip("/")
+        folders += [own, *(parent for parent in own.parents if parent.is_relative_to(root))]
     except OSError:
         pass
     found = []

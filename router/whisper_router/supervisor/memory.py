@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from whisper_router.errors import InsufficientMemory
+from whisper_router.errors import EngineStartInterrupted, InsufficientMemory
 from whisper_router.supervisor.room import Occupant, make_room
 
 MIB: Final = 1 << 20
@@ -27,13 +27,18 @@ log = structlog.get_logger(__name__)
 class Footprint:
     """How much memory one process of an alias takes, as well as is known. Shared by its processes.
 
-    What the configuration declares counts; otherwise the most that was measured after work was
-    done, and before that the catalogue's estimate or one from the size of the file.
+    What the configuration declares counts; otherwise what was measured last after work was done,
+    and before that the catalogue's estimate or one from the size of the file.
     """
 
     def __init__(self, *, declared_bytes: int | None, estimate_bytes: int | None) -> None:
         self._declared_bytes, self._estimate_bytes = declared_bytes, estimate_bytes
         self.measured_bytes = 0
+
+    @property
+    def is_declared(self) -> bool:
+        """Whether the configuration says how much it is."""
+        return self._declared_bytes is not None
 
     @property
     def size_bytes(self) -> int:
@@ -47,7 +52,7 @@ class Footprint:
 
     def learn(self, measured_bytes: int) -> None:
         """Take note of a measurement."""
-        self.measured_bytes = max(self.measured_bytes, measured_bytes)
+        self.measured_bytes = measured_bytes
 
 
 def estimated_bytes(model: Path) -> int:
@@ -67,7 +72,16 @@ class Tenant(Protocol):
     """A process as the broker sees it; see `room.Occupant`."""
 
     alias: str
-    is_pinned: bool
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether it stays, whoever wants to come."""
+        ...
+
+    @property
+    def is_declared(self) -> bool:
+        """Whether somebody has said how much memory it takes."""
+        ...
 
     @property
     def size_bytes(self) -> int:
@@ -90,15 +104,30 @@ class _Waiting:
 
 
 class MemoryBroker:
-    """Lets processes start as long as they fit into `budget_bytes`; None: always."""
+    """Lets processes start as long as they fit into `budget_bytes`; None: always.
 
-    def __init__(self, *, budget_bytes: int | None = None, min_residency_s: float = 0.0) -> None:
+    An estimate or a measurement may be wrong, so a process that should not fit at all may come when
+    it is alone; one whose declared size does not fit may not. Nobody waits longer than `wait_s`.
+    """
+
+    def __init__(
+        self,
+        *,
+        budget_bytes: int | None = None,
+        min_residency_s: float = 0.0,
+        wait_s: float = 300.0,
+    ) -> None:
         self.budget_bytes = budget_bytes
-        self._min_residency_s = min_residency_s
+        self._min_residency_s, self._wait_s = min_residency_s, wait_s
         self._held: list[Tenant] = []
         self._line: deque[_Waiting] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._is_due = False
+
+    def change(self, *, budget_bytes: int | None, min_residency_s: float) -> None:
+        """Decide by other limits from now on. What is there already stays until room is needed."""
+        self.budget_bytes, self._min_residency_s = budget_bytes, min_residency_s
+        self.poke()
 
     @property
     def reserved_bytes(self) -> int:
@@ -109,21 +138,34 @@ class MemoryBroker:
         """Return when there is room for the process. `release` gives it back.
 
         Raises:
-            InsufficientMemory: it would not fit into an empty budget.
+            EngineStartInterrupted: nobody wants it any more, and there is no room for it now.
+            InsufficientMemory: it would not fit into an empty budget, or beside what is pinned, or
+                there was no room for it in time.
         """
         if tenant in self._held:
             return
         size = tenant.size_bytes
-        if self.budget_bytes is not None and size > self.budget_bytes:
+        if self.budget_bytes is not None and size > self.budget_bytes and tenant.is_declared:
             raise InsufficientMemory(
                 f"Model '{tenant.alias}' needs about {size // MIB} MiB of memory, and the budget "
                 f"is {self.budget_bytes // MIB} MiB (devices.memory, models.{tenant.alias}.memory)."
+            )
+        if self._need(tenant) > self._free_bytes() and not tenant.occupant().is_wanted:
+            raise EngineStartInterrupted(
+                f"Model '{tenant.alias}' was not started: whoever wanted it has left."
             )
         waiting = _Waiting(tenant, asyncio.get_running_loop().create_future())
         self._line.append(waiting)
         self._decide()
         try:
-            await waiting.turn
+            async with asyncio.timeout(self._wait_s):
+                await waiting.turn
+        except TimeoutError as error:
+            self.release(tenant)
+            raise InsufficientMemory(
+                f"There was no room in memory for model '{tenant.alias}' within "
+                f"{self._wait_s:.0f} s (devices.memory)."
+            ) from error
         except asyncio.CancelledError:
             self.release(tenant)  # it may have been admitted in the same instant
             raise
@@ -131,6 +173,10 @@ class MemoryBroker:
             if waiting in self._line:
                 self._line.remove(waiting)
                 self.poke()
+
+    def is_in_line(self, tenant: Tenant) -> bool:
+        """Tell whether the process still waits for room."""
+        return any(waiting.tenant is tenant for waiting in self._line)
 
     def release(self, tenant: Tenant) -> None:
         """Give back what was reserved for a process of which nothing is left."""
@@ -149,21 +195,21 @@ class MemoryBroker:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        is_blocked = False
+        for waiting in [waiting for waiting in self._line if waiting.turn.done()]:
+            self._line.remove(waiting)  # it left
         for waiting in list(self._line):
-            if waiting.turn.done():  # it left
-                self._line.remove(waiting)
-            elif self._has_sibling(waiting.tenant):  # never at the cost of others
-                if waiting.tenant.size_bytes <= self._free_bytes():
-                    self._admit(waiting)
-            elif not is_blocked:
-                is_blocked = not self._settle(waiting)
+            if not self._has_sibling(waiting.tenant) and not self._settle(waiting):
+                return  # whoever is behind it waits, too
+        # Further processes of an alias come last, and at nobody's cost.
+        for waiting in list(self._line):
+            if self._need(waiting.tenant) <= self._free_bytes():
+                self._admit(waiting)
 
     def _settle(self, waiting: _Waiting) -> bool:
         """Let one come, or fail; False: it has to wait, and so have all behind it."""
         tenant = waiting.tenant
         pinned = [held for held in self._held if held.is_pinned]
-        if tenant.size_bytes > self._budget() - sum(held.size_bytes for held in pinned):
+        if pinned and self._need(tenant) > self._budget() - sum(h.size_bytes for h in pinned):
             self._line.remove(waiting)
             names = ", ".join(sorted({f"'{held.alias}'" for held in pinned}))
             reason = f"There is no room for model '{tenant.alias}' beside the pinned {names}."
@@ -185,6 +231,9 @@ class MemoryBroker:
     def _budget(self) -> float:
         return math.inf if self.budget_bytes is None else self.budget_bytes
 
+    def _need(self, tenant: Tenant) -> float:
+        return min(tenant.size_bytes, self._budget())
+
     def _free_bytes(self) -> float:
         return self._budget() - self.reserved_bytes
 
@@ -192,7 +241,7 @@ class MemoryBroker:
         """Tell whether a process may come; if not, see to it that it may later."""
         now_s = time.monotonic()
         verdict = make_room(
-            tenant.size_bytes,
+            self._need(tenant),
             self._budget(),
             [held.occupant() for held in self._held],
             now_s=now_s,

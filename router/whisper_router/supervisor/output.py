@@ -131,6 +131,6 @@ async def follow(
     yield [line for ring in seen for line in ring.tail(lines)]
     while True:
         await asyncio.sleep(FOLLOW_PAUSE_S)
-        now = {ring: ring.appended for ring in rings()}
-        yield [line for ring in now for line in ring.since(seen.get(ring, 0))]
-        seen = now
+        known = dict.fromkeys([*seen, *rings()])  # what one has printed last before it was replaced
+        yield [line for ring in known for line in ring.since(seen.get(ring, 0))]
+        seen = {ring: ring.appended for ring in known if ring in set(rings())}

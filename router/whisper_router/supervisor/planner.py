@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -25,7 +25,8 @@ class PoolSpec:
 
     `model` returns the weights' file and fetches it if need be; it is asked before each start and
     must be quick when the file is there. What it raises of ours is told to who waits.
-    `memory_bytes` is what one process takes as the configuration declares it,
+    `weights` stands for the file in comparisons: two specifications that are equal need no new
+    process. `memory_bytes` is what one process takes as the configuration declares it,
     `memory_estimate_bytes` as the catalogue does; None: not said.
     `multilingual` False: the weights are known to hear English only; None: they will tell.
     """
@@ -33,9 +34,10 @@ class PoolSpec:
     alias: str
     engine: Engine
     options: BaseModel
-    model: Callable[[], Awaitable[Path]]
+    model: Callable[[], Awaitable[Path]] = field(compare=False)
     supervision: SupervisionOptions
     multilingual: bool | None = None
+    weights: object = None
     memory_bytes: int | None = None
     memory_estimate_bytes: int | None = None
 

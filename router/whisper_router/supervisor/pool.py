@@ -31,6 +31,8 @@ from whisper_router.supervisor.slot import Slot
 from whisper_router.supervisor.status import PoolBrief, PoolStatus
 from whisper_router.supervisor.workers import end_worker
 
+RETIRED_IDLE_S: Final = 1.0
+"""A request that began before may still be between two of its chunks."""
 SETTLE_S: Final = 10.0
 """How long a process may take to answer a probe after it broke off an answer."""
 
@@ -46,13 +48,12 @@ class _Grant:
 class ModelPool:
     """All processes of one alias, and the only one to decide who gets which worker.
 
-    Waiting is first come, first served. Decisions are made in `_dispatch`, which never waits and
-    runs after everything that could change them.
+    Waiting is first come, first served. `_dispatch` decides, after everything that could matter.
     """
 
     def __init__(self, spec: PoolSpec, surroundings: Surroundings) -> None:
         self.alias = spec.alias
-        self._spec, self._surroundings = spec, surroundings
+        self.spec, self._surroundings = spec, surroundings
         self._slots: list[Slot] = []
         self._planner = Planner(spec, surroundings, on_change=self._changed)
         self._waiting: deque[asyncio.Future[_Grant]] = deque()
@@ -65,13 +66,14 @@ class ModelPool:
         self._unloads = 0
         self._is_dispatch_due = False
         self._is_closed = False
+        self._is_retired = False
         self.is_pinned = False
         """Its processes stay although nobody uses them."""
 
     @property
     def capabilities(self) -> Capabilities:
         """What the alias's engine can do with its options and weights, as far as is known."""
-        return self._spec.capabilities
+        return self.spec.capabilities
 
     @contextlib.asynccontextmanager
     async def lease(self) -> AsyncIterator[Lease]:
@@ -90,6 +92,7 @@ class ModelPool:
         lease = self._lease(grant)
         try:
             yield lease
+            self._surroundings.tasks.spawn(grant.slot.measure(), name=f"measure {self.alias}")
         except (EngineCrashed, aiohttp.ClientError) as error:
             await self._look_into(grant)
             if grant.connection.is_interrupted and type(error) is EngineCrashed:
@@ -101,8 +104,7 @@ class ModelPool:
 
     async def warm(self) -> None:
         """Return once a process serves. Raises what `lease` raises."""
-        async with self.lease():
-            pass
+        self._release(await self._acquire())
 
     def took_up(self, lease: Lease, pid: int) -> None:
         """Note which worker has taken up the chunk of a lease."""
@@ -123,7 +125,7 @@ class ModelPool:
                 if pid == slot.process.pid:
                     slot.process.discard("it overran its time")
                 elif self._holders.get(pid, lease) is lease:
-                    await end_worker(row, grace_s=self._spec.supervision.worker_grace_s)
+                    await end_worker(row, grace_s=self.spec.supervision.worker_grace_s)
                 else:
                     return False
                 return True
@@ -143,7 +145,7 @@ class ModelPool:
         return [line for ring in self._rings() for line in ring.tail(lines)]
 
     def follow(self, lines: int) -> AsyncGenerator[list[str], None]:
-        """Yield the last lines of each process, then those that come; see `output.follow`."""
+        """Yield what processes print; see `output.follow`."""
         return follow(self._rings, lines)
 
     def keep_alive(self, seconds: float | None) -> None:
@@ -152,14 +154,20 @@ class ModelPool:
         None: after what the specification says.
         """
         for slot in self._slots:
-            slot.keep_alive(seconds)
+            slot.keep_alive(RETIRED_IDLE_S if self._is_retired else seconds)
         self._dispatch()
+
+    def retire(self) -> None:
+        """Be unloaded whenever nobody uses it, from now on: another pool has taken its place."""
+        self._is_retired = True
+        self.pin(is_pinned=False)
+        self.keep_alive(None)
 
     def pin(self, *, is_pinned: bool) -> None:
         """Keep the processes although nobody uses them, or no longer."""
         self.is_pinned = is_pinned
         for slot in self._slots:
-            slot.is_pinned = is_pinned
+            slot.pin(is_pinned=is_pinned)
         self._dispatch()
 
     def brief(self) -> PoolBrief:
@@ -168,7 +176,7 @@ class ModelPool:
         errors = [*(process.last_error for process in processes), self._plan_error]
         failures = [str(p.start_failure) for p in processes if p.start_failure is not None]
         ready = [process.ready for process in processes if process.ready is not None]
-        requested = getattr(self._spec.options, "acceleration", None)
+        requested = getattr(self.spec.options, "acceleration", None)
         return PoolBrief(
             state=self._state(),
             requested=None if requested is None else str(requested),
@@ -183,7 +191,7 @@ class ModelPool:
         brief = self.brief()
         return PoolStatus(
             alias=self.alias,
-            engine=self._spec.engine.name,
+            engine=self.spec.engine.name,
             state=brief.state,
             processes=[await slot.status() for slot in self._slots],
             leases=sum(slot.leases for slot in self._slots),
@@ -191,7 +199,7 @@ class ModelPool:
             capacity=sum(slot.workers for slot in self._slots) or None,
             model=self._planner.model,
             requested=brief.requested,
-            idle_unload_s=self._spec.supervision.idle_unload_s,
+            idle_unload_s=self.spec.supervision.idle_unload_s,
             last_error=brief.last_error,
             breaker=brief.breaker,
             is_pinned=self.is_pinned,
@@ -218,9 +226,7 @@ class ModelPool:
         if self._planning is not None:
             self._planning.cancel()
             await asyncio.wait({self._planning})
-        for slot in self._slots:
-            slot.disarm()
-        await asyncio.gather(*(slot.process.close() for slot in self._slots))
+        await asyncio.gather(*(slot.close() for slot in self._slots))
 
     def kill(self) -> None:
         """Kill all processes now."""
@@ -232,7 +238,7 @@ class ModelPool:
     async def _acquire(self) -> _Grant:
         if self._is_closed:
             raise ShuttingDown("The server is shutting down.")
-        if len(self._waiting) >= self._spec.supervision.queue_limit:
+        if len(self._waiting) >= self.spec.supervision.queue_limit:
             raise Unavailable(f"Too many requests wait for the model '{self.alias}'.")
         for slot in self._slots:
             slot.has_failed = False  # who comes later gets a new attempt
@@ -250,6 +256,7 @@ class ModelPool:
         finally:
             with contextlib.suppress(ValueError):
                 self._waiting.remove(place)
+            self._dispatch()
 
     def _is_held_off(self) -> bool:
         """Tell whether there are processes, and none serves or may be started now."""
@@ -263,7 +270,7 @@ class ModelPool:
     def _lease(self, grant: _Grant) -> Lease:
         return Lease(
             alias=self.alias,
-            engine=self._spec.engine,
+            engine=self.spec.engine,
             http=grant.connection.http,
             endpoint=grant.connection.endpoint,
             ready=grant.slot.process.ready,
@@ -273,8 +280,6 @@ class ModelPool:
     def _release(self, grant: _Grant) -> None:
         grant.slot.leases -= 1
         grant.slot.note_use()
-        if self._surroundings.memory.budget_bytes is not None:
-            self._surroundings.tasks.spawn(grant.slot.measure(), name=f"measure {self.alias}")
         grant.connection.drop()
         if not any(slot.leases for slot in self._slots):
             self._unleased.set()
@@ -302,9 +307,12 @@ class ModelPool:
             self._start_more()
             if self._waiting and self._is_held_off():
                 self._fail_waiting(self._refusal())
+            memory = self._surroundings.memory
             for slot in self._slots:
                 slot.tend(is_wanted=bool(self._waiting))
-            self._surroundings.memory.poke()
+                if not self._waiting and memory.is_in_line(slot):
+                    slot.process.begin_stop()  # nobody shall leave for what nobody wants any more
+            memory.poke()
         elif self._waiting and self._planning is None:
             self._planning = self._surroundings.tasks.spawn(self._plan(), name=f"plan {self.alias}")
 
@@ -374,6 +382,7 @@ class ModelPool:
             self._slots = await self._planner.plan()
             for slot in self._slots:
                 slot.is_pinned = self.is_pinned
+                slot.keep_alive(RETIRED_IDLE_S if self._is_retired else None)
             self._plan_error = None
         except RouterError as error:
             self._refuse_plan(error)

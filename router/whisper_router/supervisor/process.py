@@ -21,6 +21,7 @@ from whisper_router.errors import (
     EngineError,
     EngineStartFailed,
     EngineStartInterrupted,
+    InsufficientMemory,
     RouterError,
     ShuttingDown,
 )
@@ -39,6 +40,8 @@ from whisper_router.supervisor.run import (
 )
 
 PORT_ATTEMPTS: Final = 3
+NO_FAILURES: Final = (EngineStartInterrupted, InsufficientMemory)
+"""Starts that did not happen for reasons that are not the engine's."""
 
 log = structlog.get_logger(__name__)
 
@@ -286,7 +289,7 @@ class EngineProcess:
         self.last_error = str(cause)
         if now.run.ready is None:
             self.start_failure = cause
-            if isinstance(cause, EngineError) and not isinstance(cause, EngineStartInterrupted):
+            if isinstance(cause, EngineError) and not isinstance(cause, NO_FAILURES):
                 self.failed_starts += 1
             log.error("engine_start_failed", alias=self.alias, reason=self.last_error)
         else:

@@ -38,7 +38,7 @@ class Verdict(Generic[K]):
 
 
 def make_room(
-    need_bytes: int,
+    need_bytes: float,
     budget_bytes: float,
     occupants: Sequence[Occupant[K]],
     *,

@@ -189,7 +189,7 @@ class Run:
             return EngineCrashed(f"Model '{self._blueprint.alias}' crashed: {ended}{reason}")
         if (port := self._lost_port()) is not None:
             return PortTaken(self._text(f"port {port} was taken by another program ({ended})"))
-        if self.child.code < 0 and was_ended_by_others(self.child.code):
+        if self.child.code != 0 and was_ended_by_others(self.child.code):
             return await self._start_ended(ended)
         return self.start_failed(f"{ended}{self._last_words()}")
 

@@ -41,6 +41,7 @@ class Slot:
         self.is_pinned = False
         """It is unloaded neither for being idle nor to make room."""
         self._is_leaving = self._is_awaited = False
+        self._seen = process.state
         self._since_s = self._used_s = 0.0
         self._measured_s = -math.inf
         self.leases = 0
@@ -75,10 +76,11 @@ class Slot:
         for _ in range(self.process.failed_starts - self._failed_starts):
             self.breaker.fail(now_s=time.monotonic())
         self._failed_starts = self.process.failed_starts
-        if self.process.state is State.READY:
+        before, self._seen = self._seen, self.process.state
+        if self._seen is State.READY and before is not State.READY:
             self.breaker.succeed()
             self._since_s = self._used_s = time.monotonic()
-        elif self.process.state is not State.STOPPING:
+        elif self._seen is not State.STOPPING and self._seen is not State.READY:
             self._is_leaving = False
 
     def take_failure(self) -> RouterError | None:
@@ -98,9 +100,15 @@ class Slot:
             self.disarm()
         elif self._idle_timer is None and self._idle_unload_s is not None:
             loop = asyncio.get_running_loop()
-            self._idle_timer = loop.call_later(self._idle_unload_s, self._unload)
+            # Between two chunks of one file nobody holds a lease for a moment.
+            self._idle_timer = loop.call_later(max(self._idle_unload_s, LINGER_S), self._unload)
 
     # As a tenant of the memory: see `memory.Tenant`.
+
+    @property
+    def is_declared(self) -> bool:
+        """Whether the configuration says how much memory it takes."""
+        return self.footprint is not None and self.footprint.is_declared
 
     @property
     def size_bytes(self) -> int:
@@ -121,6 +129,12 @@ class Slot:
             used_s=self._used_s,
         )
 
+    def pin(self, *, is_pinned: bool) -> None:
+        """Keep the process, also if it was to leave and has not left yet; or no longer."""
+        self.is_pinned = is_pinned
+        if is_pinned and self.process.state is State.READY:
+            self._is_leaving = False
+
     def leave(self) -> None:
         """Stop as soon as nothing is leased, and lease nothing any more until then."""
         self._is_leaving = True
@@ -132,8 +146,10 @@ class Slot:
         if self.footprint is None or time.monotonic() - self._measured_s < MEASURE_EVERY_S:
             return
         self._measured_s = time.monotonic()
-        rows = await self.process.family()
-        self.footprint.learn(await asyncio.to_thread(proctable.memory_bytes, rows))
+        since_s, rows = self._since_s, await self.process.family()
+        measured_bytes = await asyncio.to_thread(proctable.memory_bytes, rows)
+        if self.process.state is State.READY and self._since_s == since_s:  # all of it was there
+            self.footprint.learn(measured_bytes)
 
     def note_use(self) -> None:
         """Take note that a lease has just ended."""
@@ -147,6 +163,11 @@ class Slot:
         idle_s = self._configured_idle_s if seconds is None else seconds
         self._idle_unload_s = None if idle_s == math.inf else idle_s
         self.disarm()
+
+    async def close(self) -> None:
+        """Stop the process for good."""
+        self.disarm()
+        await self.process.close()
 
     def disarm(self) -> None:
         """Forget about the idle unload."""

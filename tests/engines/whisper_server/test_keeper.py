@@ -74,7 +74,7 @@ def test_an_end_that_nobody_asked_for_is_no_success():
     with keeper("true") as process:
         code, said = ended(process)
     assert code == 1
-    assert said == "error: whisper-server ended by itself with exit code 0\n"
+    assert said == "whisper-server ended by itself with exit code 0\n"
 
 
 def test_a_program_that_is_not_there_is_named():

@@ -1,0 +1,84 @@
+"""A changed configuration file taken up without a restart, as far as that goes."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from whisper_router.aliases import build_aliases
+from whisper_router.app import Router, memory_budget, pool_specs, preload
+from whisper_router.errors import ConfigurationError
+from whisper_router.settings import Settings
+
+RELOADABLE: Final = frozenset({"default_model", "models", "supervision", "devices"})
+"""What can change under running requests. The rest is built into what serves them."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reloaded:
+    """What a reload has done: aliases by name, and sections that wait for a restart."""
+
+    added: Sequence[str]
+    removed: Sequence[str]
+    changed: Sequence[str]
+    needs_restart: Sequence[str]
+
+
+class Reloader:
+    """Reads the configuration again; one reload at a time."""
+
+    def __init__(self, router: Router, load: Callable[[], Settings]) -> None:
+        """`load` reads and checks the settings as at the start. It may block."""
+        self._router, self._load = router, load
+        self._lock = asyncio.Lock()
+
+    async def reload(self) -> Reloaded:
+        """Take up what has changed. Engines of aliases that have not go on as they are.
+
+        A request that runs on a changed alias ends as it began; those that come get the new one.
+
+        Raises:
+            ConfigurationError: the configuration is wrong: nothing has changed.
+        """
+        async with self._lock:
+            try:
+                found = await asyncio.to_thread(self._load)
+                result = await self._take_up(found)
+            except ConfigurationError as error:
+                log.error("reload_refused", reason=str(error))  # noqa: TRY400 - no bug of ours
+                raise
+        log.info(
+            "reloaded",
+            added=result.added,
+            removed=result.removed,
+            changed=result.changed,
+            needs_restart=result.needs_restart,
+        )
+        return result
+
+    async def _take_up(self, found: Settings) -> Reloaded:
+        router, old = self._router, self._router.settings
+        fields = {name: getattr(found, name) for name in type(found).model_fields}
+        kept = {name for name in fields.keys() - RELOADABLE if fields[name] != getattr(old, name)}
+        settings = old.model_copy(update={name: fields[name] for name in RELOADABLE})
+        aliases = build_aliases(settings, router.aliases.engines)
+        specs = list(pool_specs(settings, aliases, router.store))
+        budget_bytes = await asyncio.to_thread(memory_budget, settings)
+        # All at once, so that no request meets one half of it.
+        router.current.settings, router.current.aliases = settings, aliases
+        changes = router.supervisor.replace(specs)
+        router.supervisor.memory.change(
+            budget_bytes=budget_bytes, min_residency_s=settings.devices.min_residency_s
+        )
+        fresh = {*changes.added, *changes.changed}
+        preload(router, [alias for alias in settings.models if alias in fresh])
+        return Reloaded(
+            added=changes.added,
+            removed=changes.removed,
+            changed=changes.changed,
+            needs_restart=sorted(kept),
+        )
