@@ -36,6 +36,11 @@ class Directory:
         """Raise ModelNotFound if there is no model `name`."""
         self._catalog.resolve(name)
 
+    def failing(self) -> Sequence[str]:
+        """Return the aliases whose engines are left alone because they do not start."""
+        pools = self._router.supervisor.pools()
+        return [pool.alias for pool in pools if pool.brief().breaker is not BreakerState.CLOSED]
+
     @contextmanager
     def in_use(self, name: str, keep_alive_s: float | None) -> Iterator[None]:
         """Note that a request uses a model; the last one decides how long its engine stays."""
@@ -112,6 +117,7 @@ class Directory:
             yield "state", "absent" if download is None else "downloading"
             yield "download_percent", None if download is None else download.percent
         yield "acceleration", _acceleration(pool)
+        yield "memory_bytes", pool.memory_bytes or None
         yield "last_error", pool.last_error
         yield "breaker", None if pool.breaker is BreakerState.CLOSED else pool.breaker.value
 

@@ -75,6 +75,7 @@ async def test_an_engine_is_loaded_looked_at_and_unloaded(http, server):
     (process,) = loaded["processes"]
     assert psutil.pid_exists(process["pid"])
     assert process["rss_bytes"] > 10 << 20
+    assert (await call(http, "GET", "models/demo"))[1]["memory_bytes"] > 10 << 20
     assert loaded["acceleration"]["in_effect"] == "cpu"
     assert loaded["model_file"].endswith(".bin")
     status, unloaded = await call(http, "POST", "processes/demo/unload")
@@ -159,6 +160,8 @@ async def test_an_alias_that_never_starts_is_left_alone_and_says_so(http):
     assert (pool["breaker"], pool["starts"]) == ("open", 3)
     _, model = await call(http, "GET", "models/garbage")
     assert model["breaker"] == "open"
+    async with http.get("/health") as response:
+        assert (response.status, (await response.json())["failing"]) == (200, ["garbage"])
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,15 @@ async def use(pool: ModelPool) -> int:
         return lease.pid
 
 
+async def busy_with(pool: ModelPool) -> asyncio.Task[int]:
+    """Return a use of the pool that has its lease."""
+    await pool.warm()
+    using = begun(use(pool))
+    while (await pool.status()).leases == 0:
+        pass
+    return using
+
+
 async def test_an_idle_alias_makes_room_for_another_and_comes_back(make):
     """Its process is gone before the other one starts."""
     first, second = make("first"), make("second")
@@ -53,10 +62,7 @@ async def test_a_lease_is_never_broken_to_make_room(make, tmp_path):
     hold = tmp_path / "hold"
     first, second = make("first", "--hold", str(hold)), make("second")
     async with asyncio.timeout(LIMIT_S):
-        await first.warm()
-        busy = begun(use(first))
-        while (await first.status()).leases == 0:
-            pass
+        busy = await busy_with(first)
         waiting = begun(use(second))
         done, _ = await asyncio.wait({waiting}, timeout=0.3)
         assert not done
@@ -128,10 +134,7 @@ async def test_who_leaves_the_line_holds_nobody_up(make, tmp_path):
     first, second = make("first", "--hold", str(hold)), make("second")
     third = make("third", memory_bytes=BUDGET - ONE)
     async with asyncio.timeout(LIMIT_S):
-        await first.warm()
-        busy = begun(use(first))
-        while (await first.status()).leases == 0:
-            pass
+        busy = await busy_with(first)
         waiting = begun(use(second))
         while second.brief().state is not State.STARTING:  # noqa: ASYNC110
             await asyncio.sleep(0)
@@ -164,10 +167,7 @@ async def test_nobody_leaves_for_a_request_that_has_left(make, tmp_path):
         make("second", memory=patient),
     )
     async with asyncio.timeout(LIMIT_S):
-        await first.warm()
-        busy = begun(use(first))
-        while (await first.status()).leases == 0:
-            pass
+        busy = await busy_with(first)
         waiting = begun(use(second))
         while not second._slots:  # noqa: ASYNC110 - it is being planned
             await asyncio.sleep(0)

@@ -168,6 +168,10 @@ class Names:
     def __init__(self) -> None:
         self.kept_alive: list[tuple[str, float | None]] = []
 
+    def failing(self) -> Sequence[str]:
+        """Return none."""
+        return []
+
     @contextmanager
     def in_use(self, name: str, keep_alive_s: float | None) -> Iterator[None]:
         """Note what was asked for when the request has ended."""

@@ -21,7 +21,7 @@ model = "demo"
 workers = 2
 """
 CLIPS = ("en_call_sign", "en_hello_gb", "en_digits_fast", "de_digits", "en_three_segments")
-REQUESTS = 48
+REQUESTS = 24
 KILLS = 30
 """Fewer than the interruptions that one chunk endures, so that no machine is too slow for this."""
 

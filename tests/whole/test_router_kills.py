@@ -6,7 +6,7 @@ import pytest
 
 from support.router_kills import kill_once, left_after_next_start
 
-KILLS = 6
+KILLS = 4
 
 
 @pytest.mark.timeout(180)

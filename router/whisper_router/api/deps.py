@@ -48,6 +48,10 @@ class ModelDirectory(Protocol):
         """Raise ModelNotFound if requests may not use `name`. Never waits."""
         ...
 
+    def failing(self) -> Sequence[str]:
+        """Return the models whose engines are left alone because they do not start."""
+        ...
+
     def in_use(self, name: str, keep_alive_s: float | None) -> AbstractContextManager[None]:
         """Note that a request uses the model until the block ends.
 

@@ -65,8 +65,9 @@ async def describe(request: web.Request) -> web.Response:
 
 async def health(request: web.Request) -> web.Response:
     """GET /health: 200 as long as the event loop turns. Needs no key."""
-    service = request.app[DEPS].service
-    return json_response({"status": "ok", "name": service.name, "version": service.version})
+    deps = request.app[DEPS]
+    body = {"status": "ok", "name": deps.service.name, "version": deps.service.version}
+    return json_response({**body, "failing": list(deps.models.failing())})
 
 
 async def ready(request: web.Request) -> web.Response:

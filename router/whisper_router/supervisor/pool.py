@@ -183,6 +183,7 @@ class ModelPool:
             ready=next(iter(ready), None),
             start_error=next(iter([*failures, *filter(None, [self._plan_error])]), None),
             last_error=next((error for error in errors if error is not None), None),
+            memory_bytes=sum(slot.size_bytes for slot in self._slots if slot.process.ready),
             breaker=most_willing(slot.breaker for slot in self._slots),
         )
 
@@ -388,9 +389,8 @@ class ModelPool:
             self._refuse_plan(error)
         except Exception as error:  # a model source or an engine plugin may do anything
             log.exception("engine_plan_broken", alias=self.alias)
-            self._refuse_plan(
-                EngineStartFailed(f"Model '{self.alias}' could not be started: {error}")
-            )
+            reason = f"Model '{self.alias}' could not be started: {error}"
+            self._refuse_plan(EngineStartFailed(reason))
         finally:
             self._planning = None
         self._dispatch()

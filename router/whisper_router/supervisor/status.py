@@ -28,7 +28,8 @@ class PoolBrief:
     """What is known of an alias without measuring anything.
 
     `start_error` is why it cannot be started, as far as the last attempt tells; `last_error` also
-    tells of crashes that were repaired since. `breaker` tells whether a start would be attempted.
+    tells of crashes that were repaired since. `memory_bytes` is what its ready processes take, as
+    far as is known. `breaker` tells whether a start would be attempted.
     """
 
     state: State
@@ -36,6 +37,7 @@ class PoolBrief:
     ready: ReadyInfo | None
     start_error: str | None
     last_error: str | None
+    memory_bytes: int
     breaker: BreakerState
 
 

@@ -70,6 +70,10 @@ class Supervisor:
         except KeyError:
             raise ModelNotFound(f"The model '{alias}' does not exist.") from None
 
+    def pools(self) -> Sequence[ModelPool]:
+        """Return every alias's pool, in the order of the specifications."""
+        return list(self._pools.values())
+
     def replace(self, specs: Iterable[PoolSpec]) -> Changes:
         """Serve other specifications from now on. Never waits.
 
