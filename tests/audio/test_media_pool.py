@@ -15,7 +15,7 @@ import pytest
 from support.audio_files import SAMPLES, flac_of_silence, tone, wav
 from support.processes import begun
 from whisper_router.audio.media import Encoding, MediaLimits, PcmFormat, VadOptions
-from whisper_router.audio.media_pool import LARGE_BYTES, MediaPool
+from whisper_router.audio.media_pool import LARGE_BYTES, MediaPool, _Turn
 from whisper_router.errors import (
     AudioRejected,
     AudioTooLong,
@@ -274,9 +274,12 @@ async def test_waiting_jobs_are_served_in_their_order(start, tmp_path):
         await pool.prepare(SHORT, tmp_path / f"out{number}")
         served.append(number)
 
-    jobs = [begun(ask(number)) for number in range(6)]
-    await asyncio.sleep(0)
-    jobs[2].cancel()
+    jobs = []
+    async with pool._lease(_Turn.LAST):
+        for number in range(6):  # one after the other: threads look at their files' sizes
+            jobs.append(begun(ask(number)))
+            await until(lambda wanted=number + 1: len(pool._waiting) == wanted)
+        jobs[2].cancel()
     await asyncio.gather(*jobs, return_exceptions=True)
     assert served == [0, 1, 3, 4, 5]
 
