@@ -43,6 +43,7 @@ from whisper_router.engine_api import (
     WorkerStarted,
 )
 from whisper_router.errors import EngineCrashed, EngineInterrupted, EngineRejected
+from whisper_router.supervisor.proctable import family, read_table
 from whisper_router.testing.checks import check_order, check_segments, check_words, segments_of
 from whisper_router.testing.harness import (
     Running,
@@ -56,6 +57,9 @@ ANSWER_TIMEOUT_S = 60.0
 PROMPT_S = 5.0
 """A worker that was left must serve the next short chunk within this time."""
 LONG_S = 240.0
+AT_WORK_S = 0.05
+"""Processor time by which a process that has a chunk shows that it computes."""
+POLL_S = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -372,10 +376,24 @@ async def _ended_by(
         started = await anext(stream)
         assert isinstance(started, WorkerStarted)
         pid = leader if started.pid is None else started.pid
-        os.kill(pid, signum)
-        with pytest.raises(EngineCrashed) as caught:
-            await _drained(stream)
-    return pid, caught.value
+        # An engine may say so before it has sent anything, and an unsent chunk proves nothing.
+        error, _ = await asyncio.gather(
+            _drained(stream), _end_at_work(pid, signum), return_exceptions=True
+        )
+    assert isinstance(error, EngineCrashed)
+    return pid, error
+
+
+async def _end_at_work(pid: int, signum: signal.Signals) -> None:
+    """Send the signal when a process and its children have computed for `AT_WORK_S` from now."""
+    begin_s = _cpu_s(pid)
+    while _cpu_s(pid) - begin_s < AT_WORK_S:  # noqa: ASYNC110 - nothing tells when
+        await asyncio.sleep(POLL_S)
+    os.kill(pid, signum)
+
+
+def _cpu_s(pid: int) -> float:
+    return sum(row.cpu_s for row in family(pid, read_table()))
 
 
 async def _drained(stream: AsyncIterator[EngineEvent]) -> None:
