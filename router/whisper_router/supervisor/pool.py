@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
@@ -20,11 +18,12 @@ from whisper_router.errors import (
     ShuttingDown,
     Unavailable,
 )
-from whisper_router.supervisor.breaker import held_off, most_willing
-from whisper_router.supervisor.connection import Connection
+from whisper_router.supervisor import report
+from whisper_router.supervisor.breaker import held_off
 from whisper_router.supervisor.lease import Lease
+from whisper_router.supervisor.line import Grant, Line
 from whisper_router.supervisor.machine import State
-from whisper_router.supervisor.output import OutputRing, follow
+from whisper_router.supervisor.output import follow
 from whisper_router.supervisor.planner import Planner, PoolSpec
 from whisper_router.supervisor.run import Surroundings
 from whisper_router.supervisor.slot import Slot
@@ -39,12 +38,6 @@ SETTLE_S: Final = 10.0
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Grant:
-    slot: Slot
-    connection: Connection
-
-
 class ModelPool:
     """All processes of one alias, and the only one to decide who gets which worker.
 
@@ -56,7 +49,7 @@ class ModelPool:
         self.spec, self._surroundings = spec, surroundings
         self._slots: list[Slot] = []
         self._planner = Planner(spec, surroundings, on_change=self._changed)
-        self._waiting: deque[asyncio.Future[_Grant]] = deque()
+        self._waiting = Line()
         self._holders: dict[int, Lease] = {}
         """Which lease each worker has last said to work for, by the worker's pid."""
         self._planning: asyncio.Task[None] | None = None
@@ -142,11 +135,11 @@ class ModelPool:
 
     def output(self, lines: int) -> list[str]:
         """Return the last lines that each process printed, one process after the other."""
-        return [line for ring in self._rings() for line in ring.tail(lines)]
+        return [line for ring in report.rings(self._slots) for line in ring.tail(lines)]
 
     def follow(self, lines: int) -> AsyncGenerator[list[str], None]:
         """Yield what processes print; see `output.follow`."""
-        return follow(self._rings, lines)
+        return follow(lambda: report.rings(self._slots), lines)
 
     def keep_alive(self, seconds: float | None) -> None:
         """Unload idle processes after so long until this is called again; infinity: never.
@@ -172,19 +165,8 @@ class ModelPool:
 
     def brief(self) -> PoolBrief:
         """Return what is known of the pool at this moment."""
-        processes = [slot.process for slot in self._slots]
-        errors = [*(process.last_error for process in processes), self._plan_error]
-        failures = [str(p.start_failure) for p in processes if p.start_failure is not None]
-        ready = [process.ready for process in processes if process.ready is not None]
-        requested = getattr(self.spec.options, "acceleration", None)
-        return PoolBrief(
-            state=self._state(),
-            requested=None if requested is None else str(requested),
-            ready=next(iter(ready), None),
-            start_error=next(iter([*failures, *filter(None, [self._plan_error])]), None),
-            last_error=next((error for error in errors if error is not None), None),
-            memory_bytes=sum(slot.size_bytes for slot in self._slots if slot.process.ready),
-            breaker=most_willing(slot.breaker for slot in self._slots),
+        return report.brief(
+            self.spec, self._slots, state=self._state(), plan_error=self._plan_error
         )
 
     async def status(self) -> PoolStatus:
@@ -223,7 +205,7 @@ class ModelPool:
     async def close(self) -> None:
         """Stop all processes for good, leases or not, and refuse who waits or comes."""
         self._is_closed = True
-        self._fail_waiting(ShuttingDown("The server is shutting down."))
+        self._waiting.fail(ShuttingDown("The server is shutting down."))
         if self._planning is not None:
             self._planning.cancel()
             await asyncio.wait({self._planning})
@@ -236,7 +218,7 @@ class ModelPool:
 
     # Leases
 
-    async def _acquire(self) -> _Grant:
+    async def _acquire(self) -> Grant:
         if self._is_closed:
             raise ShuttingDown("The server is shutting down.")
         if len(self._waiting) >= self.spec.supervision.queue_limit:
@@ -245,8 +227,7 @@ class ModelPool:
             slot.has_failed = False  # who comes later gets a new attempt
         if self._is_held_off():
             raise self._refusal()
-        place: asyncio.Future[_Grant] = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
+        place = self._waiting.join()
         self._dispatch()
         try:
             return await place
@@ -255,8 +236,7 @@ class ModelPool:
                 self._release(place.result())  # it was granted in the same instant
             raise
         finally:
-            with contextlib.suppress(ValueError):
-                self._waiting.remove(place)
+            self._waiting.leave(place)
             self._dispatch()
 
     def _is_held_off(self) -> bool:
@@ -268,7 +248,7 @@ class ModelPool:
     def _refusal(self) -> EngineHeldOff:
         return held_off([slot.breaker for slot in self._slots], self.brief().last_error or "")
 
-    def _lease(self, grant: _Grant) -> Lease:
+    def _lease(self, grant: Grant) -> Lease:
         return Lease(
             alias=self.alias,
             engine=self.spec.engine,
@@ -278,7 +258,7 @@ class ModelPool:
             pid=grant.slot.process.pid,
         )
 
-    def _release(self, grant: _Grant) -> None:
+    def _release(self, grant: Grant) -> None:
         grant.slot.leases -= 1
         grant.slot.note_use()
         grant.connection.drop()
@@ -286,7 +266,7 @@ class ModelPool:
             self._unleased.set()
         self._dispatch()
 
-    async def _look_into(self, grant: _Grant) -> None:
+    async def _look_into(self, grant: Grant) -> None:
         """Keep others away until it is clear whether the process is dying or only broke off."""
         slot = grant.slot
         slot.suspicions += 1
@@ -304,10 +284,11 @@ class ModelPool:
         if self._is_closed:
             return
         if self._slots:
-            self._grant_free()
+            if not self._unloads:
+                self._waiting.serve(self._take)
             self._start_more()
             if self._waiting and self._is_held_off():
-                self._fail_waiting(self._refusal())
+                self._waiting.fail(self._refusal())
             memory = self._surroundings.memory
             for slot in self._slots:
                 slot.tend(is_wanted=bool(self._waiting))
@@ -317,22 +298,14 @@ class ModelPool:
         elif self._waiting and self._planning is None:
             self._planning = self._surroundings.tasks.spawn(self._plan(), name=f"plan {self.alias}")
 
-    def _grant_free(self) -> None:
-        while self._waiting and not self._unloads:
-            if self._waiting[0].done():  # it left
-                self._waiting.popleft()
-            elif (grant := self._free()) is not None:
-                grant.slot.leases += 1
-                grant.connection.hold()
-                self._unleased.clear()
-                self._waiting.popleft().set_result(grant)
-            else:
-                return
-
-    def _free(self) -> _Grant | None:
+    def _take(self) -> Grant | None:
+        """Take a free worker of the process that does least, if there is one."""
         for slot in sorted(self._slots, key=lambda slot: slot.leases):
             if (connection := slot.offer()) is not None:
-                return _Grant(slot=slot, connection=connection)
+                slot.leases += 1
+                connection.hold()
+                self._unleased.clear()
+                return Grant(slot=slot, connection=connection)
         return None
 
     def _start_more(self) -> None:
@@ -353,29 +326,17 @@ class ModelPool:
             if (failure := slot.take_failure()) is not None and not any(
                 other.is_hopeful() for other in self._slots
             ):
-                self._fail_waiting(failure)
+                self._waiting.fail(failure)
         if not self._is_dispatch_due:
             self._is_dispatch_due = True
             asyncio.get_running_loop().call_soon(self._dispatch)
-
-    def _fail_waiting(self, error: RouterError) -> None:
-        while self._waiting:
-            place = self._waiting.popleft()
-            if not place.done():
-                place.set_exception(error)
-
-    def _rings(self) -> list[OutputRing]:
-        rings = (slot.process.output() for slot in self._slots)
-        return [ring for ring in rings if ring is not None]
 
     def _state(self) -> State:
         if self._is_closed:
             return State.CLOSED
         if self._planning is not None:
             return State.STARTING
-        states = {slot.process.state for slot in self._slots}
-        order = (State.READY, State.STARTING, State.STOPPING)
-        return next((state for state in order if state in states), State.STOPPED)
+        return report.common_state(self._slots)
 
     async def _plan(self) -> None:
         """The first start tells how many processes there are to be."""
@@ -397,4 +358,4 @@ class ModelPool:
 
     def _refuse_plan(self, error: RouterError) -> None:
         self._plan_error = str(error)
-        self._fail_waiting(error)
+        self._waiting.fail(error)

@@ -1,0 +1,43 @@
+"""Sums up what is known of a pool's processes."""
+
+from collections.abc import Sequence
+
+from whisper_router.supervisor.breaker import most_willing
+from whisper_router.supervisor.machine import State
+from whisper_router.supervisor.output import OutputRing
+from whisper_router.supervisor.planner import PoolSpec
+from whisper_router.supervisor.slot import Slot
+from whisper_router.supervisor.status import PoolBrief
+
+
+def common_state(slots: Sequence[Slot]) -> State:
+    """Return the state of the process that is nearest to serving."""
+    states = {slot.process.state for slot in slots}
+    order = (State.READY, State.STARTING, State.STOPPING)
+    return next((state for state in order if state in states), State.STOPPED)
+
+
+def brief(
+    spec: PoolSpec, slots: Sequence[Slot], *, state: State, plan_error: str | None
+) -> PoolBrief:
+    """Return what is known of the pool at this moment."""
+    processes = [slot.process for slot in slots]
+    errors = [*(process.last_error for process in processes), plan_error]
+    failures = [str(p.start_failure) for p in processes if p.start_failure is not None]
+    ready = [process.ready for process in processes if process.ready is not None]
+    requested = getattr(spec.options, "acceleration", None)
+    return PoolBrief(
+        state=state,
+        requested=None if requested is None else str(requested),
+        ready=next(iter(ready), None),
+        start_error=next(iter([*failures, *filter(None, [plan_error])]), None),
+        last_error=next((error for error in errors if error is not None), None),
+        memory_bytes=sum(slot.size_bytes for slot in slots if slot.process.ready),
+        breaker=most_willing(slot.breaker for slot in slots),
+    )
+
+
+def rings(slots: Sequence[Slot]) -> list[OutputRing]:
+    """Return what the processes print, as far as there are any."""
+    found = (slot.process.output() for slot in slots)
+    return [ring for ring in found if ring is not None]

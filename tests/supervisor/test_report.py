@@ -1,0 +1,44 @@
+"""What is told of several processes in one word."""
+
+from whisper_router.supervisor import report
+from whisper_router.supervisor.breaker import Breaker
+from whisper_router.supervisor.machine import State
+from whisper_router.supervisor.slot import Slot
+
+
+def slot_of(process) -> Slot:
+    breaker = Breaker(longest_pause_s=60.0)
+    return Slot(process, workers=1, idle_unload_s=None, breaker=breaker)
+
+
+async def test_the_process_nearest_to_serving_gives_its_state(make_process):
+    """One that serves is enough; without any, the alias is stopped."""
+    slots = [slot_of(make_process()), slot_of(make_process())]
+    assert report.common_state([]) is State.STOPPED
+    assert report.common_state(slots) is State.STOPPED
+    slots[1].process.start()
+    assert report.common_state(slots) is State.STARTING
+    await slots[1].process.ensure_ready()
+    assert report.common_state(slots) is State.READY
+
+
+async def test_why_it_does_not_start_is_told_before_what_was_repaired(make_process, make_pool):
+    """`start_error` is about starts only; `last_error` about whatever went wrong."""
+    slot = slot_of(make_process("--exit-at-once", "3"))
+    slot.process.start()
+    await slot.process.wait_for(State.STOPPED)
+    spec = make_pool().spec
+    told = report.brief(spec, [slot], state=State.STOPPED, plan_error=None)
+    assert "exit code 3" in str(told.start_error)
+    assert told.last_error == told.start_error
+    assert (told.ready, told.memory_bytes, told.requested) == (None, 0, "auto")
+    planless = report.brief(spec, [], state=State.STOPPED, plan_error="Put x into y.")
+    assert planless.start_error == planless.last_error == "Put x into y."
+
+
+async def test_only_what_has_been_started_prints(make_process):
+    """A place whose process never ran has no output."""
+    slots = [slot_of(make_process("--say", "hi\\n")), slot_of(make_process())]
+    assert report.rings(slots) == []
+    await slots[0].process.ensure_ready()
+    assert [ring.tail(1) for ring in report.rings(slots)] == [["hi"]]
