@@ -61,6 +61,24 @@ async def test_an_alias_may_be_idle_longer_than_the_others(tmp_path):
     assert found == {"pinned": None, "own": 7, "common": 30}
 
 
+async def test_an_alias_may_be_recycled_sooner_than_the_others(tmp_path):
+    """models.NAME.max_requests before supervision.max_requests; 0 is never, as it is by default."""
+    models = {
+        "common": {"model": "demo"},
+        "own": {"model": "demo", "max_requests": 7, "max_rss_growth": "1MiB"},
+        "never": {"model": "demo", "max_requests": 0},
+    }
+    async with build_router(settings_in(tmp_path, models=models, max_requests=30)) as router:
+        found = {alias: router.supervisor.pool(alias).spec.supervision for alias in models}
+    assert {alias: options.max_requests for alias, options in found.items()} == {
+        "common": 30,
+        "own": 7,
+        "never": None,
+    }
+    assert found["own"].max_rss_growth_bytes == 1 << 20
+    assert found["common"].max_rss_growth_bytes is None
+
+
 @pytest.mark.parametrize(
     ("models", "message"),
     [

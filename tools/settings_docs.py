@@ -36,6 +36,8 @@ EXAMPLES = {
     "sha256": f'"{"0" * 64}"',
     "path": '"/srv/models/ggml-small.bin"',
     "idle_unload_s": "600.0",
+    "max_requests": "1000",
+    "max_rss_growth": '"512MiB"',
     "memory_bytes": '"2GiB"',
 }
 

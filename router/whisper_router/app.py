@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from whisper_router.aliases import Aliases, build_aliases
 from whisper_router.audio.media import MediaLimits, VadOptions
@@ -185,15 +186,20 @@ def _declared_bytes(settings: Settings, alias: str) -> int | None:
 def _supervision(settings: Settings, spec: ModelSpec) -> SupervisionOptions:
     common = settings.supervision
     own = settings.models.get(spec.alias)
-    idle_s = common.idle_unload_s
-    if own is not None and own.idle_unload_s is not None:
-        idle_s = own.idle_unload_s
+
+    def chosen(name: str) -> Any:
+        """Return the alias's own value where it has one."""
+        value = getattr(own, name, None)
+        return getattr(common, name) if value is None else value
+
     return SupervisionOptions(
         start_silence_s=common.start_silence_s,
         start_limit_s=common.start_limit_s,
         stop_grace_s=common.stop_grace_s,
         longest_pause_s=common.longest_pause_s,
-        idle_unload_s=idle_s or None,
+        idle_unload_s=chosen("idle_unload_s") or None,
+        max_requests=chosen("max_requests") or None,
+        max_rss_growth_bytes=chosen("max_rss_growth") or None,
     )
 
 

@@ -162,6 +162,12 @@ class SupervisionSettings(Section):
     on up to this; requests are answered 503 with Retry-After meanwhile."""
     idle_unload_s: float = Field(default=300.0, ge=0)
     """An engine without requests for this long is stopped and its memory freed; 0: never."""
+    max_requests: int = Field(default=0, ge=0)
+    """An engine process that has served so many chunks is replaced by a fresh one as soon as nobody
+    uses it, and its memory freed; 0: never."""
+    max_rss_growth: ByteSize = Field(default=ByteSize(0), ge=0)
+    """The same for a process whose memory has grown by more than this, such as "512MiB", since it
+    served its first chunks; 0: whatever it grows by."""
     chunk_timeout_s: float = Field(default=120.0, gt=0)
     """Time an engine may take for one chunk, beside `chunk_timeout_factor`."""
     chunk_timeout_factor: float = Field(default=30.0, ge=0)
@@ -205,6 +211,10 @@ class ModelSettings(BaseModel):
     """Or a file on this machine."""
     idle_unload_s: float | None = Field(default=None, ge=0)
     """Instead of `supervision.idle_unload_s`, for this alias."""
+    max_requests: int | None = Field(default=None, ge=0)
+    """Instead of `supervision.max_requests`, for this alias."""
+    max_rss_growth: ByteSize | None = Field(default=None, ge=0)
+    """Instead of `supervision.max_rss_growth`, for this alias."""
     memory: Literal["auto"] | SomeBytes = "auto"
     """Memory that one process of this alias takes, such as "2GiB"; `auto`: as the catalogue says or
     its file's size suggests, and then as it was measured."""

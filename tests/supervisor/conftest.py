@@ -69,6 +69,7 @@ def supervision(
     idle_unload_s: float | None = None,
     queue_limit: int = 100,
     longest_pause_s: float = 60.0,
+    **recycling,
 ) -> SupervisionOptions:
     return SupervisionOptions(
         start_silence_s=silence_s,
@@ -78,6 +79,7 @@ def supervision(
         queue_limit=queue_limit,
         longest_pause_s=longest_pause_s,
         worker_grace_s=0.3,
+        **recycling,
     )
 
 

@@ -12,6 +12,8 @@ def process(**fields) -> ProcessStatus:
         "leases": 0,
         "starts": 1,
         "crashes": 0,
+        "recycles": 0,
+        "chunks": 0,
         "rss_bytes": 1000,
         "accelerator": "cpu",
         "last_error": None,

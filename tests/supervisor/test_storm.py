@@ -84,7 +84,14 @@ async def test_a_storm_of_starts_stops_and_kills_leaves_a_sound_process(make_pro
 async def test_a_storm_of_leases_unloads_and_kills_loses_no_worker(make_pool, seed):
     """After all of it every worker is free and serves, and none was leased twice at once."""
     unexpected, dice = watch_loop(), random.Random(seed)
-    pool = make_pool(workers=2, processes=2, grace_s=0.02, idle_unload_s=0.01)
+    pool = make_pool(
+        workers=2,
+        processes=2,
+        grace_s=0.02,
+        idle_unload_s=0.01,
+        max_requests=5,
+        recycle_idle_s=0.001,
+    )
     busy, most = 0, 0
 
     async def use() -> None:

@@ -25,6 +25,7 @@ It serves HTTP: GET /health answers `{"pid": …}`; GET /transcribe answers a li
 --escaped-grandchild FILE   the same in a session of its own
 --die-after COUNT       exits with code 9 when it has answered COUNT requests to /transcribe
 --die-in-transcribe     ends itself with SIGSEGV in the middle of an answer
+--leak MIB              keeps so much memory for each answer to /transcribe
 --listen-elsewhere      listens on another port than it was told
 """
 
@@ -37,6 +38,7 @@ import sys
 import threading
 import time
 
+LEAKED = []
 ANSWER = b'{"text": " hello"}\n'
 
 
@@ -176,6 +178,8 @@ def answer(peer, flags):
     if flags.has("--die-in-transcribe"):
         peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{")
         os.kill(os.getpid(), signal.SIGSEGV)
+    if flags.has("--leak"):
+        LEAKED.append(b"x" * (int(flags.value("--leak")) << 20))
     if flags.has("--hold"):
         wait_for_file(flags.value("--hold"))
     reply(peer, b"200 OK", ANSWER)

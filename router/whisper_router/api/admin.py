@@ -165,6 +165,7 @@ def _body(status: PoolStatus) -> dict[str, object]:
         "idle_unload_seconds": status.idle_unload_s,
         "starts": status.starts,
         "crashes": status.crashes,
+        "recycles": status.recycles,
         "last_error": status.last_error,
         "processes": [_process(process) for process in status.processes],
     }
@@ -177,6 +178,8 @@ def _process(process: ProcessStatus) -> dict[str, object]:
         "leases": process.leases,
         "starts": process.starts,
         "crashes": process.crashes,
+        "recycles": process.recycles,
+        "chunks": process.chunks,
         "rss_bytes": process.rss_bytes,
         "accelerator": process.accelerator,
         "last_error": process.last_error,

@@ -17,6 +17,7 @@ from whisper_router.supervisor.options import SupervisionOptions
 from whisper_router.supervisor.process import EngineProcess
 from whisper_router.supervisor.run import Blueprint, Surroundings
 from whisper_router.supervisor.slot import Slot
+from whisper_router.supervisor.wear import Wear, WearLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +94,12 @@ class Planner:
     def _external(self, endpoint: Endpoint) -> Slot:
         capabilities = self._spec.engine.capabilities(self._spec.options)
         process = External(endpoint, alias=self._spec.alias, tasks=self._surroundings.tasks)
-        return self._slot(process, workers=capabilities.concurrency, idle_unload_s=None)
+        return Slot(
+            process,
+            workers=capabilities.concurrency,
+            idle_unload_s=None,
+            breaker=Breaker(longest_pause_s=self._spec.supervision.longest_pause_s),
+        )
 
     def _process(self, launch: Launch) -> Slot:
         memory = self._surroundings.memory
@@ -102,6 +108,7 @@ class Planner:
             path = await self._fetch()
             await asyncio.to_thread(self._footprint.look_at, path)
             await memory.admit(slot)
+            await slot.weights.note(path)
             return path
 
         blueprint = Blueprint(
@@ -119,16 +126,19 @@ class Planner:
         slot = self._slot(process, workers=launch.workers, idle_unload_s=idle_s)
         return slot
 
-    def _slot(
-        self, process: EngineProcess | External, *, workers: int, idle_unload_s: float | None
-    ) -> Slot:
-        breaker = Breaker(longest_pause_s=self._spec.supervision.longest_pause_s)
+    def _slot(self, process: EngineProcess, *, workers: int, idle_unload_s: float | None) -> Slot:
+        options = self._spec.supervision
+        limits = WearLimits(
+            max_chunks=options.max_requests, max_growth_bytes=options.max_rss_growth_bytes
+        )
         return Slot(
             process,
             workers=workers,
             idle_unload_s=idle_unload_s,
-            breaker=breaker,
+            breaker=Breaker(longest_pause_s=options.longest_pause_s),
             footprint=self._footprint,
+            wear=Wear(limits, workers=workers),
+            measure_every_s=options.measure_every_s,
         )
 
     def _launch(self, model: Path, endpoint: Endpoint) -> Launch:

@@ -25,6 +25,7 @@ from whisper_router.supervisor.line import Grant, Line
 from whisper_router.supervisor.machine import State
 from whisper_router.supervisor.output import follow
 from whisper_router.supervisor.planner import Planner, PoolSpec
+from whisper_router.supervisor.recycler import Recycler
 from whisper_router.supervisor.run import Surroundings
 from whisper_router.supervisor.slot import Slot
 from whisper_router.supervisor.status import PoolBrief, PoolStatus
@@ -48,6 +49,9 @@ class ModelPool:
         self.alias = spec.alias
         self.spec, self._surroundings = spec, surroundings
         self._slots: list[Slot] = []
+        self._recycler = Recycler(
+            spec.supervision, tasks=surroundings.tasks, look_again=self._dispatch
+        )
         self._planner = Planner(spec, surroundings, on_change=self._changed)
         self._waiting = Line()
         self._holders: dict[int, Lease] = {}
@@ -85,7 +89,7 @@ class ModelPool:
         lease = self._lease(grant)
         try:
             yield lease
-            self._surroundings.tasks.spawn(grant.slot.measure(), name=f"measure {self.alias}")
+            self._surroundings.tasks.spawn(self._measure(grant.slot), name=f"measure {self.alias}")
         except (EngineCrashed, aiohttp.ClientError) as error:
             await self._look_into(grant)
             if grant.connection.is_interrupted and type(error) is EngineCrashed:
@@ -93,6 +97,7 @@ class ModelPool:
             raise
         finally:
             self._holders = {pid: of for pid, of in self._holders.items() if of is not lease}
+            grant.slot.wear.serve()
             self._release(grant)
 
     async def warm(self) -> None:
@@ -102,6 +107,9 @@ class ModelPool:
     def took_up(self, lease: Lease, pid: int) -> None:
         """Note which worker has taken up the chunk of a lease."""
         self._holders[pid] = lease
+        for slot in self._slots:
+            if lease.pid is not None and slot.process.pid == lease.pid != pid:
+                slot.worker_pids.add(pid)
 
     async def kill_worker(self, lease: Lease, pid: int) -> bool:
         """End the worker that runs a lease's chunk for too long.
@@ -153,6 +161,7 @@ class ModelPool:
     def retire(self) -> None:
         """Be unloaded whenever nobody uses it, from now on: another pool has taken its place."""
         self._is_retired = True
+        self._recycler.forget()
         self.pin(is_pinned=False)
         self.keep_alive(None)
 
@@ -194,6 +203,7 @@ class ModelPool:
         With `force` the leases are not waited for: their chunks are interrupted.
         """
         self._unloads += 1
+        self._recycler.forget()
         try:
             if not force:
                 await self._unleased.wait()
@@ -205,6 +215,7 @@ class ModelPool:
     async def close(self) -> None:
         """Stop all processes for good, leases or not, and refuse who waits or comes."""
         self._is_closed = True
+        self._recycler.forget()
         self._waiting.fail(ShuttingDown("The server is shutting down."))
         if self._planning is not None:
             self._planning.cancel()
@@ -266,6 +277,11 @@ class ModelPool:
             self._unleased.set()
         self._dispatch()
 
+    async def _measure(self, slot: Slot) -> None:
+        await slot.measure()
+        if slot.worn() is not None:
+            self._dispatch()
+
     async def _look_into(self, grant: Grant) -> None:
         """Keep others away until it is clear whether the process is dying or only broke off."""
         slot = grant.slot
@@ -285,6 +301,8 @@ class ModelPool:
             return
         if self._slots:
             if not self._unloads:
+                if not self._is_retired:
+                    self._recycler.tend(self._slots, is_wanted=bool(self._waiting))
                 self._waiting.serve(self._take)
             self._start_more()
             if self._waiting and self._is_held_off():

@@ -17,6 +17,8 @@ from whisper_router.supervisor.memory import LINGER_S, Footprint, Tenant
 from whisper_router.supervisor.process import EngineProcess
 from whisper_router.supervisor.room import Occupant
 from whisper_router.supervisor.status import ProcessStatus
+from whisper_router.supervisor.wear import Wear
+from whisper_router.supervisor.weights import Weights
 
 MEASURE_EVERY_S: Final = 5.0
 
@@ -34,10 +36,20 @@ class Slot:
         idle_unload_s: float | None,
         breaker: Breaker,
         footprint: Footprint | None = None,
+        wear: Wear | None = None,
+        measure_every_s: float = MEASURE_EVERY_S,
     ) -> None:
         self.process, self.workers, self.breaker = process, workers, breaker
         self.alias = process.alias
         self.footprint = footprint
+        self.wear = wear or Wear()
+        self.weights = Weights()
+        self.worker_pids: set[int] = set()
+        """Workers of the process, beside itself, that have served a chunk."""
+        self.recycles = 0
+        self.is_withheld = False
+        """Nothing more is leased: it waits for its leases to end, and then it is recycled."""
+        self._measure_every_s = measure_every_s
         self.is_pinned = False
         """It is unloaded neither for being idle nor to make room."""
         self._is_leaving = self._is_awaited = False
@@ -55,9 +67,8 @@ class Slot:
 
     def offer(self) -> Connection | None:
         """Return the way to a free worker, or None when there is none now."""
-        if self.leases < self.workers and not self.suspicions and not self._is_leaving:
-            return self.process.serving()
-        return None
+        is_kept = self.suspicions or self.is_withheld or self._is_leaving
+        return None if is_kept or self.leases >= self.workers else self.process.serving()
 
     def can_start(self) -> bool:
         """Tell whether to start it may help."""
@@ -80,6 +91,7 @@ class Slot:
         if self._seen is State.READY and before is not State.READY:
             self.breaker.succeed()
             self._since_s = self._used_s = time.monotonic()
+            self.renew()
         elif self._seen is not State.STOPPING and self._seen is not State.READY:
             self._is_leaving = False
 
@@ -142,14 +154,39 @@ class Slot:
             self.process.begin_stop()
 
     async def measure(self) -> None:
-        """Correct the footprint by what is used after work was done, every few seconds."""
-        if self.footprint is None or time.monotonic() - self._measured_s < MEASURE_EVERY_S:
-            return
-        self._measured_s = time.monotonic()
+        """After work was done: look at the model's file, and every few seconds at the memory."""
+        now_s = time.monotonic()
+        if self.footprint is not None and now_s - self._measured_s >= self._measure_every_s:
+            self._measured_s = now_s
+            await self._weigh(self.footprint)
+        await self.weights.look()
+
+    async def _weigh(self, footprint: Footprint) -> None:
         since_s, rows = self._since_s, await self.process.family()
         measured_bytes = await asyncio.to_thread(proctable.memory_bytes, rows)
         if self.process.state is State.READY and self._since_s == since_s:  # all of it was there
-            self.footprint.learn(measured_bytes)
+            footprint.learn(measured_bytes)
+            self.wear.learn(measured_bytes)
+
+    def worn(self) -> str | None:
+        """Return why the process should be recycled; None: it should not, or cannot now."""
+        if self.process.state is not State.READY:
+            return None
+        if self.weights.is_replaced:
+            return "its model's file was replaced"
+        if self.weights.is_gone and not self.worker_pids:
+            return None  # it could not be loaded again
+        return self.wear.verdict()
+
+    def renew(self) -> None:
+        """Take note that the process, or each of its workers that has served, is a fresh one."""
+        self.wear.begin()
+        self.worker_pids.clear()
+        self.is_withheld = False
+
+    def rested_s(self) -> float:
+        """Return for how long nothing has been leased; 0 while something is."""
+        return 0.0 if self.leases else time.monotonic() - self._used_s
 
     def note_use(self) -> None:
         """Take note that a lease has just ended."""
@@ -185,6 +222,8 @@ class Slot:
             leases=self.leases,
             starts=self.process.starts,
             crashes=self.process.crashes,
+            recycles=self.recycles,
+            chunks=self.wear.chunks,
             rss_bytes=await asyncio.to_thread(proctable.memory_bytes, rows),
             accelerator=ready.accelerator if ready is not None else None,
             last_error=self.process.last_error,

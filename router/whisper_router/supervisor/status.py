@@ -11,13 +11,19 @@ from whisper_router.supervisor.machine import State
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessStatus:
-    """One process. `rss_bytes` adds up its family; on Linux pages that workers share count once."""
+    """One process. `rss_bytes` adds up its family; on Linux pages that workers share count once.
+
+    `chunks` were served since it, or each of its workers that serves, was a fresh one; `recycles`
+    is how often that was brought about because it had served long enough.
+    """
 
     state: State
     pid: int | None
     leases: int
     starts: int
     crashes: int
+    recycles: int
+    chunks: int
     rss_bytes: int
     accelerator: str | None
     last_error: str | None
@@ -77,6 +83,11 @@ class PoolStatus:
     def crashes(self) -> int:
         """How often a ready process ended unasked."""
         return sum(process.crashes for process in self.processes)
+
+    @property
+    def recycles(self) -> int:
+        """How often a process, or its workers, was replaced for having served long enough."""
+        return sum(process.recycles for process in self.processes)
 
     @property
     def rss_bytes(self) -> int:
