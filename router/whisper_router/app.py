@@ -65,10 +65,13 @@ class Router:
 
 
 @asynccontextmanager
-async def build_router(settings: Settings) -> AsyncIterator[Router]:
+async def build_router(
+    settings: Settings, *, child_files: int | None = None
+) -> AsyncIterator[Router]:
     """Build everything; engines start with the first request, preloaded ones now.
 
-    At the end engines stop first, then the media workers; then files are deleted.
+    `child_files`: how many descriptors an engine may have; None: as many as this process. At
+    the end engines stop first, then the media workers; then files are deleted.
 
     Raises:
         ConfigurationError: an alias, an engine option or a directory cannot be used.
@@ -84,7 +87,7 @@ async def build_router(settings: Settings) -> AsyncIterator[Router]:
         await media.start()
         stack.push_async_callback(media.close)
         store = build_store(settings, tasks)
-        supervisor = await _supervisor(current, store, tasks, stack)
+        supervisor = await _supervisor(current, store, tasks, stack, child_files=child_files)
         dispatchers = Dispatchers(_PoolByName(current, supervisor), _queue_limits(settings))
         router = Router(
             current=current,
@@ -127,7 +130,12 @@ class _PoolByName:
 
 
 async def _supervisor(
-    current: Current, store: ModelStore, tasks: Tasks, stack: AsyncExitStack
+    current: Current,
+    store: ModelStore,
+    tasks: Tasks,
+    stack: AsyncExitStack,
+    *,
+    child_files: int | None,
 ) -> Supervisor:
     settings = current.settings
     budget_bytes = await asyncio.to_thread(memory_budget, settings)
@@ -135,6 +143,7 @@ async def _supervisor(
         pool_specs(settings, current.aliases, store),
         run_dir=run_directory(settings),
         tasks=tasks,
+        child_files=child_files,
         memory=MemoryBroker(
             budget_bytes=budget_bytes,
             min_residency_s=settings.devices.min_residency_s,

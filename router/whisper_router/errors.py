@@ -148,6 +148,13 @@ class Unavailable(RouterError):
     retry_after_s = 1
 
 
+class TooManyOpenFiles(Unavailable):
+    """There are no descriptors left, for this client or for what its request needs."""
+
+    code = "too_many_open_files"
+    retry_after_s = 5
+
+
 class QueueFull(RouterError):
     """More is asked for than may wait."""
 

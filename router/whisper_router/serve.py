@@ -21,6 +21,7 @@ from whisper_router.api.runner import ApiRunner
 from whisper_router.app import Router, build_router
 from whisper_router.audio.upload import UploadLimits
 from whisper_router.control import Control
+from whisper_router.descriptors import FileLimits, file_limits, raise_file_limit
 from whisper_router.directory import Directory
 from whisper_router.errors import ConfigurationError
 from whisper_router.logs import configure_logging
@@ -53,8 +54,10 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> int:
     """
     configure_logging(level=settings.server.log_level, style=settings.server.log_format)
     stop = _stop_signals()
+    before = file_limits()
+    _report_limits(raise_file_limit(), before)
     notifier = notifier_from(os.environ)
-    async with running_server(settings, load) as server:
+    async with running_server(settings, load, child_files=before.soft) as server:
         _reload_on_signal(server)
         server.router.tasks.spawn(notifier.keep_watchdog_calm(), name="watchdog")
         notifier.ready()
@@ -68,9 +71,14 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> int:
 
 @asynccontextmanager
 async def running_server(
-    settings: Settings, load: Callable[[], Settings] | None = None
+    settings: Settings,
+    load: Callable[[], Settings] | None = None,
+    *,
+    child_files: int | None = None,
 ) -> AsyncIterator[RunningServer]:
     """Build the router and serve its API. With `load` its settings can be read again.
+
+    `child_files`: how many descriptors an engine may have; None: as many as this process.
 
     The end in order: stop accepting; let requests finish for `shutdown_grace_s`, then cancel them;
     stop engines and media workers; delete files.
@@ -80,12 +88,13 @@ async def running_server(
     """
     _refuse_open_network(settings)
     keys = await asyncio.to_thread(_keys, settings)
-    async with build_router(settings) as router:
+    async with build_router(settings, child_files=child_files) as router:
         reloader = None if load is None else Reloader(router, load)
         runner = ApiRunner(
             build_api(_deps(router, keys, Control(router, reloader))),
             handler_cancellation=True,  # a client that leaves must free its worker
             access_log=None,
+            max_connections=file_limits().connections,
             shutdown_timeout=settings.server.shutdown_grace_s,
             keepalive_timeout=KEEPALIVE_S,
         )
@@ -116,6 +125,12 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> str:
     bound = runner.addresses[0]
     shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
     return f"http://{shown}:{bound[1]}"
+
+
+def _report_limits(now: FileLimits, before: FileLimits) -> None:
+    log.info("file_limit", soft=now.soft, before=before.soft, hard=now.hard)
+    if now.is_low:
+        log.warning("file_limit_low", soft=now.soft, connections=now.connections)
 
 
 def _deps(router: Router, keys: KeySource, control: Control) -> ApiDeps:

@@ -20,6 +20,7 @@ from whisper_router.supervisor.guard import (
     START_VARIABLE,
     RunDirectory,
     kill_marked,
+    limited,
     signal_group,
     sweep,
 )
@@ -264,3 +265,10 @@ async def killed_router(tmp_path: Path, *flags: str) -> tuple[subprocess.Popen[b
     finally:
         router.kill()
     return router, pids
+
+
+def test_a_program_that_is_not_guarded_gets_its_limit_from_the_shell():
+    """Where there is no PR_SET_PDEATHSIG; arguments pass as they are."""
+    shown = ("sh", "-c", 'ulimit -Sn; echo "$1"', "sh", "a  b")
+    answer = subprocess.run(limited(shown, files=100), capture_output=True, text=True, check=True)
+    assert answer.stdout == "100\na  b\n"

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,12 +57,16 @@ def running_server(
     config: str = "",
     env: Mapping[str, str] | None = None,
     python: str = sys.executable,
+    prefix: Sequence[str] = (),
 ) -> Iterator[ServerProcess]:
-    """Start a server whose files all lie in `directory`; it is killed at the end if need be."""
+    """Start a server whose files all lie in `directory`; it is killed at the end if need be.
+
+    `prefix` is a program that becomes the server.
+    """
     path = directory / "router.toml"
     path.write_text(config, encoding="utf-8")
     process = subprocess.Popen(
-        [python, "-m", "whisper_router.cli", "serve", "--config", str(path)],
+        [*prefix, python, "-m", "whisper_router.cli", "serve", "--config", str(path)],
         env=environment(directory) | dict(env or {}),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

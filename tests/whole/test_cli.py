@@ -247,7 +247,17 @@ def test_doctor_finds_this_machine_fit(run):
     """Every line is a finding; the self-test recognises speech."""
     done = run("doctor")
     assert done.returncode == 0, done.stdout
-    for subject in ("system", "cpu", "memory", "engine", "models", "spool", "keys", "port"):
+    for subject in (
+        "system",
+        "cpu",
+        "memory",
+        "open files",
+        "engine",
+        "models",
+        "spool",
+        "keys",
+        "port",
+    ):
         assert subject in done.stdout
     assert "whispercpp is installed: whisper.cpp 1.8" in done.stdout
     assert "accelerators cpu; physical cores" in done.stdout

@@ -1,5 +1,6 @@
 """Errors → answers. The only place that turns a `RouterError` into an HTTP response."""
 
+import errno
 from collections.abc import Mapping
 
 import structlog
@@ -13,9 +14,11 @@ from whisper_router.errors import (
     MethodNotAllowed,
     RouteNotFound,
     RouterError,
+    TooManyOpenFiles,
 )
 
 MAX_SHOWN = 200
+NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 SCHEMES = frozenset({"http", "https"})
 
 log = structlog.get_logger(__name__)
@@ -44,6 +47,12 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         if error.status < 400:
             raise
         return _from_aiohttp(request, error)
+    except OSError as error:
+        if error.errno not in NO_DESCRIPTORS:
+            log.exception("request_failed")
+            return problem(internal_error())
+        log.warning("request_refused", status=503, reason="no descriptors are left")
+        return problem(too_many_open_files())
     except Exception:  # the boundary: whatever it is, the client gets an answer and the log a trace
         log.exception("request_failed")
         return problem(internal_error())
@@ -52,6 +61,11 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
 def internal_error() -> RouterError:
     """Return what a client is told about a bug: nothing but that the log knows more."""
     return InternalError("The server had an error while processing your request.")
+
+
+def too_many_open_files() -> RouterError:
+    """Return what a client is told when this process, or the system, has too much open."""
+    return TooManyOpenFiles("The server has too many connections and files open. Try again later.")
 
 
 def error_headers(error: RouterError) -> Mapping[str, str]:

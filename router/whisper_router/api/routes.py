@@ -11,6 +11,7 @@ from whisper_router.api.context import add_headers, identify_request, log_access
 from whisper_router.api.cors import answer_preflights
 from whisper_router.api.deps import DEPS, STOPPING, ApiDeps
 from whisper_router.api.problems import answer_problems
+from whisper_router.api.runner import refuse_surplus
 
 DIALECTS = (health, openai, progress, admin)
 
@@ -27,6 +28,7 @@ def build_api(deps: ApiDeps) -> web.Application:
             log_access,
             answer_preflights(deps.cors),
             answer_problems,
+            refuse_surplus,
             authenticate,
         ]
     )

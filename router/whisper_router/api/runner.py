@@ -10,24 +10,35 @@ from typing import Any
 
 import structlog
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 
 from whisper_router.api.context import new_request_id
-from whisper_router.api.problems import internal_error, problem
+from whisper_router.api.problems import internal_error, problem, too_many_open_files
 from whisper_router.errors import InvalidRequest
 
 FIRST_REQUEST_S = 60.0
+SURPLUS_S = 2.0
+"""How long a connection over the limit may take to send what it wants to be refused."""
 
 log = structlog.get_logger(__name__)
 
 
 class ApiRunner(web.AppRunner):
-    """`web.AppRunner` with our errors, and a limit to how long a new connection may say nothing."""
+    """`web.AppRunner` with our errors, and limits to connections that say nothing.
+
+    While more than `max_connections` are open, requests of those that came last are refused.
+    """
 
     def __init__(
-        self, app: web.Application, *, first_request_s: float = FIRST_REQUEST_S, **settings: Any
+        self,
+        app: web.Application,
+        *,
+        first_request_s: float = FIRST_REQUEST_S,
+        max_connections: int | None = None,
+        **settings: Any,
     ) -> None:
         super().__init__(app, **settings)
-        self._first_request_s = first_request_s
+        self._first_request_s, self._max_connections = first_request_s, max_connections
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
@@ -39,14 +50,29 @@ class ApiRunner(web.AppRunner):
             **made._kwargs,
         )
         server.first_request_s = self._first_request_s
+        server.max_connections = self._max_connections
         return server
 
 
 class _Server(web.Server):
     first_request_s = FIRST_REQUEST_S
+    max_connections: int | None = None
 
     def __call__(self) -> web.RequestHandler:
-        return _Connection(self, first_request_s=self.first_request_s, **self._kwargs)
+        most = self.max_connections
+        is_surplus = most is not None and len(self._connections) >= most
+        silence_s = min(SURPLUS_S, self.first_request_s) if is_surplus else self.first_request_s
+        return _Connection(self, first_request_s=silence_s, is_surplus=is_surplus, **self._kwargs)
+
+
+@web.middleware
+async def refuse_surplus(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse what comes over a connection that is one too many, except for `/health`."""
+    if not getattr(request.protocol, "is_surplus", False) or request.path == "/health":
+        return await handler(request)
+    response = problem(too_many_open_files())
+    response.force_close()
+    return response
 
 
 class _Connection(web.RequestHandler):
@@ -55,11 +81,13 @@ class _Connection(web.RequestHandler):
     Whoever opens connections and says nothing would have all our descriptors.
     """
 
-    __slots__ = ("_first_request_s", "_silence")
+    __slots__ = ("_first_request_s", "_silence", "is_surplus")
 
-    def __init__(self, server: web.Server, *, first_request_s: float, **settings: Any) -> None:
+    def __init__(
+        self, server: web.Server, *, first_request_s: float, is_surplus: bool, **settings: Any
+    ) -> None:
         super().__init__(server, loop=server._loop, **settings)
-        self._first_request_s = first_request_s
+        self._first_request_s, self.is_surplus = first_request_s, is_surplus
         self._silence: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from whisper_router.aliases import Aliases, build_aliases
 from whisper_router.api.keys import load_keys
+from whisper_router.descriptors import ENOUGH, file_limits
 from whisper_router.engine_api import ProbingEngine
 from whisper_router.errors import ConfigurationError, RouterError
 from whisper_router.logs import LogFormat, configure_logging
@@ -65,7 +66,7 @@ async def doctor(settings: Settings) -> int:
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Yield the findings, the quick ones first."""
-    for check in (_system, _cpu, _memory):
+    for check in (_system, _cpu, _memory, _files):
         yield check()
     try:
         aliases = build_aliases(settings, load_engines())
@@ -120,6 +121,14 @@ def _memory() -> Finding:
     if total < LOW_MEMORY_BYTES:
         return _warning("memory", f"{text}; use a small model (tiny, base)")
     return _good("memory", text)
+
+
+def _files() -> Finding:
+    limits = file_limits()
+    text = f"{limits.soft} (soft limit), {limits.hard} (hard limit, which `serve` takes)"
+    if limits.hard < ENOUGH:
+        return _warning("open files", f"{text}; raise it (LimitNOFILE=, ulimit -Hn)")
+    return _good("open files", text)
 
 
 async def _engines(aliases: Aliases) -> AsyncIterator[Finding]:

@@ -27,9 +27,14 @@ class Child:
     """
 
     def __init__(
-        self, argv: tuple[str, ...], env: Mapping[str, str], *, on_exit: Callable[[], None]
+        self,
+        argv: tuple[str, ...],
+        env: Mapping[str, str],
+        *,
+        on_exit: Callable[[], None],
+        files: int | None = None,
     ) -> None:
-        """Start it.
+        """Start it, with a soft limit of so many `files`; None: as many as this process has.
 
         Raises:
             OSError: there is no such program, or no resources for it.
@@ -38,7 +43,7 @@ class Child:
         self._loop = asyncio.get_running_loop()
         self.output = OutputRing(lines=OUTPUT_LINES, line_bytes=LINE_BYTES)
         self.exited = asyncio.Event()
-        self._popen, stdin, outputs = _start(guarded(argv), env)
+        self._popen, stdin, outputs = _start(guarded(argv, files=files), env)
         self._stdin: int | None = stdin
         self._drains = [Drain(fd, self.output.splitter()) for fd in outputs]
         self._pidfd = self.open_pidfd(self.pid)

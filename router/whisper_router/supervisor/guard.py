@@ -159,11 +159,20 @@ def _remove_socket(socket: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def guarded(argv: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the command that runs `argv` so that it dies with this process, where that exists."""
+def guarded(argv: tuple[str, ...], *, files: int | None = None) -> tuple[str, ...]:
+    """Return the command that runs `argv` so that it dies with this process, where that exists.
+
+    `files` is its soft limit of descriptors; None: as many as this process has.
+    """
     if sys.platform != "linux":
-        return argv
-    return (sys.executable, "-I", "-S", str(EXEC_GUARD), str(os.getpid()), *argv)
+        return argv if files is None else limited(argv, files=files)
+    limit = "-" if files is None else str(files)
+    return (sys.executable, "-I", "-S", str(EXEC_GUARD), str(os.getpid()), limit, *argv)
+
+
+def limited(argv: tuple[str, ...], *, files: int) -> tuple[str, ...]:
+    """Return the command that runs `argv` with a soft limit of so many descriptors (POSIX)."""
+    return ("/bin/sh", "-c", 'ulimit -Sn "$0"; exec "$@"', str(files), *argv)
 
 
 def signal_group(leader: int, signum: signal.Signals) -> None:

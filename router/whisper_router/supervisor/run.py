@@ -75,13 +75,15 @@ class Blueprint:
 class Surroundings:
     """What all processes of a router share.
 
-    `memory` lets them start; `vmstat` is where the kernel counts what it kills.
+    `memory` lets them start; `vmstat` is where the kernel counts what it kills; `child_files` is
+    how many descriptors each may have, None: as many as the router.
     """
 
     runs: RunDirectory
     tasks: Tasks
     vmstat: Path = VMSTAT
     memory: MemoryBroker = field(default_factory=MemoryBroker)
+    child_files: int | None = None
 
 
 class PortTaken(EngineStartFailed):
@@ -108,6 +110,7 @@ class Run:
         self._runs, self._tasks = surroundings.runs, surroundings.tasks
         self._start_id = secrets.token_hex(8)
         self._recorded: asyncio.Future[None] | None = None
+        self._child_files = surroundings.child_files
         self._vmstat, self._oom_kills = surroundings.vmstat, 0
 
     @property
@@ -133,6 +136,7 @@ class Run:
             launch.argv,
             self._runs.environment(launch.env, self._start_id),
             on_exit=self._note_exit,
+            files=self._child_files,
         )
         await self._record(self.child.pid, endpoint.socket)
         return await self._until_ready(self.child)

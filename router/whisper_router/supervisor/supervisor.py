@@ -41,11 +41,14 @@ class Supervisor:
         run_dir: Path,
         tasks: Tasks,
         memory: MemoryBroker | None = None,
+        child_files: int | None = None,
     ) -> None:
         self._runs = RunDirectory(run_dir)
         self._tasks = tasks
         self.memory = MemoryBroker() if memory is None else memory
-        self._surroundings = Surroundings(runs=self._runs, tasks=tasks, memory=self.memory)
+        self._surroundings = Surroundings(
+            runs=self._runs, tasks=tasks, memory=self.memory, child_files=child_files
+        )
         self._pools = {spec.alias: ModelPool(spec, self._surroundings) for spec in specs}
         self._retired: list[ModelPool] = []
 
