@@ -2,7 +2,7 @@
 # and Ubuntu) apt. Python packages go into .venv; apt packages are named before they are installed.
 
 BIN := .venv/bin
-TEST_PACKAGES := caddy espeak-ng ffmpeg nginx-light openssl systemd
+TEST_PACKAGES := caddy espeak-ng ffmpeg libfaketime nginx-light openssl systemd
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # targets share .venv

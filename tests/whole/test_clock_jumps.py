@@ -1,0 +1,88 @@
+"""Jumps of the wall clock (NTP, a resumed laptop, an operator) end, unload and delay nothing."""
+
+import ast
+import asyncio
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.client import ask, session
+from support.engine_processes import engine_processes, worker_at_work
+from support.processes import begun
+from support.server import running_server
+
+LIMIT_S = 60
+SOURCES = Path(__file__).parents[2]
+LIBRARIES = Path("/usr/lib")
+WALL_CLOCKS = {"time.time", "time.time_ns", "time.localtime", "time.gmtime", "time.ctime"}
+TELLS_THE_DATE = {
+    "router/whisper_router/directory.py": "`created` of a model, as OpenAI has it",
+    "router/whisper_router/commands/keys.py": "when a key was made",
+}
+
+
+def modules() -> Iterator[Path]:
+    for folder in ("router", "engines"):
+        yield from sorted((SOURCES / folder).rglob("*.py"))
+
+
+def wall_clock_uses(module: Path) -> list[str]:
+    """Return the names in it that tell the date or the time of day."""
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    names = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    imported = {
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    dated = re.compile(r"(datetime|date)\.(now|utcnow|today)$")
+    return sorted(name for name in names | imported if name in WALL_CLOCKS or dated.search(name))
+
+
+def test_only_who_tells_a_date_asks_the_wall_clock():
+    """Deadlines, idle times, pauses and budgets run on the monotonic clock."""
+    found = {
+        str(module.relative_to(SOURCES)): uses
+        for module in modules()
+        if (uses := wall_clock_uses(module))
+    }
+    assert found.keys() == TELLS_THE_DATE.keys(), found
+
+
+def library() -> Path:
+    """Return libfaketime (a Debian package), whatever the machine's architecture is."""
+    found = sorted(LIBRARIES.glob("*/faketime/libfaketimeMT.so.1"))
+    assert found, "apt-get install libfaketime (see TEST_PACKAGES in the Makefile)"
+    return found[0]
+
+
+@pytest.mark.parametrize("jump", ["+3d", "-3d"])
+async def test_a_jump_while_an_engine_works_and_rests_is_not_noticed(tmp_path, samples, jump):
+    """Every limit is far shorter than the jump."""
+    offset = tmp_path / "offset"
+    offset.write_text("+0\n")
+    fake = {
+        "LD_PRELOAD": str(library()),
+        "FAKETIME_TIMESTAMP_FILE": str(offset),
+        "FAKETIME_CACHE_DURATION": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    config = 'default_model = "demo"\n[supervision]\nidle_unload_s = 900\nchunk_timeout_s = 60\n'
+    clip, long = (samples[f"en_{name}.wav"]["path"] for name in ("hello_gb", "two_speakers_long"))
+    with running_server(tmp_path, config=config, env=fake) as server:
+        async with asyncio.timeout(LIMIT_S), session() as http:
+            assert (await ask(http, server.url, clip))[1]["text"] == "hello world"
+            started = [process.pid for process in engine_processes(server)]
+            running = begun(ask(http, server.url, long))
+            await asyncio.to_thread(worker_at_work, server)
+            offset.write_text(f"{jump}\n")
+            status, answer = await running
+            assert status == 200
+            assert answer["text"].startswith("hello world alpha bravo")
+            assert (await ask(http, server.url, clip))[1]["text"] == "hello world"
+            assert [process.pid for process in engine_processes(server)] == started
+            stamps = {str(line["timestamp"])[:10] for line in server.log if "timestamp" in line}
+            assert len(stamps) == 2, "the router's clock did jump"
