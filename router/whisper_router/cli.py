@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from whisper_router.errors import ConfigurationError, RouterError
+from whisper_router.init import fork_server
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -171,6 +172,8 @@ def _run(command: Coroutine[Any, Any, int]) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    if os.getpid() == 1 and (code := fork_server()) is not None:
+        return code
     flags = {key: getattr(arguments, key) for key in ("host", "port", "log_level")}
     given = {key: value for key, value in flags.items() if value is not None}
 
