@@ -78,6 +78,17 @@ async def test_of_several_processes_one_is_replaced_at_a_time(make_pool, tmp_pat
             await asyncio.sleep(0)
 
 
+async def test_a_process_that_rests_is_replaced_although_another_one_cannot_be(make_pool):
+    """The other one is over its limit, too, but at work."""
+    pool = make_pool(processes=2, workers=2, max_requests=2, recycle_idle_s=0.01)
+    async with asyncio.timeout(LIMIT_S), pool.lease() as busy:
+        assert {await use(pool) for _ in range(2)} == {busy.pid}
+        async with pool.lease():
+            assert busy.pid not in {await use(pool) for _ in range(2)}
+            await recycled(pool)
+        assert busy.pid in (await pool.status()).pids
+
+
 async def test_a_process_whose_memory_has_grown_is_replaced(make_pool):
     """What the first chunks take is what the engine needs; what comes on top is lost."""
     leaking = make_pool(

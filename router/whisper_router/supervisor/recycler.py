@@ -65,7 +65,7 @@ class Recycler:
         if any(slot.process.state in (State.STARTING, State.STOPPING) for slot in slots):
             return None
         worn = [slot for slot in slots if slot.worn() is not None]
-        return max(worn, key=lambda slot: slot.wear.is_overdue(), default=None)
+        return max(worn, key=lambda slot: (slot.wear.is_overdue(), slot.rested_s()), default=None)
 
     async def _recycle(self, slot: Slot) -> None:
         reason, chunks, pid = slot.worn(), slot.wear.chunks, slot.process.pid
