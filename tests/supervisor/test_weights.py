@@ -60,7 +60,7 @@ async def test_a_file_that_is_gone_was_not_replaced(path):
 
 async def test_a_file_that_is_being_written_is_waited_for(path):
     """A process that is started from one half of a model fails."""
-    weights = Weights(settle_s=0.2)
+    weights = Weights(settle_s=1.0)
     await weights.note(path)
     path.write_bytes(b"half")
     looking = begun(weights.look())

@@ -93,6 +93,7 @@ class Recycler:
         if slot.weights.is_replaced or not slot.worker_pids:
             return 0
         rows = [row for row in await slot.process.family() if row.pid in slot.worker_pids]
+        slot.worker_pids.clear()  # those that are not there any more were replaced already
         grace_s = self._options.worker_grace_s
         await asyncio.gather(*(end_worker(row, grace_s=grace_s) for row in rows))
         if rows:
