@@ -123,6 +123,8 @@ def toml_value(key: str, field: FieldInfo) -> str:
         return f'"{value.human_readable()}"'
     if isinstance(value, int | float):
         return repr(value)
+    if isinstance(value, dict):
+        return "{}"
     if isinstance(value, tuple | list):
         return "[" + ", ".join(f'"{item}"' for item in value) + "]"
     return f'"{value}"'
@@ -149,7 +151,7 @@ def markdown(name: str) -> str:
     rows = ["| option | default | meaning |", "|---|---|---|"]
     own = model.__annotations__  # before what it shares with others
     for key, field in sorted(model.model_fields.items(), key=lambda item: item[0] not in own):
-        value = field.get_default()
+        value = None if field.is_required() else field.get_default()
         shown = "" if value is None else f"`{toml_value(key, field)}`"
         rows.append(f"| `{key}` | {shown} | {' '.join((field.description or '').split())} |")
     return "\n".join(rows)

@@ -8,11 +8,12 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 
-from whisper_router.engine_api import Engine
+from whisper_router.engine_api import Engine, RemoteEngine
 from whisper_router.errors import ConfigurationError
 from whisper_router.models.catalog import Catalog, load_presets
 from whisper_router.models.layout import path_of
 from whisper_router.models.source import (
+    NO_WEIGHTS,
     HubFile,
     LocalFile,
     ModelSource,
@@ -76,7 +77,8 @@ def build_aliases(settings: Settings, engines: Mapping[str, Engine]) -> Aliases:
 
     catalog = Catalog(
         aliases={
-            alias: _configured(alias, model, named) for alias, model in settings.models.items()
+            alias: _configured(alias, model, named, engines.get(model.engine))
+            for alias, model in settings.models.items()
         },
         bundled=bundled,
         presets=presets,
@@ -127,9 +129,14 @@ def _bundled(engines: Mapping[str, Engine]) -> Iterator[ModelSpec]:
 
 
 def _configured(
-    alias: str, model: ModelSettings, named: Callable[[str], ModelSpec | None]
+    alias: str,
+    model: ModelSettings,
+    named: Callable[[str], ModelSpec | None],
+    engine: Engine | None,
 ) -> ModelSpec:
     """Return the entry for one `[models.ALIAS]` table."""
+    if isinstance(engine, RemoteEngine):
+        return _remote(alias, model)
     base = None
     if model.model is not None and (base := named(model.model)) is None:
         raise ConfigurationError(
@@ -144,6 +151,22 @@ def _configured(
         memory_bytes=base.memory_bytes if base is not None else None,
         description=base.description if base is not None else "",
         multilingual=base.multilingual if base is not None else None,
+    )
+
+
+def _remote(alias: str, model: ModelSettings) -> ModelSpec:
+    """Return the entry for an alias whose weights another server has."""
+    given = [name for name in ("model", "repo", "url", "path") if getattr(model, name) is not None]
+    if given:
+        raise ConfigurationError(
+            f"models.{alias}.{given[0]}: engine '{model.engine}' needs no weights here"
+        )
+    return ModelSpec(
+        alias=alias,
+        engine=model.engine,
+        source=NO_WEIGHTS,
+        options=model.options,
+        description="served elsewhere",
     )
 
 

@@ -16,6 +16,7 @@ from whisper_router.models.fetch_job import FetchLimits
 from whisper_router.models.source import ModelSpec
 from whisper_router.models.store import ModelStore, StoreConfig
 from whisper_router.pipeline.chunk import ChunkBudget
+from whisper_router.pipeline.relay import Relay
 from whisper_router.pipeline.transcribe import ChunkOptions, Transcriber
 from whisper_router.places import run_directory, spool_root, store_directory
 from whisper_router.plugins import load_engines
@@ -51,6 +52,7 @@ class Router:
     spool: Spool
     dispatchers: Dispatchers
     transcriber: Transcriber
+    relay: Relay
     tasks: Tasks
 
     @property
@@ -96,6 +98,7 @@ async def build_router(
             spool=spool,
             dispatchers=dispatchers,
             transcriber=_transcriber(settings, media, spool, dispatchers, tasks),
+            relay=Relay(dispatchers),
             tasks=tasks,
         )
         preload(router, settings.models)

@@ -65,7 +65,8 @@ def _shown(name: str, value: object) -> object:
     Options of engines are not known here, so what is called like a secret is taken for one.
     """
     if isinstance(value, dict):
-        return {key: _shown(key, item) for key, item in value.items()}
+        is_secret = bool(SECRET.search(name))  # keys by address, for example
+        return {key: ASTERISKS if is_secret else _shown(key, item) for key, item in value.items()}
     if isinstance(value, list):
         return [_shown(name, item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):

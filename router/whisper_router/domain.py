@@ -127,6 +127,7 @@ class TranscriptionRequest:
     or, with `mixed_languages`, for each chunk. `hotwords` are words that the speech is likely to
     hold. `vad` None means: as the server is configured. `carry_context` gives each chunk the text
     before it as a prompt, which makes the chunks wait for each other; None: if that costs no time.
+    `via` is the `Via` header (RFC 9110 7.6.3) for servers that work on it is sent on to.
     """
 
     model: str
@@ -145,6 +146,7 @@ class TranscriptionRequest:
     lane: Lane = Lane.INTERACTIVE
     client: Client = field(default_factory=Client)
     decoding: DecodingOptions = field(default_factory=DecodingOptions)
+    via: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

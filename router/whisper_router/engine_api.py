@@ -6,7 +6,8 @@ A plugin is a class with the shape of `Engine`, named by an entry point in the g
 """
 
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -162,6 +163,96 @@ class Engine(Protocol):
                 up, or `was_ended_by_others` holds of the worker that had. A process that *is*
                 the worker need not be looked after: the router knows how its own children ended.
             EngineOutOfMemory: the engine said that memory ran out.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormField:
+    """A text field of a form."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormFile:
+    """The file of a form. `data` yields its bytes as they arrive.
+
+    `size_bytes` is None while more of it is to come.
+    """
+
+    filename: str | None
+    content_type: str | None
+    size_bytes: int | None
+    data: AsyncIterator[bytes]
+
+
+class RelayedForm(Protocol):
+    """A form that may still be arriving, to be sent on to another server."""
+
+    @property
+    def task(self) -> Task:
+        """Which of the two routes it came in on."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What goes with it."""
+        ...
+
+    def parts(self) -> AsyncGenerator[FormField | FormFile, None]:
+        """Yield the parts, from the first one, each time this is called; waits for what is to come.
+
+        Raises what broke the upload.
+        """
+        ...
+
+    async def complete(self) -> None:
+        """Return once all of it has arrived. Raises what broke the upload."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayedAnswer:
+    """What another server answers with status 200. `body` raises `EngineCrashed` if it breaks off.
+
+    Events (`is_stream`) are to be passed on as they come.
+    """
+
+    content_type: str
+    is_stream: bool
+    body: AsyncGenerator[bytes, None]
+
+
+@runtime_checkable
+class RemoteEngine(Protocol):
+    """What a plugin provides besides if its work is done by servers that are not ours.
+
+    `launch` returns None, and the model it gets is an empty file: no weights are needed here.
+    """
+
+    def endpoints(self, options: BaseModel) -> Sequence[Endpoint]:
+        """Return each server. They share `Capabilities.concurrency` equally. Pure.
+
+        What `is_ready` and `transcribe` get is one of these, so it may carry more.
+        """
+        ...
+
+    def takes_forms(self, options: BaseModel) -> bool:
+        """Tell whether uploads are to be sent on as they are, instead of as chunks. Pure."""
+        ...
+
+    def relay(
+        self, http: aiohttp.ClientSession, endpoint: Endpoint, form: RelayedForm
+    ) -> AbstractAsyncContextManager[RelayedAnswer]:
+        """Send a form on while it arrives; hold the connection until the block ends.
+
+        Raises:
+            EngineInterrupted: nothing was sent.
+            EngineCrashed: the connection broke before the answer began.
+            EngineTimeout: the server has been silent for too long.
+            UpstreamRefused: it answered with an error.
         """
         ...
 

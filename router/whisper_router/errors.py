@@ -4,8 +4,6 @@
 unchanged. The statuses and codes follow the OpenAI audio API where it has one for the case.
 """
 
-from typing import ClassVar
-
 INVALID_REQUEST = "invalid_request_error"
 SERVER_ERROR = "server_error"
 
@@ -13,8 +11,8 @@ SERVER_ERROR = "server_error"
 class RouterError(Exception):
     """Base of all expected failures. The message is a sentence for the person who called."""
 
-    status: ClassVar[int] = 500
-    kind: ClassVar[str] = SERVER_ERROR
+    status: int = 500
+    kind: str = SERVER_ERROR
     code: str | None = None
     param: str | None = None
     retry_after_s: int | None = None
@@ -197,7 +195,8 @@ class MediaFailed(Unavailable):
 class EngineError(RouterError):
     """Base of what goes wrong with an engine process."""
 
-    status, code = 502, "engine_failed"
+    status = 502
+    code: str | None = "engine_failed"
 
 
 class EngineStartFailed(EngineError):
@@ -255,6 +254,35 @@ class EngineRejected(EngineError):
         super().__init__(message)
         if param is not None:
             self.param, self.code = param, "unsupported_value"
+
+
+class UpstreamRefused(EngineError):
+    """Another server has answered with an error, which is passed on as it is.
+
+    `is_elsewhere_better` tells whether a server of the same kind may well do it: this one has too
+    much to do, or cannot run its engine.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        kind: str,
+        code: str | None,
+        param: str | None = None,
+        retry_after_s: int | None = None,
+        is_elsewhere_better: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.kind, self.code, self.param = status, kind, code, param
+        self.retry_after_s, self.is_elsewhere_better = retry_after_s, is_elsewhere_better
+
+
+class LoopDetected(RouterError):
+    """The request was sent on from here before: servers send it on to each other in a circle."""
+
+    status, code = 508, "loop_detected"
 
 
 class EngineTimeout(EngineError):

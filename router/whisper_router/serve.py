@@ -138,6 +138,7 @@ def _deps(router: Router, keys: KeySource, control: Control) -> ApiDeps:
     return ApiDeps(
         service=ServiceInfo(name="whisper-router", version=version("whisper-router"), docs=DOCS),
         transcriber=router.transcriber,
+        relay=router.relay,
         models=directory,
         ready=directory.ready,
         spool=router.spool,

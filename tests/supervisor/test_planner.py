@@ -1,11 +1,14 @@
 """What an alias's specification turns into, before anything runs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from support.program_engine import ProcesslessEngine, ProgramEngine, ProgramOptions
 from whisper_router.domain import Task
+from whisper_router.engine_api import Endpoint
 from whisper_router.errors import ModelUnavailable
 from whisper_router.supervisor.machine import State
 from whisper_router.supervisor.options import SupervisionOptions
@@ -40,8 +43,31 @@ async def test_there_is_a_place_for_each_process_that_the_engine_wants(surroundi
 async def test_an_engine_without_processes_has_one_place_with_its_own_concurrency(surroundings):
     """Another server says how much it takes."""
     [slot] = await planner(surroundings, engine=ProcesslessEngine()).plan()
-    assert (slot.workers, slot.process.state) == (2, State.READY)
+    assert (slot.workers, slot.process.state) == (2, State.STOPPED)
     await slot.process.close()
+
+
+class TwoServers(ProcesslessEngine):
+    """Has its work done at two addresses."""
+
+    def endpoints(self, options: BaseModel) -> Sequence[Endpoint]:
+        return [Endpoint(kind=self.endpoint_kind, url=f"http://{name}") for name in ("a", "b")]
+
+    def takes_forms(self, options: BaseModel) -> bool:
+        return True
+
+    def relay(self, http, endpoint, form):
+        raise NotImplementedError
+
+
+async def test_an_engine_with_several_servers_has_a_place_for_each(surroundings):
+    """They share its concurrency."""
+    slots = await planner(surroundings, engine=TwoServers()).plan()
+    assert [slot.workers for slot in slots] == [1, 1]
+    statuses = [await slot.status() for slot in slots]
+    assert [status.url for status in statuses] == ["http://a", "http://b"]
+    for slot in slots:
+        await slot.process.close()
 
 
 def spec(*, multilingual: bool | None) -> PoolSpec:

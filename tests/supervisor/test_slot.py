@@ -118,12 +118,14 @@ async def test_the_status_measures_the_process(make_process):
 
 
 async def test_an_engine_without_a_process_has_a_status_too():
-    """Ready, without memory."""
-    tasks = Tasks()
-    endpoint = Endpoint(kind=ProcesslessEngine.endpoint_kind, url="http://engine")
-    slot = slot_of(External(endpoint, alias="test", tasks=tasks), workers=3)
+    """Its address, and no memory."""
+    tasks, engine = Tasks(), ProcesslessEngine()
+    endpoint = Endpoint(kind=engine.endpoint_kind, url="http://engine")
+    external = External(endpoint, alias="test", tasks=tasks, is_ready=engine.is_ready)
+    slot = slot_of(external, workers=3)
     status = await slot.status()
-    assert (status.state, status.pid, status.rss_bytes) == (State.READY, None, 0)
+    assert (status.state, status.pid, status.rss_bytes) == (State.STOPPED, None, 0)
+    assert status.url == "http://engine"
     await slot.process.close()
     await tasks.close()
 

@@ -40,8 +40,9 @@ from whisper_router.errors import (
     ModelNotFound,
 )
 from whisper_router.pipeline.progress import Stage, Tracker
+from whisper_router.pipeline.relay import Relay
 from whisper_router.pipeline.transcribe import MediaSource
-from whisper_router.scheduling.dispatch import Dispatchers, QueueLimits
+from whisper_router.scheduling.dispatch import Dispatcher, Dispatchers, QueueLimits
 from whisper_router.supervisor.pool import ModelPool
 from whisper_router.supervisor.status import PoolStatus
 
@@ -264,6 +265,10 @@ class Api:
         return f"{self.root}/v1"
 
 
+def _nobody_else(name: str) -> Dispatcher:
+    raise ModelNotFound(f"The model '{name}' does not exist.")
+
+
 Start = Callable[[Setup], AbstractAsyncContextManager[Api]]
 
 
@@ -275,6 +280,7 @@ async def serve_api(directory: Path, setup: Setup) -> AsyncIterator[Api]:
     deps = ApiDeps(
         service=ServiceInfo(name="whisper-router", version="0.0.1", docs="docs/api.md"),
         transcriber=recogniser,
+        relay=Relay(_nobody_else),
         models=names,
         ready=setup.is_ready,
         queues=setup.queues,

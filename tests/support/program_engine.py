@@ -99,6 +99,9 @@ class ProcesslessEngine(ProgramEngine):
     def launch(self, model: Path, options: BaseModel, endpoint: Endpoint) -> Launch | None:
         return None
 
+    async def is_ready(self, http: aiohttp.ClientSession, endpoint: Endpoint) -> ReadyInfo | None:
+        return ReadyInfo(accelerator="remote", languages=frozenset({"en"}))
+
 
 async def ask(http: aiohttp.ClientSession, endpoint: Endpoint) -> str:
     """Return what the program heard."""

@@ -1,11 +1,9 @@
 """The plugin class: one whisper-server process for each worker, asked over loopback."""
 
 import asyncio
-import os
 import secrets
-import struct
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +11,7 @@ from typing import Any, ClassVar
 import aiohttp
 from pydantic import BaseModel
 
-from whisper_router.domain import SAMPLE_RATE_HZ, Chunk, Task, TranscriptionRequest
+from whisper_router.domain import Chunk, Task, TranscriptionRequest
 from whisper_router.engine_api import (
     Capabilities,
     Endpoint,
@@ -25,6 +23,7 @@ from whisper_router.engine_api import (
 )
 from whisper_router.errors import EngineCrashed, EngineInterrupted, EngineRejected
 from whisper_router.languages import LANGUAGES
+from whisper_router_engines.wav import check_chunk, wav
 from whisper_router_engines.whisper_server.answer import Answer
 from whisper_router_engines.whisper_server.options import WhisperServerOptions
 from whisper_router_engines.whispercpp.decoding import check_decoding
@@ -33,11 +32,6 @@ from whisper_router_engines.whispercpp.protocol import OrderError, full_prompt
 KEEPER_MODULE = "whisper_router_engines.whisper_server.keeper"
 PROBE_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 10.0
-PIECE_BYTES = 1 << 18
-SAMPLE_BYTES = 4
-MIN_SAMPLES = SAMPLE_RATE_HZ // 10
-"""whisper.cpp ignores less than 0.1 s, and its padding reads beyond less than 201 samples."""
-WAVE_FORMAT_IEEE_FLOAT = 3
 AS_BUILT = "as built"
 """Which device computes only the program's own log tells."""
 REQUEST_PATH = f"/{secrets.token_hex(16)}"
@@ -116,7 +110,7 @@ class WhisperServer:
     ) -> AsyncIterator[EngineEvent]:
         """Send the chunk as a WAV and yield what the whole answer holds; see `Engine`."""
         form = _form(chunk, request)
-        await asyncio.to_thread(_check_file, chunk)
+        await asyncio.to_thread(check_chunk, chunk)
         yield WorkerStarted(pid=None)
         body = await _ask(http, endpoint, form)
         answer = Answer(body=body, duration_s=chunk.duration_s, with_words=request.word_timestamps)
@@ -199,60 +193,12 @@ def _form(chunk: Chunk, request: TranscriptionRequest) -> aiohttp.FormData:
         "no_language_probabilities": "true",
     } | {FIELDS[name]: _spelt(value) for name, value in asked.items()}
     form = aiohttp.FormData(fields)
-    form.add_field("file", _wav(chunk), filename="chunk.wav", content_type="audio/wav")
+    form.add_field("file", wav(chunk), filename="chunk.wav", content_type="audio/wav")
     return form
 
 
 def _spelt(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _check_file(chunk: Chunk) -> None:
-    """Look whether the samples are there.
-
-    Raises:
-        EngineRejected: they are not.
-    """
-    try:
-        size = os.stat(chunk.path).st_size  # noqa: PTH116 - told apart from a missing folder
-    except OSError as error:
-        raise EngineRejected(f"the audio cannot be read: {error.strerror}") from error
-    if not 0 <= chunk.start <= chunk.end or size < SAMPLE_BYTES * chunk.end:
-        raise EngineRejected(f"the audio ends before sample {chunk.end}")
-
-
-async def _wav(chunk: Chunk) -> AsyncGenerator[bytes]:
-    """Yield the chunk as a WAV of 32-bit floats; short audio is padded with silence."""
-    missing = max(0, MIN_SAMPLES - (chunk.end - chunk.start))
-    left = SAMPLE_BYTES * (chunk.end - chunk.start)
-    yield _wav_header(left + SAMPLE_BYTES * missing)
-    file = await asyncio.to_thread(chunk.path.open, "rb")
-    try:
-        await asyncio.to_thread(file.seek, SAMPLE_BYTES * chunk.start)
-        while left > 0:
-            piece = await asyncio.to_thread(file.read, min(left, PIECE_BYTES))
-            if not piece:
-                raise EOFError("the audio was cut short while it was sent")
-            left -= len(piece)
-            yield piece
-    finally:
-        file.close()
-    yield bytes(SAMPLE_BYTES * missing)
-
-
-def _wav_header(data_bytes: int) -> bytes:
-    """Return a RIFF header for 16 kHz mono float32 (RFC 2361; `fmt ` of 16 bytes)."""
-    fmt = struct.pack(
-        "<HHIIHH",
-        WAVE_FORMAT_IEEE_FLOAT,
-        1,
-        SAMPLE_RATE_HZ,
-        SAMPLE_RATE_HZ * SAMPLE_BYTES,
-        SAMPLE_BYTES,
-        8 * SAMPLE_BYTES,
-    )
-    head = b"WAVEfmt " + struct.pack("<I", len(fmt)) + fmt + b"data" + struct.pack("<I", data_bytes)
-    return b"RIFF" + struct.pack("<I", len(head) + data_bytes) + head
 
 
 async def _ask(

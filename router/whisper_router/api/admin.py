@@ -172,7 +172,8 @@ def _body(status: PoolStatus) -> dict[str, object]:
 
 
 def _process(process: ProcessStatus) -> dict[str, object]:
-    return {
+    elsewhere: dict[str, object] = {} if process.url is None else {"url": process.url}
+    return elsewhere | {
         "pid": process.pid,
         "state": process.state.value,
         "leases": process.leases,

@@ -14,6 +14,7 @@ from whisper_router.audio.spool import Spool
 from whisper_router.audio.upload import UploadLimits
 from whisper_router.domain import TranscriptEvent, TranscriptionRequest
 from whisper_router.pipeline.progress import ProgressBoard, Tracker
+from whisper_router.pipeline.relay import Relay
 from whisper_router.pipeline.transcribe import MediaSource
 from whisper_router.scheduling.dispatch import FirstTurn, Waiting
 from whisper_router.supervisor.pool import ModelPool
@@ -144,6 +145,7 @@ class ApiDeps:
 
     service: ServiceInfo
     transcriber: Transcriber
+    relay: Relay
     models: ModelDirectory
     ready: Callable[[], Awaitable[Readiness]]
     spool: Spool

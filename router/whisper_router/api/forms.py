@@ -82,6 +82,7 @@ def parse_order(
     task: Task,
     request_id: str = "",
     client: Client | None = None,
+    via: str = "",
 ) -> Order:
     """Return what the form asks for, on behalf of `client`.
 
@@ -114,6 +115,7 @@ def parse_order(
             on_error=choice("on_error", form.text("on_error") or OnError.FAIL, OnError),
             client=client or Client(),
             decoding=_decoding(form),
+            via=via,
         ),
         response=response,
         keep_alive_s=duration_s("keep_alive", form.text("keep_alive")),

@@ -11,9 +11,10 @@ from whisper_router.api.body import leave_waiting, send_continue
 from whisper_router.api.context import FIRST_TURN, REQUEST_ID
 from whisper_router.api.deps import DEPS, ModelEntry
 from whisper_router.api.forms import Order, parse_order
+from whisper_router.api.relay import check_hops, send_on, via
 from whisper_router.api.wire import json_response
 from whisper_router.audio.media import pcm_format
-from whisper_router.audio.upload import Upload, spool_upload
+from whisper_router.audio.upload import Upload, incoming_upload
 from whisper_router.domain import Task, TranscriptEvent
 from whisper_router.errors import MissingParameter, ModelNotFound, PermissionDenied
 from whisper_router.pipeline.transcribe import MediaSource, collect
@@ -80,9 +81,19 @@ async def _recognise(request: web.Request, task: Task) -> web.StreamResponse:
         deps.progress.track(request[REQUEST_ID], owner=client.name) as tracker,
         deps.queues.watch(key=client.name, request_id=request[REQUEST_ID]) as request[FIRST_TURN],
     ):
-        async with spool_upload(request, deps.spool, deps.upload_limits) as upload:
+        async with incoming_upload(request, deps.spool, deps.upload_limits) as incoming:
+            model = await incoming.field("model")
+            if deps.relay.is_remote(model):
+                check_hops(request)
+            if deps.relay.takes(model):
+                return await send_on(request, incoming, task=task, client=client, tracker=tracker)
+            upload = await incoming.complete()
             order = parse_order(
-                upload.fields, task=task, request_id=request[REQUEST_ID], client=client
+                upload.fields,
+                task=task,
+                request_id=request[REQUEST_ID],
+                client=client,
+                via=via(request),
             )
             deps.models.check(order.request.model)
             events = deps.transcriber.run(order.request, _media_source(upload), tracker)

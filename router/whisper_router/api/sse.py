@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from aiohttp import web
@@ -18,12 +18,15 @@ from whisper_router.tasks import Tasks
 
 EVENT_STREAM = "text/event-stream"
 HEARTBEAT = b": keep-alive\n\n"
+BLANK_LINE = b"\r\n\r\n"
 QUEUED_EVENTS = 8
 HEADERS = {
     "Content-Type": f"{EVENT_STREAM}; charset=utf-8",
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",  # nginx holds events back otherwise
 }
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +57,32 @@ async def stream(
             async for event in pulse:
                 await answer.write(text.frame(event))
         await answer.write(_frame(text.done()))
+    except _ClientLeft:
+        log.info("stream_abandoned")
+    except Exception as error:
+        if not answer.begun:
+            raise
+        await answer.fail(error)
+    return answer.response
+
+
+async def pass_on(
+    request: web.Request, body: AsyncGenerator[bytes, None], *, heartbeat_s: float
+) -> web.StreamResponse:
+    """Send another server's events as they come, with heartbeats in between; close `body`.
+
+    Raises:
+        RouterError: it failed before anything was sent.
+    """
+    answer, end = _Answer(request), b"\n\n"
+    try:
+        async with aclosing(with_pulse(body, interval_s=heartbeat_s)) as pulse:
+            async for piece in pulse:
+                if piece:
+                    await answer.write(piece)
+                    end = (end + piece)[-len(BLANK_LINE) :]
+                elif end.replace(b"\r", b"").endswith(b"\n\n"):  # not in the middle of an event
+                    await answer.write(HEARTBEAT)
     except _ClientLeft:
         log.info("stream_abandoned")
     except Exception as error:
@@ -119,16 +148,16 @@ class _End:
 
 
 async def with_pulse(
-    events: AsyncGenerator[TranscriptEvent, None], *, interval_s: float
-) -> AsyncGenerator[TranscriptEvent | None, None]:
+    events: AsyncGenerator[T, None], *, interval_s: float
+) -> AsyncGenerator[T | None, None]:
     """Yield the events, and None whenever `interval_s` went by without one; then close them.
 
     The events are read, and closed, by one task of their own: a time limit around `anext` would
     cancel the work instead of the wait.
     """
-    queue: asyncio.Queue[TranscriptEvent | _End] = asyncio.Queue(QUEUED_EVENTS)
+    queue: asyncio.Queue[T | _End] = asyncio.Queue(QUEUED_EVENTS)
     tasks = Tasks()
-    tasks.spawn(_read_into(queue, events), name="read transcript events")
+    tasks.spawn(_read_into(queue, events), name="read events")
     try:
         while True:
             item = await _next(queue, interval_s)
@@ -141,9 +170,7 @@ async def with_pulse(
         await tasks.close_in_full()  # the upload goes next, and the work still reads it
 
 
-async def _next(
-    queue: "asyncio.Queue[TranscriptEvent | _End]", interval_s: float
-) -> TranscriptEvent | _End | None:
+async def _next(queue: "asyncio.Queue[T | _End]", interval_s: float) -> T | _End | None:
     try:
         async with asyncio.timeout(interval_s):
             return await queue.get()
@@ -151,9 +178,7 @@ async def _next(
         return None
 
 
-async def _read_into(
-    queue: "asyncio.Queue[TranscriptEvent | _End]", events: AsyncGenerator[TranscriptEvent, None]
-) -> None:
+async def _read_into(queue: "asyncio.Queue[T | _End]", events: AsyncGenerator[T, None]) -> None:
     error: Exception | None = None
     try:
         async with aclosing(events):

@@ -27,6 +27,8 @@ FILE_PART = "file"
 CHARSET_PART = "_charset_"  # RFC 7578 4.6: names the charset of the other fields
 RAW_AUDIO_TYPES = frozenset({"audio/pcm", "audio/l16"})
 WRITE_BYTES = 512 * 1024
+RELAYED_WRITE_BYTES = 64 * 1024
+"""Who sends the file on while it arrives gets it in pieces of about this size."""
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -69,12 +71,14 @@ class Form:
     def __init__(self, spool: Spool, limits: UploadLimits) -> None:
         self._spool = spool
         self._limits = limits
-        self._fields: list[tuple[str, str]] = []
+        self.fields: list[tuple[str, str]] = []
+        """The text fields that are here, in their order."""
         self._field_bytes = 0
         self._charset: str | None = None
-        self._file: _FilePart | None = None
+        self.file: FilePart | None = None
         self._part: _Part = _IgnoredPart()
         self._decoder: TransferDecoder = transfer_decoder("binary")
+        self._write_bytes = WRITE_BYTES
 
     async def take(self, event: Event) -> None:
         """Take the parser's next event."""
@@ -86,11 +90,17 @@ class Form:
             await self._part.add(self._decoder.finish())
             await self._part.end()
 
+    async def write_soon(self) -> None:
+        """Have the file on disk as it arrives, for who reads it meanwhile."""
+        self._write_bytes = RELAYED_WRITE_BYTES
+        if self.file is not None:
+            await self.file.write_soon(self._write_bytes)
+
     def upload(self) -> Upload:
         """Return the form, once all events were taken."""
-        file = self._file
+        file = self.file
         return Upload(
-            fields=tuple(self._fields),
+            fields=tuple(self.fields),
             file=file.path if file else None,
             filename=file.info.filename if file else None,
             content_type=file.info.content_type if file else None,
@@ -99,10 +109,10 @@ class Form:
 
     async def discard(self) -> None:
         """Delete the file."""
-        if self._file is not None:
+        if self.file is not None:
             # Shielded: a second cancellation must not take the work out of the thread's queue.
             loop = asyncio.get_running_loop()
-            await asyncio.shield(loop.run_in_executor(None, self._file.discard))
+            await asyncio.shield(loop.run_in_executor(None, self.file.discard))
 
     def count(self, added_bytes: int) -> None:
         """Note that everything but the file takes this much more of the body."""
@@ -122,38 +132,48 @@ class Form:
         if info.name == CHARSET_PART:
             self._charset = text.strip()
         else:
-            self._fields.append((info.name, text))
+            self.fields.append((info.name, text))
 
     def _begin(self, event: PartBegin) -> None:
         info = part_info(event.headers)
         self._decoder = transfer_decoder(info.transfer_encoding)
         if info.name == FILE_PART:
-            self._part = self._file = self._begin_file(info)
+            self._part = self.file = self._begin_file(info)
             return
         self.count(event.size_bytes)
         self._part = _FieldPart(self, info) if _is_text(info) else _IgnoredPart()
 
-    def _begin_file(self, info: PartInfo) -> "_FilePart":
-        if self._file is not None:
+    def _begin_file(self, info: PartInfo) -> "FilePart":
+        if self.file is not None:
             raise InvalidParameter("Only one 'file' part may be sent.", param=FILE_PART)
         check_extension(info.filename, info.content_type, self._limits.extensions)
-        return _FilePart(self._spool.new_path(), info)
+        return FilePart(self._spool.new_path(), info, write_bytes=self._write_bytes)
 
 
-class _FilePart(SpoolFile):
+class FilePart(SpoolFile):
     """The uploaded file."""
 
-    def __init__(self, path: Path, info: PartInfo) -> None:
+    def __init__(self, path: Path, info: PartInfo, *, write_bytes: int) -> None:
         super().__init__(path)
         self.info = info
+        self._write_bytes = write_bytes
+        self.is_whole = False
         self._content = bytearray()
 
     async def add(self, data: bytes) -> None:
+        """Take more of it; see `_Part`."""
         self._content += data
-        if len(self._content) >= WRITE_BYTES:
+        if len(self._content) >= self._write_bytes:
             await self._flush()
 
     async def end(self) -> None:
+        """Take note that this was all."""
+        await self._flush()
+        self.is_whole = True
+
+    async def write_soon(self, write_bytes: int) -> None:
+        """Write what is in memory, and keep no more than this there from now on."""
+        self._write_bytes = write_bytes
         await self._flush()
 
     async def _flush(self) -> None:

@@ -13,10 +13,72 @@ from whisper_router.audio.parts import header_parameters
 from whisper_router.audio.spool import Spool
 from whisper_router.errors import InvalidRequest, RouterError, UploadTimeout, UploadTooLarge
 
-__all__ = ["Upload", "UploadLimits", "drain", "spool_upload"]
+__all__ = ["IncomingUpload", "Upload", "UploadLimits", "drain", "incoming_upload", "spool_upload"]
 
 MAX_BOUNDARY_BYTES = 70  # RFC 2046 5.1.1
 _CUT = (web.RequestPayloadError, ConnectionError, HttpProcessingError)
+
+
+class IncomingUpload:
+    """A multipart/form-data body that is read on demand; its file goes to disk as it arrives."""
+
+    def __init__(
+        self, form: Form, parser: MultipartParser, chunks: AsyncGenerator[bytes, None]
+    ) -> None:
+        self.form = form
+        self._parser, self._chunks = parser, chunks
+
+    async def field(self, name: str) -> str | None:
+        """Read on until a text field of this name is there; None: it never comes.
+
+        Raises:
+            RouterError: as `spool_upload`.
+        """
+        while (value := dict(self.form.fields).get(name)) is None and await self.read_on():
+            pass
+        return value
+
+    async def complete(self) -> Upload:
+        """Read to the end and return the form.
+
+        Raises:
+            RouterError: as `spool_upload`.
+        """
+        while await self.read_on():
+            pass
+        return self.form.upload()
+
+    async def read_on(self) -> bool:
+        """Take what has arrived, or wait for more; False at the end.
+
+        Raises:
+            RouterError: as `spool_upload`.
+        """
+        chunk = await anext(self._chunks, None)
+        try:
+            if chunk is None:
+                self._parser.finish()
+                return False
+            for event in self._parser.feed(chunk):
+                await self.form.take(event)
+        except MultipartError as error:
+            raise InvalidRequest(f"The multipart body cannot be read: {error}.") from error
+        return True
+
+
+@asynccontextmanager
+async def incoming_upload(
+    request: web.BaseRequest, spool: Spool, limits: UploadLimits
+) -> AsyncIterator[IncomingUpload]:
+    """Begin to read a body; see `spool_upload`."""
+    form = Form(spool, limits)
+    try:
+        parser = MultipartParser(_boundary(request))
+        await _check_length(request, spool, limits)
+        async with aclosing(_chunks(request, limits)) as chunks:
+            yield IncomingUpload(form, parser, chunks)
+    finally:
+        await form.discard()
 
 
 @asynccontextmanager
@@ -35,14 +97,8 @@ async def spool_upload(
         UploadTimeout: the client paused for too long.
         StorageFull: the disk is full.
     """
-    form = Form(spool, limits)
-    try:
-        parser = MultipartParser(_boundary(request))
-        await _check_length(request, spool, limits)
-        await _read_body(request, parser, form, limits)
-        yield form.upload()
-    finally:
-        await form.discard()
+    async with incoming_upload(request, spool, limits) as incoming:
+        yield await incoming.complete()
 
 
 async def drain(request: web.BaseRequest, *, limit_bytes: int, timeout_s: float) -> bool:
@@ -81,19 +137,6 @@ async def _check_length(request: web.BaseRequest, spool: Spool, limits: UploadLi
         raise _too_large(limits, f"{length} bytes announced")
     if length > WRITE_BYTES and length > await asyncio.to_thread(spool.free_bytes):
         raise storage_full()
-
-
-async def _read_body(
-    request: web.BaseRequest, parser: MultipartParser, form: Form, limits: UploadLimits
-) -> None:
-    try:
-        async with aclosing(_chunks(request, limits)) as chunks:
-            async for chunk in chunks:
-                for event in parser.feed(chunk):
-                    await form.take(event)
-        parser.finish()
-    except MultipartError as error:
-        raise InvalidRequest(f"The multipart body cannot be read: {error}.") from error
 
 
 async def _chunks(request: web.BaseRequest, limits: UploadLimits) -> AsyncGenerator[bytes, None]:

@@ -18,7 +18,7 @@ from rich.text import Text
 from whisper_router.errors import ModelNotFound, RouterError
 from whisper_router.models.catalog import Catalog, ListedModel
 from whisper_router.models.download import DownloadProgress, OnProgress
-from whisper_router.models.source import LocalFile, ModelSpec
+from whisper_router.models.source import NO_WEIGHTS, LocalFile, ModelSpec
 from whisper_router.models.store import ModelStore
 
 OK, FAILED, USAGE = 0, 1, 2
@@ -120,8 +120,10 @@ def _resolve(
 def _row(entry: ListedModel, store: ModelStore) -> tuple[str, str, str, str]:
     spec = entry.spec
     path = store.present(spec.source)
-    if path is not None:
-        size: int | None = path.stat().st_size
+    if spec.source is NO_WEIGHTS:
+        size: int | None = None
+    elif path is not None:
+        size = path.stat().st_size
     else:
         size = None if isinstance(spec.source, LocalFile) else spec.source.size_bytes
     what = spec.description if entry.id == spec.alias else f"the same as {spec.alias}"

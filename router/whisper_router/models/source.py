@@ -1,9 +1,11 @@
 """What a model is and where its file comes from."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,9 @@ class LocalFile:
 
     path: Path
 
+
+NO_WEIGHTS: Final = LocalFile(path=Path(os.devnull))
+"""What an engine gets that needs none: an empty file."""
 
 RemoteFile = HubFile | UrlFile
 ModelSource = HubFile | UrlFile | LocalFile

@@ -27,7 +27,7 @@ from whisper_router.models.layout import (
     shown_url,
 )
 from whisper_router.models.part_file import disk_error
-from whisper_router.models.source import LocalFile, ModelSource, ModelSpec, RemoteFile
+from whisper_router.models.source import NO_WEIGHTS, LocalFile, ModelSource, ModelSpec, RemoteFile
 from whisper_router.tasks import Tasks
 
 MAX_RETRY_S = 30
@@ -89,6 +89,8 @@ class ModelStore:
     def present(self, source: ModelSource) -> Path | None:
         """Return the file of `source` if it is there and, where that is known, has its size."""
         path = self.path(source)
+        if source is NO_WEIGHTS:
+            return path
         try:
             size = path.stat().st_size
         except OSError:

@@ -46,8 +46,9 @@ class Connection:
 def open_session(endpoint: Endpoint) -> aiohttp.ClientSession:
     """Return a session to the endpoint, without limits of its own.
 
-    Connections to a process are used once: a worker of a pre-forked engine that keeps one alive
-    would wait on it while others queue for a free worker.
+    Connections are used once: a worker of a pre-forked engine that keeps one alive would wait on
+    it while others queue for a free worker, and a server elsewhere may close it just when it is to
+    be used again.
     """
     connector: aiohttp.BaseConnector
     if endpoint.kind is EndpointKind.UNIX and endpoint.socket is not None:
@@ -55,11 +56,6 @@ def open_session(endpoint: Endpoint) -> aiohttp.ClientSession:
     else:
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
     return _session(connector)
-
-
-def open_upstream_session() -> aiohttp.ClientSession:
-    """Return a session for an engine that has no process of ours and knows its addresses."""
-    return _session(aiohttp.TCPConnector(limit=0))
 
 
 def _session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:

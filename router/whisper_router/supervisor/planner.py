@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from whisper_router.domain import Task
-from whisper_router.engine_api import Capabilities, Endpoint, Engine, Launch
+from whisper_router.engine_api import Capabilities, Endpoint, Engine, Launch, RemoteEngine
 from whisper_router.errors import EngineStartFailed
 from whisper_router.supervisor.breaker import Breaker
 from whisper_router.supervisor.external import External
@@ -84,19 +84,34 @@ class Planner:
         )
         launch = self._spec.engine.launch(model, self._spec.options, endpoint)
         if launch is None:
-            return [self._external(endpoint)]
+            self.model = None
+            return self._externals(endpoint)
         return [self._process(launch) for _ in range(launch.processes)]
 
     async def _fetch(self) -> Path:
         self.model = await self._spec.model()
         return self.model
 
-    def _external(self, endpoint: Endpoint) -> Slot:
-        capabilities = self._spec.engine.capabilities(self._spec.options)
-        process = External(endpoint, alias=self._spec.alias, tasks=self._surroundings.tasks)
+    def _externals(self, endpoint: Endpoint) -> list[Slot]:
+        """Return a place for each server of the engine; `endpoint` stands for one it hides."""
+        engine, options = self._spec.engine, self._spec.options
+        endpoints = [endpoint]
+        if isinstance(engine, RemoteEngine):
+            endpoints = list(engine.endpoints(options))
+        workers = max(1, engine.capabilities(options).concurrency // len(endpoints))
+        return [self._external(each, workers=workers) for each in endpoints]
+
+    def _external(self, endpoint: Endpoint, *, workers: int) -> Slot:
+        process = External(
+            endpoint,
+            alias=self._spec.alias,
+            tasks=self._surroundings.tasks,
+            is_ready=self._spec.engine.is_ready,
+            on_change=self._on_change,
+        )
         return Slot(
             process,
-            workers=capabilities.concurrency,
+            workers=workers,
             idle_unload_s=None,
             breaker=Breaker(longest_pause_s=self._spec.supervision.longest_pause_s),
         )

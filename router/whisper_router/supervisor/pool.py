@@ -17,6 +17,7 @@ from whisper_router.errors import (
     RouterError,
     ShuttingDown,
     Unavailable,
+    UpstreamRefused,
 )
 from whisper_router.supervisor import report
 from whisper_router.supervisor.breaker import held_off
@@ -89,9 +90,11 @@ class ModelPool:
         lease = self._lease(grant)
         try:
             yield lease
+            grant.slot.note_success()
             self._surroundings.tasks.spawn(self._measure(grant.slot), name=f"measure {self.alias}")
-        except (EngineCrashed, aiohttp.ClientError) as error:
-            await self._look_into(grant)
+        except (EngineCrashed, UpstreamRefused, aiohttp.ClientError) as error:
+            if not isinstance(error, UpstreamRefused) or error.is_elsewhere_better:
+                await self._look_into(grant)
             if grant.connection.is_interrupted and type(error) is EngineCrashed:
                 raise EngineInterrupted(str(error)) from error
             raise
@@ -318,7 +321,7 @@ class ModelPool:
 
     def _take(self) -> Grant | None:
         """Take a free worker of the process that does least, if there is one."""
-        for slot in sorted(self._slots, key=lambda slot: slot.leases):
+        for slot in sorted(self._slots, key=lambda slot: slot.preference):
             if (connection := slot.offer()) is not None:
                 slot.leases += 1
                 connection.hold()
@@ -331,9 +334,13 @@ class ModelPool:
             return
         coming = sum(slot.workers for slot in self._slots if slot.process.state is State.STARTING)
         for slot in self._slots:
-            if len(self._waiting) > coming and slot.can_start():
+            if slot.can_start() and (len(self._waiting) > coming or self._is_asked_of(slot)):
                 slot.process.start()
                 coming += slot.workers
+
+    def _is_asked_of(self, slot: Slot) -> bool:
+        """Tell whether it starts with the others: to ask a server elsewhere takes nothing here."""
+        return slot.is_remote and bool(self._waiting)
 
     def _changed(self) -> None:
         """React to a process's change of state, which is still going on."""

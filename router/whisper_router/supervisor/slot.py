@@ -65,6 +65,18 @@ class Slot:
         self._idle_timer: asyncio.TimerHandle | None = None
         self._failed_starts = process.failed_starts
 
+    @property
+    def preference(self) -> tuple[float, ...]:
+        """What the place with the smallest value of gets the next lease.
+
+        That is the one with the least work. Among those servers elsewhere take turns, behind them
+        come those that failed lately. Processes have an order instead: the last ones may be idle
+        for long enough to be unloaded.
+        """
+        if isinstance(self.process, External):
+            return (self.process.failures, self.leases, self._used_s)
+        return (0, self.leases, 0.0)
+
     def offer(self) -> Connection | None:
         """Return the way to a free worker, or None when there is none now."""
         is_kept = self.suspicions or self.is_withheld or self._is_leaving
@@ -188,6 +200,16 @@ class Slot:
         """Return for how long nothing has been leased; 0 while something is."""
         return 0.0 if self.leases else time.monotonic() - self._used_s
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is a server elsewhere, which takes nothing here when it is started."""
+        return isinstance(self.process, External)
+
+    def note_success(self) -> None:
+        """Take note that a lease has ended with a whole answer."""
+        if isinstance(self.process, External):
+            self.process.note_success()
+
     def note_use(self) -> None:
         """Take note that a lease has just ended."""
         self._used_s = time.monotonic()
@@ -227,6 +249,7 @@ class Slot:
             rss_bytes=await asyncio.to_thread(proctable.memory_bytes, rows),
             accelerator=ready.accelerator if ready is not None else None,
             last_error=self.process.last_error,
+            url=self.process.url if isinstance(self.process, External) else None,
         )
 
     def _unload(self) -> None:

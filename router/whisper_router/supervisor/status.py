@@ -11,8 +11,9 @@ from whisper_router.supervisor.machine import State
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessStatus:
-    """One process. `rss_bytes` adds up its family; on Linux pages that workers share count once.
+    """One process, or a server elsewhere, which has a `url` instead.
 
+    `rss_bytes` adds up its family; on Linux pages that workers share count once.
     `chunks` were served since it, or each of its workers that serves, was a fresh one; `recycles`
     is how often that was brought about because it had served long enough.
     """
@@ -27,6 +28,7 @@ class ProcessStatus:
     rss_bytes: int
     accelerator: str | None
     last_error: str | None
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +54,7 @@ class PoolStatus:
     """One alias. `capacity` is None until the first start tells; `model` likewise.
 
     `requested` is the accelerator that the configuration asks for, `accelerator` the one in
-    effect while a process is ready. An engine without a process of ours is always ready.
+    effect while a process is ready.
     """
 
     alias: str

@@ -15,12 +15,11 @@ what an engine with a process of its own must do.
 
 import asyncio
 import math
-import os
 import signal
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +42,10 @@ from whisper_router.engine_api import (
     WorkerStarted,
 )
 from whisper_router.errors import EngineCrashed, EngineInterrupted, EngineRejected
-from whisper_router.supervisor.proctable import family, read_table
 from whisper_router.testing.checks import check_order, check_segments, check_words, segments_of
 from whisper_router.testing.harness import (
     Running,
+    end_at_work,
     make_endpoint,
     running,
     start_error,
@@ -57,9 +56,6 @@ ANSWER_TIMEOUT_S = 60.0
 PROMPT_S = 5.0
 """A worker that was left must serve the next short chunk within this time."""
 LONG_S = 240.0
-AT_WORK_S = 0.05
-"""Processor time by which a process that has a chunk shows that it computes."""
-POLL_S = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,11 +120,11 @@ class EngineConformance:
             )
 
     def test_options_have_defaults_and_refuse_unknown_names(self, subject: Subject) -> None:
-        """A misspelt option must not pass for a set one."""
-        options = subject.engine.Options()
+        """A misspelt option must not pass for a set one; what is needed the subject gives."""
+        options = _options(subject)
         assert subject.engine.Options.model_validate(options.model_dump()) == options
-        with pytest.raises(ValidationError):
-            subject.engine.Options.model_validate({"no_such_option": 1})
+        with pytest.raises(ValidationError, match="no_such_option"):
+            subject.engine.Options.model_validate({**subject.options, "no_such_option": 1})
 
     def test_capabilities_are_whole_and_the_same_each_time(self, subject: Subject) -> None:
         """The router checks requests against them before any process runs."""
@@ -254,6 +250,8 @@ class EngineConformance:
     ) -> None:
         """Nothing was computed when a connection could not be made: the chunk may be sent again."""
         endpoint = make_endpoint(subject.engine.endpoint_kind, tmp_path)
+        if subject.endpoint is not None:
+            endpoint = replace(subject.endpoint, url=endpoint.url, socket=endpoint.socket)
         connector = aiohttp.UnixConnector(str(endpoint.socket)) if endpoint.socket else None
         chunk = write_spool(subject.speech, tmp_path / "speech.f32")
         request = TranscriptionRequest(model="conformance")
@@ -378,22 +376,10 @@ async def _ended_by(
         pid = leader if started.pid is None else started.pid
         # An engine may say so before it has sent anything, and an unsent chunk proves nothing.
         error, _ = await asyncio.gather(
-            _drained(stream), _end_at_work(pid, signum), return_exceptions=True
+            _drained(stream), end_at_work(pid, signum), return_exceptions=True
         )
     assert isinstance(error, EngineCrashed)
     return pid, error
-
-
-async def _end_at_work(pid: int, signum: signal.Signals) -> None:
-    """Send the signal when a process and its children have computed for `AT_WORK_S` from now."""
-    begin_s = _cpu_s(pid)
-    while _cpu_s(pid) - begin_s < AT_WORK_S:  # noqa: ASYNC110 - nothing tells when
-        await asyncio.sleep(POLL_S)
-    os.kill(pid, signum)
-
-
-def _cpu_s(pid: int) -> float:
-    return sum(row.cpu_s for row in family(pid, read_table()))
 
 
 async def _drained(stream: AsyncIterator[EngineEvent]) -> None:

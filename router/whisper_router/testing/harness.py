@@ -18,10 +18,13 @@ from pydantic import BaseModel
 
 from whisper_router.domain import SAMPLE_RATE_HZ, Chunk
 from whisper_router.engine_api import Endpoint, EndpointKind, Engine, Launch, ReadyInfo
+from whisper_router.supervisor.proctable import family, read_table
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 POLL_S = 0.02
+AT_WORK_S = 0.05
+"""Processor time by which a process that has a chunk shows that it computes."""
 
 
 class EngineDidNotStartError(Exception):
@@ -161,3 +164,15 @@ async def _until_ready(
 
 def _said(folder: Path) -> str:
     return (folder / "stderr").read_text(errors="replace")
+
+
+async def end_at_work(pid: int, signum: signal.Signals) -> None:
+    """Send the signal when a process and its children have computed for `AT_WORK_S` from now."""
+    begin_s = _cpu_s(pid)
+    while _cpu_s(pid) - begin_s < AT_WORK_S:  # noqa: ASYNC110 - nothing tells when
+        await asyncio.sleep(POLL_S)
+    os.kill(pid, signum)
+
+
+def _cpu_s(pid: int) -> float:
+    return sum(row.cpu_s for row in family(pid, read_table()))

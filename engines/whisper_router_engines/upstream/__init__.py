@@ -1,0 +1,1 @@
+"""Other servers that speak the OpenAI audio API."""
