@@ -87,7 +87,7 @@ async def test_limits_change_and_what_needs_a_restart_is_named(tmp_path):
         wanted["devices"] = {"memory": "123MiB", "min_residency_s": 1}
         wanted["store"] = {"wait_s": 1}
         found = await it.reload()
-        assert router.supervisor.memory.budget_bytes == 123 << 20
+        assert router.supervisor.memory.ram.budget_bytes == 123 << 20
         assert found.needs_restart == ["store"]
         assert router.settings.store.wait_s != 1
         assert router.settings.devices.min_residency_s == 1

@@ -22,6 +22,8 @@ from whisper_router.places import run_directory, spool_root, store_directory
 from whisper_router.plugins import load_engines
 from whisper_router.scheduling.dispatch import Dispatchers, QueueLimits
 from whisper_router.settings import Settings
+from whisper_router.supervisor.budgets import MemoryBudgets
+from whisper_router.supervisor.gpu import read_gpus
 from whisper_router.supervisor.machine_memory import usable_bytes
 from whisper_router.supervisor.memory import MemoryBroker
 from whisper_router.supervisor.options import SupervisionOptions
@@ -147,10 +149,14 @@ async def _supervisor(
         run_dir=run_directory(settings),
         tasks=tasks,
         child_files=child_files,
-        memory=MemoryBroker(
-            budget_bytes=budget_bytes,
-            min_residency_s=settings.devices.min_residency_s,
-            wait_s=settings.queue.timeout_s,
+        memory=MemoryBudgets(
+            MemoryBroker(
+                budget_bytes=budget_bytes,
+                min_residency_s=settings.devices.min_residency_s,
+                wait_s=settings.queue.timeout_s,
+            ),
+            gpus=await read_gpus(),
+            gpu_bytes=gpu_budget(settings),
         ),
     )
     try:
@@ -188,6 +194,12 @@ def memory_budget(settings: Settings) -> int | None:
     """Return what all engines may take together; None: as much as they want. Reads files."""
     wanted = settings.devices.memory
     return usable_bytes() if wanted == "auto" else wanted
+
+
+def gpu_budget(settings: Settings) -> int | None:
+    """Return what engines may take together of each GPU; None: most of what it has."""
+    wanted = settings.devices.gpu_memory
+    return None if wanted == "auto" else wanted
 
 
 def _declared_bytes(settings: Settings, alias: str) -> int | None:

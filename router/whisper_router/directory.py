@@ -118,6 +118,7 @@ class Directory:
             yield "download_percent", None if download is None else download.percent
         yield "acceleration", _acceleration(pool)
         yield "memory_bytes", pool.memory_bytes or None
+        yield "gpu_memory_bytes", pool.gpu_memory_bytes or None
         yield "last_error", pool.last_error
         yield "breaker", None if pool.breaker is BreakerState.CLOSED else pool.breaker.value
 

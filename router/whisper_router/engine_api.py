@@ -66,13 +66,15 @@ class Launch:
     `env` is laid over the router's own environment. A process must exit when its stdin reaches end
     of file. A line on its stderr that begins with `error: ` is told to the user when the start
     fails. `workers` is how many chunks one process runs at a time; `processes` how many such
-    processes make the alias's pool.
+    processes make the alias's pool. `gpu` is the device on which it surely computes, as CUDA counts
+    them; None: on none, or that only shows when it runs.
     """
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     workers: int = 1
     processes: int = 1
+    gpu: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

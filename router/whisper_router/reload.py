@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from whisper_router.aliases import build_aliases
-from whisper_router.app import Router, memory_budget, pool_specs, preload
+from whisper_router.app import Router, gpu_budget, memory_budget, pool_specs, preload
 from whisper_router.errors import ConfigurationError
 from whisper_router.settings import Settings
 
@@ -72,7 +72,9 @@ class Reloader:
         router.current.settings, router.current.aliases = settings, aliases
         changes = router.supervisor.replace(specs)
         router.supervisor.memory.change(
-            budget_bytes=budget_bytes, min_residency_s=settings.devices.min_residency_s
+            budget_bytes=budget_bytes,
+            gpu_bytes=gpu_budget(settings),
+            min_residency_s=settings.devices.min_residency_s,
         )
         fresh = {*changes.added, *changes.changed}
         preload(router, [alias for alias in settings.models if alias in fresh])

@@ -181,6 +181,9 @@ class DeviceSettings(Section):
     """Memory for all engine processes together, such as "12GiB": when the next does not fit, those
     that nobody uses are unloaded, the least recently used first. `auto` is four fifths of this
     machine's memory, or of what its control group allows."""
+    gpu_memory: Literal["auto"] | SomeBytes = "auto"
+    """The same for the memory of each GPU. `auto` is nine tenths of what `nvidia-smi` says that it
+    has; where there is no such program GPU memory is not reckoned with."""
     min_residency_s: float = Field(default=10.0, ge=0)
     """An engine that is in use makes room for another one only after so long, so that two which do
     not fit together take turns."""

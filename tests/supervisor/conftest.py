@@ -13,6 +13,7 @@ from support.processes import children
 from support.program_engine import ProgramEngine, ProgramOptions, program_argv
 from whisper_router.engine_api import Endpoint, Engine, Launch
 from whisper_router.logs import LogFormat, configure_logging
+from whisper_router.supervisor.budgets import MemoryBudgets
 from whisper_router.supervisor.guard import RunDirectory
 from whisper_router.supervisor.memory import MemoryBroker
 from whisper_router.supervisor.options import SupervisionOptions
@@ -133,7 +134,7 @@ async def make_pool(surroundings: Surroundings) -> AsyncIterator[Callable[..., M
         model=no_model,
         alias: str = "test",
         memory_bytes: int | None = None,
-        memory: MemoryBroker | None = None,
+        memory: MemoryBroker | MemoryBudgets | None = None,
         **tunables,
     ) -> ModelPool:
         spec = PoolSpec(
@@ -144,6 +145,8 @@ async def make_pool(surroundings: Surroundings) -> AsyncIterator[Callable[..., M
             model=model,
             supervision=supervision(**tunables),
         )
+        if isinstance(memory, MemoryBroker):
+            memory = MemoryBudgets(memory)
         shared = surroundings if memory is None else replace(surroundings, memory=memory)
         made.append(ModelPool(spec, shared))
         return made[-1]

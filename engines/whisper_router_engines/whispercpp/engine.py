@@ -77,7 +77,14 @@ class WhisperCpp:
         env["OPENBLAS_NUM_THREADS"] = "1"
         if chosen.threads:
             env["OMP_NUM_THREADS"] = str(chosen.threads)
-        return Launch(argv=tuple(argv), env=env, workers=workers, processes=processes)
+        on_gpu = chosen.acceleration in (Acceleration.CUDA, Acceleration.VULKAN)
+        return Launch(
+            argv=tuple(argv),
+            env=env,
+            workers=workers,
+            processes=processes,
+            gpu=chosen.gpu_device if on_gpu else None,
+        )
 
     def capabilities(self, options: BaseModel) -> Capabilities:
         """Return what whisper.cpp can do; the model decides about languages and translation."""

@@ -172,8 +172,10 @@ def _body(status: PoolStatus) -> dict[str, object]:
 
 
 def _process(process: ProcessStatus) -> dict[str, object]:
-    elsewhere: dict[str, object] = {} if process.url is None else {"url": process.url}
-    return elsewhere | {
+    extra: dict[str, object] = {} if process.url is None else {"url": process.url}
+    if process.gpu is not None:
+        extra |= {"gpu": process.gpu, "gpu_memory_bytes": process.gpu_bytes}
+    return extra | {
         "pid": process.pid,
         "state": process.state.value,
         "leases": process.leases,

@@ -27,6 +27,7 @@ from whisper_router.places import spool_root, store_directory
 from whisper_router.plugins import load_engines
 from whisper_router.serve import is_loopback, running_server
 from whisper_router.settings import ServerSettings, Settings
+from whisper_router.supervisor.gpu import Gpu, read_gpus
 
 GIBIBYTE = 1 << 30
 WORTHWHILE_FLAGS = ("avx", "avx2", "fma", "f16c", "bmi2", "avx512f")
@@ -68,6 +69,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Yield the findings, the quick ones first."""
     for check in (_system, _cpu, _memory, _files):
         yield check()
+    for device in await read_gpus():
+        yield _gpu(device)
     try:
         aliases = build_aliases(settings, load_engines())
     except ConfigurationError as error:
@@ -121,6 +124,12 @@ def _memory() -> Finding:
     if total < LOW_MEMORY_BYTES:
         return _warning("memory", f"{text}; use a small model (tiny, base)")
     return _good("memory", text)
+
+
+def _gpu(device: Gpu) -> Finding:
+    free = device.total_bytes - device.used_bytes
+    text = f"{free / GIBIBYTE:.1f} GiB free of {device.total_bytes / GIBIBYTE:.1f} GiB"
+    return _good(f"gpu {device.index}", f"{device.name}, {text}")
 
 
 def _files() -> Finding:

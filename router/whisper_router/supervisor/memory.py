@@ -20,6 +20,8 @@ from whisper_router.supervisor.room import Occupant, make_room
 MIB: Final = 1 << 20
 LINGER_S: Final = 0.25
 """Between two chunks of one file nobody holds a lease for a moment: that is no idleness."""
+GPU_PROCESS_BYTES: Final = 512 * MIB
+"""What a process that computes on a GPU takes of the machine's memory, about: CUDA's libraries."""
 
 log = structlog.get_logger(__name__)
 
@@ -28,12 +30,17 @@ class Footprint:
     """How much memory one process of an alias takes, as well as is known. Shared by its processes.
 
     What the configuration declares counts; otherwise what was measured last after work was done,
-    and before that the catalogue's estimate or one from the size of the file.
+    and before that the catalogue's estimate or one from the size of the file. Of a process that
+    computes on a GPU all this is about memory there; here it takes what its libraries need.
     """
 
-    def __init__(self, *, declared_bytes: int | None, estimate_bytes: int | None) -> None:
+    def __init__(
+        self, *, declared_bytes: int | None, estimate_bytes: int | None, gpu: int | None = None
+    ) -> None:
         self._declared_bytes, self._estimate_bytes = declared_bytes, estimate_bytes
-        self.measured_bytes = 0
+        self.gpu = gpu
+        """The GPU that it computes on; None: none, or it is not known yet."""
+        self.measured_bytes = self._measured_gpu_bytes = 0
 
     @property
     def is_declared(self) -> bool:
@@ -42,8 +49,17 @@ class Footprint:
 
     @property
     def size_bytes(self) -> int:
-        """What to reckon with."""
+        """What to reckon with in the machine's own memory."""
+        if self.gpu is not None:
+            return self.measured_bytes or GPU_PROCESS_BYTES
         return self._declared_bytes or self.measured_bytes or self._estimate_bytes or 0
+
+    @property
+    def gpu_bytes(self) -> int:
+        """What to reckon with in the memory of its GPU."""
+        if self.gpu is None:
+            return 0
+        return self._declared_bytes or self._measured_gpu_bytes or self._estimate_bytes or 0
 
     def look_at(self, model: Path) -> None:
         """Estimate by the model's file where nobody else has. Blocks: asks the file system."""
@@ -53,6 +69,10 @@ class Footprint:
     def learn(self, measured_bytes: int) -> None:
         """Take note of a measurement."""
         self.measured_bytes = measured_bytes
+
+    def learn_gpu(self, index: int, measured_bytes: int) -> None:
+        """Take note of the GPU that it computes on."""
+        self.gpu, self._measured_gpu_bytes = index, measured_bytes
 
 
 def estimated_bytes(model: Path) -> int:
@@ -116,8 +136,11 @@ class MemoryBroker:
         budget_bytes: int | None = None,
         min_residency_s: float = 0.0,
         wait_s: float = 300.0,
+        name: str = "devices.memory",
     ) -> None:
+        """`name` is what messages call the budget."""
         self.budget_bytes = budget_bytes
+        self._name = name
         self._min_residency_s, self._wait_s = min_residency_s, wait_s
         self._held: list[Tenant] = []
         self._line: deque[_Waiting] = deque()
@@ -128,6 +151,20 @@ class MemoryBroker:
         """Decide by other limits from now on. What is there already stays until room is needed."""
         self.budget_bytes, self._min_residency_s = budget_bytes, min_residency_s
         self.poke()
+
+    def sibling(self, budget_bytes: int | None, name: str) -> "MemoryBroker":
+        """Return another one for another kind of memory, as patient as this one."""
+        return MemoryBroker(
+            budget_bytes=budget_bytes,
+            min_residency_s=self._min_residency_s,
+            wait_s=self._wait_s,
+            name=name,
+        )
+
+    def hold(self, tenant: Tenant) -> None:
+        """Count a process that is there already."""
+        if tenant not in self._held:
+            self._held.append(tenant)
 
     @property
     def reserved_bytes(self) -> int:
@@ -148,7 +185,7 @@ class MemoryBroker:
         if self.budget_bytes is not None and size > self.budget_bytes and tenant.is_declared:
             raise InsufficientMemory(
                 f"Model '{tenant.alias}' needs about {size // MIB} MiB of memory, and the budget "
-                f"is {self.budget_bytes // MIB} MiB (devices.memory, models.{tenant.alias}.memory)."
+                f"is {self.budget_bytes // MIB} MiB ({self._name}, models.{tenant.alias}.memory)."
             )
         if self._need(tenant) > self._free_bytes() and not tenant.occupant().is_wanted:
             raise EngineStartInterrupted(
@@ -164,7 +201,7 @@ class MemoryBroker:
             self.release(tenant)
             raise InsufficientMemory(
                 f"There was no room in memory for model '{tenant.alias}' within "
-                f"{self._wait_s:.0f} s (devices.memory)."
+                f"{self._wait_s:.0f} s ({self._name})."
             ) from error
         except asyncio.CancelledError:
             self.release(tenant)  # it may have been admitted in the same instant

@@ -86,6 +86,7 @@ class Planner:
         if launch is None:
             self.model = None
             return self._externals(endpoint)
+        self._footprint.gpu = launch.gpu
         return [self._process(launch) for _ in range(launch.processes)]
 
     async def _fetch(self) -> Path:

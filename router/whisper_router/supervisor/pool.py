@@ -282,6 +282,7 @@ class ModelPool:
 
     async def _measure(self, slot: Slot) -> None:
         await slot.measure()
+        await self._surroundings.memory.measure(slot)
         if slot.worn() is not None:
             self._dispatch()
 

@@ -33,6 +33,9 @@ def brief(
         start_error=next(iter([*failures, *filter(None, [plan_error])]), None),
         last_error=next((error for error in errors if error is not None), None),
         memory_bytes=sum(slot.size_bytes for slot in slots if slot.process.ready),
+        gpu_memory_bytes=sum(
+            slot.footprint.gpu_bytes for slot in slots if slot.footprint and slot.process.ready
+        ),
         breaker=most_willing(slot.breaker for slot in slots),
     )
 

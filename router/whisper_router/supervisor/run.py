@@ -29,6 +29,7 @@ from whisper_router.errors import (
     EngineStartInterrupted,
 )
 from whisper_router.supervisor import proctable
+from whisper_router.supervisor.budgets import MemoryBudgets
 from whisper_router.supervisor.child import Child
 from whisper_router.supervisor.connection import Connection, open_session
 from whisper_router.supervisor.exits import describe_exit, missing_cpu_features
@@ -40,7 +41,6 @@ from whisper_router.supervisor.listeners import (
     is_taken,
     who_listens,
 )
-from whisper_router.supervisor.memory import MemoryBroker
 from whisper_router.supervisor.oom import VMSTAT, oom_kills
 from whisper_router.supervisor.options import SupervisionOptions
 from whisper_router.supervisor.patience import Patience, Vitals
@@ -82,7 +82,7 @@ class Surroundings:
     runs: RunDirectory
     tasks: Tasks
     vmstat: Path = VMSTAT
-    memory: MemoryBroker = field(default_factory=MemoryBroker)
+    memory: MemoryBudgets = field(default_factory=MemoryBudgets)
     child_files: int | None = None
 
 

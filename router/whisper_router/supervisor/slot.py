@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections.abc import Set
 from typing import Final
 
 import structlog
@@ -159,6 +160,11 @@ class Slot:
         if is_pinned and self.process.state is State.READY:
             self._is_leaving = False
 
+    async def pids(self) -> Set[int]:
+        """Return the process, its workers and what else they started, while it serves."""
+        rows = await self.process.family()
+        return {row.pid for row in rows} if self.process.state is State.READY else set()
+
     def leave(self) -> None:
         """Stop as soon as nothing is leased, and lease nothing any more until then."""
         self._is_leaving = True
@@ -250,6 +256,8 @@ class Slot:
             accelerator=ready.accelerator if ready is not None else None,
             last_error=self.process.last_error,
             url=self.process.url if isinstance(self.process, External) else None,
+            gpu=None if self.footprint is None else self.footprint.gpu,
+            gpu_bytes=0 if self.footprint is None else self.footprint.gpu_bytes,
         )
 
     def _unload(self) -> None:

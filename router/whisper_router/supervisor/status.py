@@ -13,6 +13,8 @@ from whisper_router.supervisor.machine import State
 class ProcessStatus:
     """One process, or a server elsewhere, which has a `url` instead.
 
+    `gpu_bytes` is what it takes, as far as is known, of the GPU on which it computes.
+
     `rss_bytes` adds up its family; on Linux pages that workers share count once.
     `chunks` were served since it, or each of its workers that serves, was a fresh one; `recycles`
     is how often that was brought about because it had served long enough.
@@ -29,6 +31,8 @@ class ProcessStatus:
     accelerator: str | None
     last_error: str | None
     url: str | None = None
+    gpu: int | None = None
+    gpu_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +41,8 @@ class PoolBrief:
 
     `start_error` is why it cannot be started, as far as the last attempt tells; `last_error` also
     tells of crashes that were repaired since. `memory_bytes` is what its ready processes take, as
-    far as is known. `breaker` tells whether a start would be attempted.
+    far as is known, `gpu_memory_bytes` the same on GPUs. `breaker` tells whether a start would be
+    attempted.
     """
 
     state: State
@@ -46,6 +51,7 @@ class PoolBrief:
     start_error: str | None
     last_error: str | None
     memory_bytes: int
+    gpu_memory_bytes: int
     breaker: BreakerState
 
 

@@ -9,8 +9,8 @@ from typing import Final
 import structlog
 
 from whisper_router.errors import ModelNotFound
+from whisper_router.supervisor.budgets import MemoryBudgets
 from whisper_router.supervisor.guard import RunDirectory
-from whisper_router.supervisor.memory import MemoryBroker
 from whisper_router.supervisor.planner import PoolSpec
 from whisper_router.supervisor.pool import ModelPool
 from whisper_router.supervisor.run import UNKILLABLE_S, Surroundings
@@ -40,12 +40,12 @@ class Supervisor:
         *,
         run_dir: Path,
         tasks: Tasks,
-        memory: MemoryBroker | None = None,
+        memory: MemoryBudgets | None = None,
         child_files: int | None = None,
     ) -> None:
         self._runs = RunDirectory(run_dir)
         self._tasks = tasks
-        self.memory = MemoryBroker() if memory is None else memory
+        self.memory = memory or MemoryBudgets()
         self._surroundings = Surroundings(
             runs=self._runs, tasks=tasks, memory=self.memory, child_files=child_files
         )
