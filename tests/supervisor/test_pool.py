@@ -422,18 +422,31 @@ async def test_ending_the_process_itself_makes_room_for_another(make_pool):
     assert "overran its time" in (await pool.status()).last_error
 
 
-async def test_a_process_that_took_up_no_work_is_ended_unless_others_use_it(make_pool):
+async def test_a_process_that_took_up_no_work_is_ended_unless_it_works_for_others(make_pool):
     """Its workers may just be busy with the chunks of others."""
     pool = make_pool(workers=2)
     async with asyncio.timeout(10), pool.lease() as lease:
         async with pool.lease() as other:
             assert other.pid == lease.pid
+            pool.took_up(other, 1)
             pool.distrust(lease, "it did nothing")
             assert pool.brief().state is State.READY
         pool.distrust(lease, "it did nothing")
         await gone(lease.pid)
     async with asyncio.timeout(10), pool.lease() as lease:
         assert await ask(lease.http, lease.endpoint) == " hello"
+
+
+async def test_a_process_that_hangs_is_ended_however_many_wait_for_it(make_pool):
+    """There may always be another lease; what none of its workers has taken up is no sign of life.
+
+    Otherwise each chunk of an alias in steady use would time out, for ever.
+    """
+    pool = make_pool(workers=2)
+    async with asyncio.timeout(10), pool.lease() as lease, pool.lease() as other:
+        assert other.pid == lease.pid
+        pool.distrust(lease, "it did nothing")
+        await gone(lease.pid)
 
 
 async def test_unload_waits_for_the_leases_and_keeps_new_ones_waiting(make_pool):

@@ -119,8 +119,7 @@ class ModelPool:
 
         The process goes on with its other workers, unless it *is* the worker: then it is ended
         and the next lease starts another. False when `pid` is none of ours, or has let go of the
-        chunk and works for another lease. (One that has not told yet is ended: the other chunk is
-        interrupted and runs again.)
+        chunk and works for another lease. (One that has not told yet is ended, and runs again.)
         """
         for slot in self._slots:
             for row in await slot.process.family():
@@ -138,10 +137,11 @@ class ModelPool:
     def distrust(self, lease: Lease, reason: str) -> None:
         """End the process of a chunk whose time is over, and of which no worker is known.
 
-        While others have leases on the process it may be busy with theirs, so it is spared.
+        A worker that has told of another lease's chunk may just be busy with it, and spares it.
         """
+        at_work = {of.pid for of in self._holders.values() if of is not lease}
         for slot in self._slots:
-            if slot.leases == 1 and lease.pid is not None and slot.process.pid == lease.pid:
+            if lease.pid not in {None, *at_work} and slot.process.pid == lease.pid:
                 slot.process.discard(reason)
 
     def output(self, lines: int) -> list[str]:
