@@ -40,9 +40,10 @@ bench: .venv/.dev  ## print every benchmark table (docs/benchmarks.md)
 	    echo "== $$script"; $(BIN)/python $$script || missed="$$missed $$script"; \
 	done; [ -z "$$missed" ] || { echo "failed, or missed a limit:$$missed"; exit 1; }
 
-chaos: .venv/.dev  ## kill workers under 200 requests, and 50 routers (docs/benchmarks.md)
+chaos: .venv/.dev  ## kill workers under 200 requests, 50 routers, then anything for 10 min (docs/benchmarks.md)
 	@$(BIN)/python tests/bench/chaos_workers.py
 	@$(BIN)/python tests/bench/chaos_router.py
+	@$(BIN)/python tests/bench/chaos_mixed.py
 
 fmt: .venv/.dev  ## format the code and write the generated documentation
 	$(BIN)/ruff check --fix --exit-zero .

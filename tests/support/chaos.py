@@ -17,6 +17,7 @@ import aiohttp
 
 from support.client import session
 from support.server import ServerProcess
+from whisper_router.audio.media_process import PROGRAM
 from whisper_router_engines.whispercpp.engine import WORKER_MODULE
 
 ANSWER_S = 300.0
@@ -57,6 +58,11 @@ def keepers(server: ServerProcess) -> list[int]:
 def workers(server: ServerProcess) -> list[int]:
     """Return the forked workers of all engine processes."""
     return [pid for keeper in keepers(server) for pid in _children(keeper)]
+
+
+def media_workers(server: ServerProcess) -> list[int]:
+    """Return the processes of the server that decode audio."""
+    return [pid for pid in _children(server.pid) if PROGRAM in _command(pid)]
 
 
 async def state_left(server: ServerProcess, *, workers_wanted: int) -> list[str]:

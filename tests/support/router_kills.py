@@ -52,12 +52,15 @@ def left_after_next_start(directory: Path) -> list[Path]:
     """Start a router once more, let it answer, stop it; return files that it should not leave."""
     with running_server(directory, config=CONFIG) as server:
         asyncio.run(_answered(server))
-        sockets = set(_sockets(server, directory))
-        used = {
-            Path(c.laddr) for p in _family(server) for c in p.net_connections("unix") if c.laddr
-        }
-        stale = [path for path in sockets if path not in used]
+        stale = stale_sockets(server, directory)
     return [*stale, *directory.rglob("*.f32"), *directory.rglob("upload-*")]
+
+
+def stale_sockets(server: ServerProcess, directory: Path) -> list[Path]:
+    """Return the engines' sockets on disk that no process of this server listens on."""
+    sockets = set(_sockets(server, directory))
+    used = {Path(address) for p in _family(server) for address in _addresses(p)}
+    return [path for path in sockets if path not in used]
 
 
 async def _busy_for(server: ServerProcess, seconds: float) -> list[psutil.Process]:
@@ -86,10 +89,18 @@ async def _answered(server: ServerProcess) -> None:
 
 def _sockets(server: ServerProcess, directory: Path) -> Iterator[Path]:
     for process in _family(server):
-        for connection in process.net_connections("unix"):
-            if connection.laddr and connection.laddr.endswith(".sock"):
-                yield from Path(connection.laddr).parent.glob("*.sock")
+        for address in _addresses(process):
+            if address.endswith(".sock"):
+                yield from Path(address).parent.glob("*.sock")
     yield from directory.rglob("*.sock")
+
+
+def _addresses(process: psutil.Process) -> list[str]:
+    """Return the Unix sockets that a process has; one that has just ended has none."""
+    try:
+        return [c.laddr for c in process.net_connections("unix") if c.laddr]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _family(server: ServerProcess) -> list[psutil.Process]:
