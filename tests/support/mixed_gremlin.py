@@ -18,6 +18,7 @@ import psutil
 
 from support.bent_clock import BentClock
 from support.chaos import keepers, media_workers, workers
+from support.engine_processes import AT_WORK_S
 from support.kept_router import KeptRouter
 from support.mixed_clients import Clients
 from support.mixed_watch import Watch
@@ -203,9 +204,12 @@ class Gremlin:
 
     async def _fill_disk(self) -> None:
         stage = self.stage
-        with filled(stage.router.spool):
+        codes, before = stage.clients.codes, stage.clients.codes["503 storage_full"]
+        with filled(stage.router.spool) as fill_again:  # requests that end make room
             async with asyncio.timeout(APPEAR_S):
-                await self._grows(stage.clients.codes, "503 storage_full")
+                while codes["503 storage_full"] == before:
+                    fill_again()
+                    await asyncio.sleep(0.01)
         async with asyncio.timeout(APPEAR_S):
             await self._grows(stage.clients.right, "demo")
 
@@ -213,10 +217,17 @@ class Gremlin:
         self.stage.clock.jump(self.dice.choice(HOURS) * 3600)
 
     async def _frozen_at_work(self) -> int:
-        """Return a worker that was stopped while it had a request."""
+        """Return a worker that was stopped while it computed: the router knows what it does.
+
+        (One that has accepted a chunk and not told so yet is not known, and spared with its process
+        as long as other workers of that are busy.)
+        """
+        before_s: dict[int, float] = {}
         while True:
             for pid in workers(self.stage.router.server):
-                if _descriptors(pid) > self.idle_descriptors:
+                if _descriptors(pid) <= self.idle_descriptors:
+                    before_s.pop(pid, None)
+                elif _used_s(pid) - before_s.setdefault(pid, _used_s(pid)) >= AT_WORK_S:
                     self._signal(pid, signal.SIGSTOP)
                     await _stopped(pid)
                     if _descriptors(pid) > self.idle_descriptors:
@@ -278,6 +289,13 @@ def _state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return "X"
+
+
+def _used_s(pid: int) -> float:
+    try:
+        return psutil.Process(pid).cpu_times().user
+    except psutil.NoSuchProcess:
+        return 0.0
 
 
 def _descriptors(pid: int) -> int:

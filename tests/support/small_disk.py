@@ -4,7 +4,8 @@ import contextlib
 import errno
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 MOUNT_S = 10.0
@@ -29,13 +30,14 @@ def small_disk(directory: Path, *, size_mib: int) -> Iterator[bool]:
 
 
 @contextlib.contextmanager
-def filled(directory: Path) -> Iterator[None]:
-    """Leave no room on the disk that `directory` is on until the block ends."""
+def filled(directory: Path) -> Iterator[Callable[[], None]]:
+    """Leave no room on the disk that `directory` is on; what is yielded takes what was freed."""
     path = directory / "filling"
     try:
         with path.open("wb", buffering=0) as file:
-            _fill(file.fileno())
-            yield
+            fill = partial(_fill, file.fileno())
+            fill()
+            yield fill
     finally:
         path.unlink(missing_ok=True)
 
