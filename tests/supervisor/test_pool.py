@@ -437,6 +437,19 @@ async def test_a_process_that_took_up_no_work_is_ended_unless_it_works_for_other
         assert await ask(lease.http, lease.endpoint) == " hello"
 
 
+async def test_a_process_that_may_have_lost_a_worker_is_replaced_once_it_is_idle(make_pool):
+    """A frozen one would be missed for ever, as nobody knows which one it is."""
+    pool = make_pool(workers=2)
+    async with asyncio.timeout(10):
+        async with pool.lease() as lease, pool.lease() as other:
+            pool.took_up(other, 1)
+            pool.distrust(lease, "it did nothing")
+            assert pool.brief().state is State.READY
+        await gone(lease.pid)
+        async with pool.lease() as later:
+            assert later.pid != lease.pid
+
+
 async def test_a_process_that_hangs_is_ended_however_many_wait_for_it(make_pool):
     """There may always be another lease; what none of its workers has taken up is no sign of life.
 

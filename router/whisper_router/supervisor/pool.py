@@ -137,11 +137,16 @@ class ModelPool:
     def distrust(self, lease: Lease, reason: str) -> None:
         """End the process of a chunk whose time is over, and of which no worker is known.
 
-        A worker that has told of another lease's chunk may just be busy with it, and spares it.
+        A worker that has told of another lease's chunk may just be busy with it, and spares the
+        process until nothing is leased: one of its workers may be lost.
         """
         at_work = {of.pid for of in self._holders.values() if of is not lease}
         for slot in self._slots:
-            if lease.pid not in {None, *at_work} and slot.process.pid == lease.pid:
+            if lease.pid is None or slot.process.pid != lease.pid:
+                continue
+            if lease.pid in at_work:
+                slot.leave()
+            else:
                 slot.process.discard(reason)
 
     def output(self, lines: int) -> list[str]:
