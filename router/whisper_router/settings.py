@@ -168,10 +168,11 @@ class SupervisionSettings(Section):
     max_rss_growth: ByteSize = Field(default=ByteSize(0), ge=0)
     """The same for a process whose memory has grown by more than this, such as "512MiB", since it
     served its first chunks; 0: whatever it grows by."""
-    chunk_timeout_s: float = Field(default=120.0, gt=0)
+    chunk_timeout_s: float = Field(default=60.0, gt=0)
     """Time an engine may take for one chunk, beside `chunk_timeout_factor`."""
-    chunk_timeout_factor: float = Field(default=30.0, ge=0)
-    """Further seconds allowed for each second of audio in the chunk."""
+    chunk_timeout_factor: float = Field(default=10.0, ge=0)
+    """Further time allowed: so many times what the model took for as much audio lately. A model
+    that has not run yet may take three seconds for each second of audio, times this."""
 
 
 class DeviceSettings(Section):

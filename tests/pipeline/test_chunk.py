@@ -15,6 +15,7 @@ from support.scripted_engine import GatedEngine, hung, orders
 from whisper_router.domain import Chunk, LanguageDetected, Segment, TranscriptionRequest
 from whisper_router.engine_api import EngineEvent
 from whisper_router.errors import AudioRejected, EngineCrashed, EngineRejected, EngineTimeout
+from whisper_router.pipeline.chunk import ASSUMED_RTF, ChunkBudget
 from whisper_router.pipeline.losses import Endurance
 
 
@@ -212,6 +213,17 @@ async def test_a_worker_that_hangs_once_is_ended_and_another_answers(make_bench,
     assert bench.text == TEXT
     async with asyncio.timeout(5):
         await gone(pid)
+
+
+async def test_how_long_a_chunk_may_take_goes_by_what_others_took(make_bench):
+    """Nobody waits four minutes for a worker that hangs where such a chunk takes a moment."""
+    budget = ChunkBudget(floor_s=0.5, factor=10.0)
+    assert budget.for_chunk(CHUNK, None) == pytest.approx(0.5 + 10 * ASSUMED_RTF * 8)
+    bench = make_bench({}, {"hang_after": 3}, {}, budget_s=0.5, factor=10.0)
+    await bench.listen()
+    async with asyncio.timeout(30):
+        await bench.listen()
+    assert bench.text == 2 * TEXT
 
 
 @pytest.mark.parametrize("plan", [{"hang_after": 0}, {"hang_after": 3}, {"mute": True}])

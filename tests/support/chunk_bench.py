@@ -61,6 +61,7 @@ async def make_bench(tmp_path: Path) -> AsyncIterator[Callable[..., Bench]]:
         *plans: dict[str, Any],
         engine: Engine | None = None,
         budget_s: float = 20.0,
+        factor: float = 0.0,
         **losses: Any,
     ) -> Bench:
         script = write_script(tmp_path / "script", plans)
@@ -85,7 +86,7 @@ async def make_bench(tmp_path: Path) -> AsyncIterator[Callable[..., Bench]]:
         )
         pool = ModelPool(spec, Surroundings(runs=runs, tasks=tasks))
         pools.append(pool)
-        budget = ChunkBudget(floor_s=budget_s, factor=0.0)
+        budget = ChunkBudget(floor_s=budget_s, factor=factor)
         dispatcher = Dispatcher(pool, LIMITS)
         return Bench(pool=pool, runner=ChunkRunner(dispatcher, budget, Poison(), **losses))
 

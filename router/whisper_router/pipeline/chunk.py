@@ -35,19 +35,22 @@ from whisper_router.scheduling.fair_queue import Ticket
 from whisper_router.supervisor.lease import Lease
 from whisper_router.supervisor.oom import VMSTAT, oom_kills
 
+ASSUMED_RTF = 3.0
+"""Processing time ÷ audio time while none was measured: slower than any model that is of use."""
+
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkBudget:
-    """How long an engine may take: `floor_s + factor × chunk length`."""
+    """How long an engine may take: `floor_s + factor × chunk length × measured RTF`."""
 
     floor_s: float
     factor: float
 
-    def for_chunk(self, chunk: Chunk) -> float:
-        """Return the seconds allowed for `chunk`."""
-        return self.floor_s + self.factor * chunk.duration_s
+    def for_chunk(self, chunk: Chunk, rtf: float | None) -> float:
+        """Return the seconds allowed for `chunk`. `rtf`: the alias's speed; None: not measured."""
+        return self.floor_s + self.factor * chunk.duration_s * (ASSUMED_RTF if rtf is None else rtf)
 
 
 class ChunkRunner:
@@ -145,7 +148,8 @@ class ChunkRunner:
         self, lease: Lease, chunk: Chunk, request: TranscriptionRequest
     ) -> AsyncGenerator[LanguageDetected | Segment, None]:
         """Yield what the engine hears within the budget; end the worker after it."""
-        budget_s, worker, is_taken_up = self._budget.for_chunk(chunk), None, False
+        budget_s = self._budget.for_chunk(chunk, self._dispatcher.rtf)
+        worker, is_taken_up = None, False
         try:
             async with (
                 asyncio.timeout(budget_s),

@@ -92,7 +92,8 @@ class Dispatcher:
             max_chunks=limits.max_chunks, max_requests=limits.max_requests
         )
         self._running: set[_Work] = set()
-        self._rtf = FIRST_GUESS_RTF
+        self.rtf: float | None = None
+        """Processing time ÷ audio time, the mean of the last chunks; None: none has run."""
 
     @asynccontextmanager
     async def lease(self, ticket: Ticket) -> AsyncIterator[Lease]:
@@ -201,16 +202,17 @@ class Dispatcher:
                 place.turn.set_result(work)
 
     def _learn(self, took_s: float, audio_s: float) -> None:
-        self._rtf += SMOOTHING * (took_s / max(audio_s, 0.1) - self._rtf)
+        rtf = took_s / max(audio_s, 0.1)
+        self.rtf = rtf if self.rtf is None else self.rtf + SMOOTHING * (rtf - self.rtf)
 
     def _turns(self, costs_s: Iterable[float]) -> Iterator[float]:
         """Yield in how many seconds each chunk of these costs has its turn, one after another."""
-        now_s = time.monotonic()
+        now_s, rtf = time.monotonic(), FIRST_GUESS_RTF if self.rtf is None else self.rtf
         busy_s = [
-            max(0.0, work.cost_s * self._rtf - (now_s - (work.began_s or now_s)))
+            max(0.0, work.cost_s * rtf - (now_s - (work.began_s or now_s)))
             for work in self._running
         ]
-        takes_s = (cost_s * self._rtf for cost_s in costs_s)
+        takes_s = (cost_s * rtf for cost_s in costs_s)
         return turns(busy_s, takes_s, workers=self.pool.capabilities.concurrency)
 
     def _full(self) -> QueueFull:
