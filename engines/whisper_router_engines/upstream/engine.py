@@ -137,24 +137,24 @@ class Upstream:
     ) -> AsyncIterator[RelayedAnswer]:
         """Send a form on while it arrives; see `RemoteEngine`."""
         server = _server(endpoint)
-        patience_s = server.options.answer_timeout_s
-        loop = asyncio.get_running_loop()
-        async with _errors(server) as sending:
-            async with asyncio.timeout(patience_s) as silence:
-                body = sending.body = Multipart(
-                    form,
-                    model=server.options.remote_model,
-                    on_piece=lambda: silence.reschedule(loop.time() + patience_s),
-                )
-                headers = {**server.headers, **form.headers, "Content-Type": body.content_type}
-                if not server.options.stream_upload:
-                    headers["Content-Length"] = str(await body.length())
-                response = await http.post(
-                    f"{server.url}/{ROUTES[form.task]}",
-                    data=body.body(),
-                    headers=headers,
-                    timeout=server.timeout,
-                )
+        silence = asyncio.timeout(None)
+        loop, patience_s = asyncio.get_running_loop(), server.options.answer_timeout_s
+        body = Multipart(
+            form,
+            model=server.options.remote_model,
+            on_piece=lambda: silence.reschedule(loop.time() + patience_s),
+        )
+        headers = {**server.headers, **form.headers, "Content-Type": body.content_type}
+        if not server.options.stream_upload:
+            headers["Content-Length"] = str(await body.length())
+        async with _errors(server, body), silence:
+            silence.reschedule(loop.time() + patience_s)
+            response = await http.post(
+                f"{server.url}/{ROUTES[form.task]}",
+                data=body.body(),
+                headers=headers,
+                timeout=server.timeout,
+            )
         async with response:
             if response.status != 200:
                 raise await _refusal(server, response)
@@ -213,13 +213,8 @@ def _server(endpoint: Endpoint) -> Server:
     return endpoint
 
 
-@dataclass(slots=True)
-class _Sending:
-    body: Multipart | None = None
-
-
 @asynccontextmanager
-async def _errors(server: Server) -> AsyncIterator[_Sending]:
+async def _errors(server: Server, sent: Multipart | None = None) -> AsyncIterator[None]:
     """Give what goes wrong with a connection the names that the router knows.
 
     Raises:
@@ -228,9 +223,8 @@ async def _errors(server: Server) -> AsyncIterator[_Sending]:
         EngineTimeout: the server was silent for too long.
         Exception: what broke the upload that was being sent.
     """
-    sending = _Sending()
     try:
-        yield sending
+        yield
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
         reason = getattr(error, "strerror", None) or error
         raise EngineInterrupted(f"{server.url} cannot be reached: {reason}") from error
@@ -240,8 +234,8 @@ async def _errors(server: Server) -> AsyncIterator[_Sending]:
             "(option `answer_timeout_s`)."
         ) from error
     except (aiohttp.ClientError, ConnectionError, EOFError) as error:
-        if sending.body is not None and sending.body.error is not None:
-            raise sending.body.error from None
+        if sent is not None and sent.error is not None:
+            raise sent.error from None
         raise EngineCrashed(f"{server.url} broke off the connection.") from error
 
 

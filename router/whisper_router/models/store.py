@@ -141,6 +141,8 @@ class ModelStore:
             ModelUnavailable: it is being fetched, here or by another process, or is not the store's
                 to delete.
         """
+        if source is NO_WEIGHTS:
+            raise ModelUnavailable("the model is served elsewhere: there is no file here")
         if isinstance(source, LocalFile):
             raise ModelUnavailable(f"{source.path} is not a file of the store: delete it yourself")
         return await asyncio.to_thread(self._remove, source)

@@ -124,6 +124,17 @@ async def test_a_server_without_chunked_requests_gets_the_length(odd):
     assert "Transfer-Encoding" not in request.headers
 
 
+async def test_a_slow_upload_that_is_sent_at_the_end_is_no_silence_either(odd):
+    """The server's time begins when it is asked."""
+    more: asyncio.Queue[None] = asyncio.Queue()
+    form = ScriptedForm([b"piece"] * 4, more=more)
+    loop = asyncio.get_running_loop()
+    for number in range(len(form.pieces)):
+        loop.call_later(0.2 * number, more.put_nowait, None)
+    body = await whole(endpoint_at(odd.url, answer_timeout_s=0.4, stream_upload=False), form)
+    assert json.loads(body)["text"] == "hello"
+
+
 async def test_headers_and_key_go_with_it(odd):
     """The request id, the way it came; the client's key is not among them."""
     form = ScriptedForm([b"x"], headers={"X-Request-ID": "req_1", "Via": "1.1 whisper-router-abc"})
