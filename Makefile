@@ -2,6 +2,8 @@
 # and Ubuntu) apt. Python packages go into .venv; apt packages are named before they are installed.
 
 BIN := .venv/bin
+# Most tests wait more than they compute; those that measure come after the others, one by one.
+TEST_PROCESSES ?= 3
 TEST_PACKAGES := caddy espeak-ng ffmpeg libfaketime nginx-light openssl systemd
 
 .DEFAULT_GOAL := help
@@ -23,7 +25,8 @@ native: .venv/.runtime  ## build whisper.cpp for this processor, in the place of
 test: .venv/.dev  ## run every test (real engines, sockets, signals and speech)
 	@tools/apt-packages.sh $(TEST_PACKAGES)
 	@if tools/compilers.sh; then tools/whisper-server.sh native >/dev/null; fi
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --numprocesses $(TEST_PROCESSES) --dist loadfile -m "not alone"
+	$(BIN)/python -m pytest -q -m alone
 
 check: .venv/.dev  ## linters, types, import arrows, documentation
 	$(BIN)/ruff check .

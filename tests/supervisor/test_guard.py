@@ -36,6 +36,8 @@ def sleeper():
     def start(**env: str) -> int:
         child = subprocess.Popen(["sleep", "60"], env={**os.environ, **env}, start_new_session=True)
         started.append(child)
+        while not all(proctable.has_marker(child.pid, f"{name}={env[name]}") for name in env):
+            pass  # the kernel says that a program runs a moment before it shows its environment
         return child.pid
 
     yield start

@@ -66,6 +66,7 @@ async def test_a_broken_alias_does_not_disturb_the_others(tmp_path):
         assert states == {"good": State.READY, "broken": State.STOPPED}
 
 
+@pytest.mark.alone
 async def test_close_stops_all_at_once_and_leaves_nothing(tmp_path):
     """Ten graces one after the other would be ten times too long."""
     specs = [spec(f"m{number}", "--ignore-sigterm", grace_s=0.5) for number in range(3)]

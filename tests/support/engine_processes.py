@@ -17,11 +17,12 @@ AT_WORK_S = 0.05
 
 def engine_processes(server: ServerProcess) -> list[psutil.Process]:
     """Return the processes that run whisper.cpp for this server: leaders, then their workers."""
-    return [
-        process
-        for process in server.descendants()
-        if "whisper_router_engines" in " ".join(process.cmdline())
-    ]
+    found = []
+    for process in server.descendants():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "whisper_router_engines" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def forked_workers(server: ServerProcess) -> list[psutil.Process]:

@@ -8,6 +8,8 @@ from support.client import ask, session
 from support.leaving import CLIP, STAGES, Scene, busy
 from support.server import running_server
 
+pytestmark = pytest.mark.alone
+
 CONFIG = 'default_model = "demo"\n[audio]\nmedia_workers = 1\n'
 LIMIT_S = 60
 

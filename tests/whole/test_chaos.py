@@ -14,6 +14,8 @@ from support.processes import gone
 from support.server import running_server
 from support.speech import joined
 
+pytestmark = pytest.mark.alone
+
 CONFIG = """
 default_model = "demo"
 [models.demo]

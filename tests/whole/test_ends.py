@@ -15,6 +15,8 @@ from support.engine_processes import engine_processes, the_worker, worker_at_wor
 from support.processes import begun
 from support.server import ServerProcess, running_server
 
+pytestmark = pytest.mark.alone
+
 DEMO = 'default_model = "demo"\n'
 GONE_S = 2.0
 LIMIT_S = 60

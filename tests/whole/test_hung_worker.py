@@ -12,6 +12,8 @@ from support.processes import begun, gone
 from support.server import ServerProcess, running_server
 from support.speech import sample
 
+pytestmark = pytest.mark.alone
+
 BUDGET_S = 2.0
 CONFIG = f"""
 default_model = "demo"

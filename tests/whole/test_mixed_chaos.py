@@ -7,6 +7,8 @@ import pytest
 
 from support.mixed_chaos import mixed_chaos
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.timeout(300)
 async def test_every_request_is_answered_once_and_nothing_is_left_whatever_happens():

@@ -6,6 +6,8 @@ import pytest
 
 from support.router_kills import kill_once, left_after_next_start
 
+pytestmark = pytest.mark.alone
+
 KILLS = 4
 
 

@@ -14,6 +14,8 @@ from support.server import running_server
 from support.speech import joined
 from whisper_router.api.keys import hash_key
 
+pytestmark = pytest.mark.alone
+
 DEMO = 'default_model = "demo"\n'
 
 

@@ -20,6 +20,8 @@ from whisper_router_engines.whispercpp.cores import physical_cores
 from whisper_router_engines.whispercpp.engine import WhisperCpp
 from whisper_router_engines.whispercpp.options import Acceleration, WhisperCppOptions
 
+pytestmark = pytest.mark.alone
+
 ENGINE = WhisperCpp()
 REQUEST = TranscriptionRequest(model="demo", language="en")
 BACK_S = 0.1

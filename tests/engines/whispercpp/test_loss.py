@@ -10,6 +10,8 @@ from whisper_router.errors import EngineCrashed, EngineInterrupted
 from whisper_router_engines.whispercpp.ends import Ends
 from whisper_router_engines.whispercpp.loss import WAIT_S, explain_loss
 
+pytestmark = pytest.mark.alone
+
 WORKER = 11
 
 

@@ -2,10 +2,14 @@
 
 import asyncio
 
+import pytest
+
 from support.speech import DEMO_MODEL, sample
 from support.whispercpp_ggml import as_f16, random_model, read
 from support.whispercpp_memory import forked, pss_bytes, separate, use_every_worker
 from whisper_router.testing.harness import write_spool
+
+pytestmark = pytest.mark.alone
 
 WORKERS = 2
 
