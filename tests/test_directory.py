@@ -1,6 +1,8 @@
 """/v1/models and /ready of a real server: what is told of a model in each of its states."""
 
+import asyncio
 import shutil
+import sys
 from typing import Any
 
 import aiohttp
@@ -13,6 +15,8 @@ from whisper_router.directory import Directory
 from whisper_router.serve import RunningServer, running_server
 from whisper_router.supervisor.machine import State
 from whisper_router_engines.whispercpp.engine import DEMO_MODEL
+
+LIMIT_S = 60
 
 
 async def ready(http: aiohttp.ClientSession, server: RunningServer) -> tuple[int, Any]:
@@ -104,6 +108,37 @@ async def test_a_default_model_that_does_not_start_is_the_reason_until_it_does(t
         assert status == 503
         assert "ggml-mine.bin" in str(body)
         assert "ggml-mine.bin" in (await state_of(http, server.url, "main"))["last_error"]
+
+
+async def test_a_readiness_probe_brings_a_default_model_back(tmp_path):
+    """Nobody sends requests to a server that is not ready: the question makes the attempt."""
+    weights = tmp_path / "ggml-mine.bin"
+    weights.write_bytes(b"this is no model")
+    settings = settings_in(tmp_path, default_model="main", models={"main": {"path": str(weights)}})
+    async with running_server(settings) as server, session() as http:
+        await ask(http, server.url, sample_path("en_hello_gb.wav"))
+        assert (await ready(http, server))[0] == 503
+        shutil.copy(DEMO_MODEL, weights)
+        async with asyncio.timeout(LIMIT_S):
+            while (await ready(http, server))[0] != 200:
+                pass
+        assert server.router.supervisor.pool("main").brief().state is State.READY
+
+
+async def test_not_ready_while_no_media_worker_can_be_started(tmp_path, monkeypatch):
+    """Nothing could be decoded; the last words of the worker say why."""
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    settings = settings_in(tmp_path)
+    async with running_server(settings) as server, session() as http:
+        async with asyncio.timeout(LIMIT_S):
+            while (await ready(http, server))[0] == 200:
+                pass
+        _, body = await ready(http, server)
+        assert "No media worker could be started" in body["error"]["message"]
+        monkeypatch.undo()
+        async with asyncio.timeout(LIMIT_S):
+            while (await ready(http, server))[0] != 200:
+                pass
 
 
 async def test_an_unknown_name_has_no_entry(tmp_path):

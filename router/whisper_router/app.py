@@ -52,6 +52,7 @@ class Router:
     store: ModelStore
     supervisor: Supervisor
     spool: Spool
+    media: MediaPool
     dispatchers: Dispatchers
     transcriber: Transcriber
     relay: Relay
@@ -98,6 +99,7 @@ async def build_router(
             store=store,
             supervisor=supervisor,
             spool=spool,
+            media=media,
             dispatchers=dispatchers,
             transcriber=_transcriber(settings, media, spool, dispatchers, tasks),
             relay=Relay(dispatchers),

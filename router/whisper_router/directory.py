@@ -5,10 +5,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from whisper_router.api.deps import ModelEntry, Readiness
 from whisper_router.app import Router
+from whisper_router.errors import RouterError
 from whisper_router.models.catalog import Catalog
 from whisper_router.models.download import DownloadProgress
 from whisper_router.models.source import LocalFile, ModelSource, ModelSpec
@@ -27,6 +28,7 @@ class Directory:
         self._created = int(time.time())
         self._users: Counter[ModelPool] = Counter()
         """How many requests use each pool."""
+        self._retry: asyncio.Task[None] | None = None
 
     @property
     def _catalog(self) -> Catalog:
@@ -73,11 +75,17 @@ class Directory:
         return self._entry(name, spec, await self._here([spec]))
 
     async def ready(self) -> Readiness:
-        """Return whether the default model could serve now, and what stands in the way."""
+        """Return whether the default model could serve now, and what stands in the way.
+
+        One that did not start is tried again, as its breaker permits: whoever asks this sends no
+        requests to a server that is not ready, so nobody else would.
+        """
         spec = self._catalog.default
         here = await self._here([spec])
         free_bytes = await asyncio.to_thread(self._router.spool.free_bytes)
         reasons = list(self._obstacles(spec, is_here=bool(here), free_bytes=free_bytes))
+        if here and self._brief(spec).start_error is not None:
+            self._try_again(self._router.supervisor.pool(spec.alias))
         return Readiness(ok=not reasons, reasons=reasons)
 
     async def _here(self, specs: Sequence[ModelSpec]) -> AbstractSet[ModelSource]:
@@ -95,8 +103,14 @@ class Directory:
                 )
         elif (error := self._brief(spec).start_error) is not None:
             yield f"The default model '{spec.alias}' does not start: {error}"
+        if (failure := self._router.media.failure) is not None:
+            yield f"{failure.rstrip('.')}."
         if free_bytes < LOW_SPOOL_BYTES:
             yield "The disk of the spool directory is full."
+
+    def _try_again(self, pool: ModelPool) -> None:
+        if self._retry is None or self._retry.done():
+            self._retry = self._router.tasks.spawn(_warm(pool), name=f"retry {pool.alias}")
 
     def _entry(self, name: str, spec: ModelSpec, here: AbstractSet[ModelSource]) -> ModelEntry:
         extra = self._extra(name, spec, is_here=spec.source in here)
@@ -129,6 +143,11 @@ class Directory:
 
     def _brief(self, spec: ModelSpec) -> PoolBrief:
         return self._router.supervisor.pool(spec.alias).brief()
+
+
+async def _warm(pool: ModelPool) -> None:
+    with suppress(RouterError):  # who asks next is told
+        await pool.warm()
 
 
 def _acceleration(pool: PoolBrief) -> Mapping[str, str] | None:

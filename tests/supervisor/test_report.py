@@ -36,6 +36,27 @@ async def test_why_it_does_not_start_is_told_before_what_was_repaired(make_proce
     assert planless.start_error == planless.last_error == "Put x into y."
 
 
+async def test_a_failed_start_is_no_obstacle_while_another_process_serves(
+    make_process, make_pool, tmp_path
+):
+    """And it is not forgotten while the next start is on its way."""
+    spec, flag = make_pool().spec, tmp_path / "mended"
+    slots = [slot_of(make_process("--unless", str(flag))), slot_of(make_process())]
+
+    def start_error() -> str | None:
+        return report.brief(spec, slots, state=State.STOPPED, plan_error=None).start_error
+
+    slots[0].process.start()
+    await slots[0].process.wait_for(State.STOPPED)
+    slots[0].observe()
+    assert "exit code 1" in str(start_error())
+    flag.touch()
+    slots[0].process.start()
+    assert "exit code 1" in str(start_error())
+    await slots[1].process.ensure_ready()
+    assert start_error() is None
+
+
 async def test_only_what_has_been_started_prints(make_process):
     """A place whose process never ran has no output."""
     slots = [slot_of(make_process("--say", "hi\\n")), slot_of(make_process())]

@@ -87,6 +87,8 @@ class MediaPool:
         self._waiting: deque[asyncio.Future[MediaProcess]] = deque()
         self._closed = False
         self._room_for_large = asyncio.Semaphore(max(1, workers - 1))
+        self.failure: str | None = None
+        """Why there is no worker, while none can be started."""
 
     async def start(self) -> None:
         """Begin to start the workers; return at once."""
@@ -225,6 +227,7 @@ class MediaPool:
         try:
             if not await self._became_ready(worker):
                 return False
+            self.failure = None
             self._alive.append(worker)
             self._offer(worker)
             await worker.exited()
@@ -244,7 +247,8 @@ class MediaPool:
     def _could_not_start(self, reason: str) -> None:
         log.error("media_worker_failed_to_start", reason=reason)
         if not self._alive:
-            self._refuse_waiting(MediaFailed(f"No media worker could be started: {reason}"))
+            self.failure = f"No media worker could be started: {reason}"
+            self._refuse_waiting(MediaFailed(self.failure))
 
     def _forget(self, worker: MediaProcess) -> None:
         for place in (self._alive, self._idle):

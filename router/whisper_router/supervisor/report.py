@@ -23,14 +23,16 @@ def brief(
     """Return what is known of the pool at this moment."""
     processes = [slot.process for slot in slots]
     errors = [*(process.last_error for process in processes), plan_error]
-    failures = [str(p.start_failure) for p in processes if p.start_failure is not None]
     ready = [process.ready for process in processes if process.ready is not None]
+    failures = (
+        [] if ready else [*filter(None, map(_start_failure, slots)), *filter(None, [plan_error])]
+    )
     requested = getattr(spec.options, "acceleration", None)
     return PoolBrief(
         state=state,
         requested=None if requested is None else str(requested),
         ready=next(iter(ready), None),
-        start_error=next(iter([*failures, *filter(None, [plan_error])]), None),
+        start_error=next(iter(failures), None),
         last_error=next((error for error in errors if error is not None), None),
         memory_bytes=sum(slot.size_bytes for slot in slots if slot.process.ready),
         gpu_memory_bytes=sum(
@@ -38,6 +40,13 @@ def brief(
         ),
         breaker=most_willing(slot.breaker for slot in slots),
     )
+
+
+def _start_failure(slot: Slot) -> str | None:
+    """Return why its last start failed; while the next one is on its way that is not forgotten."""
+    if slot.process.start_failure is not None:
+        return str(slot.process.start_failure)
+    return slot.process.last_error if slot.breaker.failures else None
 
 
 def rings(slots: Sequence[Slot]) -> list[OutputRing]:

@@ -39,10 +39,10 @@ class ProcessStatus:
 class PoolBrief:
     """What is known of an alias without measuring anything.
 
-    `start_error` is why it cannot be started, as far as the last attempt tells; `last_error` also
-    tells of crashes that were repaired since. `memory_bytes` is what its ready processes take, as
-    far as is known, `gpu_memory_bytes` the same on GPUs. `breaker` tells whether a start would be
-    attempted.
+    `start_error` is why it cannot be started, as far as the last attempt tells, and None while a
+    process serves; `last_error` also tells of crashes that were repaired since. `memory_bytes` is
+    what its ready processes take, as far as is known, `gpu_memory_bytes` the same on GPUs.
+    `breaker` tells whether a start would be attempted.
     """
 
     state: State
