@@ -1,8 +1,12 @@
 """Sessions live as long as somebody needs them."""
 
 import asyncio
+import socket
+
+import pytest
 
 from support.processes import begun
+from support.program_engine import ProgramEngine, TcpProgramEngine, ask
 from whisper_router.engine_api import Endpoint, EndpointKind
 from whisper_router.supervisor.connection import Connection, open_session
 from whisper_router.tasks import Tasks
@@ -52,3 +56,23 @@ async def test_an_unused_drop_before_the_end_closes_nothing(tmp_path):
     async with asyncio.timeout(5):
         await begun(made.retire())
     await tasks.close()
+
+
+@pytest.mark.parametrize("engine", [ProgramEngine(), TcpProgramEngine()], ids=["unix", "tcp"])
+async def test_a_proxy_of_the_environment_is_not_asked_for_an_engine(
+    make_process, monkeypatch, engine
+):
+    """It would hear the audio, and could not reach our loopback either."""
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        proxy.setblocking(False)
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        process = make_process(engine=engine, silence_s=2.0)
+        async with asyncio.timeout(10):
+            await process.ensure_ready()
+            link = process.serving()
+            assert await ask(link.http, link.endpoint) == " hello"
+        with pytest.raises(BlockingIOError):
+            proxy.accept()

@@ -392,6 +392,22 @@ async def test_a_crashed_leader_takes_its_grandchildren_along(make_process, tmp_
         await gone(grandchild)
 
 
+async def test_a_pipe_that_a_grandchild_holds_open_does_not_hold_up_the_stop(
+    make_process, tmp_path
+):
+    """It has left the group and shed its environment, so nothing ends it; its pipes are let go."""
+    process = make_process("--nameless-grandchild", str(tmp_path / "pid"))
+    async with asyncio.timeout(10):
+        await process.ensure_ready()
+        grandchild = int(await written(tmp_path / "pid"))
+        try:
+            await process.stop()
+            assert is_alive(grandchild)
+        finally:
+            os.kill(grandchild, signal.SIGKILL)
+        await process.ensure_ready()
+
+
 async def test_a_stop_whose_caller_left_is_finished_all_the_same(make_process):
     """Stops belong to the process too."""
     process = make_process("--ignore-sigterm", grace_s=0.2)
@@ -466,6 +482,15 @@ async def test_a_stranger_on_the_port_is_not_trusted_while_the_engine_loads(make
     assert (process.state, process.starts) == (State.READY, 2)
 
 
+async def test_a_port_that_an_orphan_shares_is_given_up_for_another(make_process):
+    """With SO_REUSEPORT both can bind it, and the kernel would give each a part of the requests."""
+    with stolen_ports("--share-port", count=1) as steal:
+        process = make_process(engine=TcpProgramEngine(), argv=steal)
+        async with asyncio.timeout(10):
+            await process.ensure_ready()
+    assert (process.state, process.starts) == (State.READY, 2)
+
+
 async def test_a_port_taken_three_times_is_a_start_failure(make_process):
     """There is an end to it."""
     with stolen_ports(count=3) as steal:
@@ -510,15 +535,26 @@ async def test_kill_ends_a_process_without_grace(make_process):
 
 @contextlib.contextmanager
 def stolen_ports(*flags: str, count: int):
-    """Yield a command line for which somebody takes the first `count` ports in time."""
+    """Yield a command line for which somebody takes the first `count` ports in time.
+
+    Nobody may have spoken to them in the end.
+    """
+    taken: list[socket.socket] = []
     with contextlib.ExitStack() as strangers:
         left = iter(range(count))
 
         def steal(endpoint: Endpoint) -> tuple[str, ...]:
             if next(left, None) is not None:
                 stranger = strangers.enter_context(socket.socket())
+                if "--share-port" in flags:
+                    stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
                 stranger.bind(("127.0.0.1", int(endpoint.url.rpartition(":")[2])))
                 stranger.listen()
+                stranger.setblocking(False)
+                taken.append(stranger)
             return program_argv(endpoint, *flags)
 
         yield steal
+        for stranger in taken:
+            with pytest.raises(BlockingIOError):
+                stranger.accept()

@@ -23,10 +23,12 @@ It serves HTTP: GET /health answers `{"pid": …}`; GET /transcribe answers a li
 --flood-stderr          prints without end
 --grandchild FILE       starts a child of its own in its group, whose pid goes to FILE
 --escaped-grandchild FILE   the same in a session of its own
+--nameless-grandchild FILE  the same without the environment by which we know our own
 --die-after COUNT       exits with code 9 when it has answered COUNT requests to /transcribe
 --die-in-transcribe     ends itself with SIGSEGV in the middle of an answer
 --leak MIB              keeps so much memory for each answer to /transcribe
 --listen-elsewhere      listens on another port than it was told
+--share-port            listens with SO_REUSEPORT
 """
 
 import contextlib
@@ -92,13 +94,15 @@ def begin(flags):
 
 
 def start_grandchildren(flags):
-    for name, own_session in (("--grandchild", False), ("--escaped-grandchild", True)):
+    for name in ("--grandchild", "--escaped-grandchild", "--nameless-grandchild"):
         if flags.has(name):
             pid = os.fork()
             if pid == 0:
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-                if own_session:
+                if name != "--grandchild":
                     os.setsid()
+                if name == "--nameless-grandchild":
+                    os.execve("/bin/sleep", ["sleep", "300"], {})
                 time.sleep(300)
                 os._exit(0)
             write_whole(flags.value(name), str(pid))
@@ -159,6 +163,8 @@ def listen(flags, address):
     else:
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if flags.has("--share-port"):
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         port = 0 if flags.has("--listen-elsewhere") else int(address)
         try:
             listener.bind(("127.0.0.1", port))
