@@ -46,6 +46,16 @@ async def test_a_crash_at_any_segment_neither_loses_nor_repeats_text(make_bench,
     assert (await bench.pool.status()).leases == 0
 
 
+@pytest.mark.parametrize("sent", [0, 3])
+async def test_an_answer_that_cannot_be_understood_is_a_crash(make_bench, sent):
+    """Numbers that are none, say: the chunk runs again, and the process serves on."""
+    bench = make_bench({"garble_after": sent}, {})
+    await bench.listen()
+    assert bench.text == TEXT
+    check_times(bench.segments)
+    assert (await bench.pool.status()).starts == 1
+
+
 @pytest.mark.parametrize(("first", "second"), [(1, 3), (2, 3), (3, 2), (2, 8), (3, 1)])
 @pytest.mark.parametrize("sent", [1, 2])
 async def test_a_second_run_that_cuts_otherwise_goes_on_where_the_first_one_broke_off(

@@ -11,6 +11,7 @@ SCRIPT is a JSON file: a list with one item for each order, the last one for all
     crash_after    ends itself with SIGSEGV once it has sent so many segments
     killed_after   the same with SIGKILL, as somebody else would
     exit_after     exits with code 3 once it has sent so many segments
+    garble_after   sends a line that is no JSON once it has sent so many segments
     hang_after     does nothing more once it has sent so many segments; its pid is then a line of
                    SCRIPT.hung
     mute           does not even say that it has begun
@@ -111,6 +112,8 @@ def transcribe(peer, order, plan):
     send(peer, {"event": "language", "code": order["language"] or "en", "probability": 1.0})
     for number, segment in enumerate(segments(order, plan.get("cut", 1))):
         misbehave(plan, number)
+        if plan.get("garble_after") == number:
+            peer.sendall(b'{"event": "segment", "start": nan(0x1)}\n')
         send(peer, segment)
     misbehave(plan, number + 1)
     send(peer, {"event": "done"})

@@ -41,6 +41,11 @@ class Running:
     process: asyncio.subprocess.Process
     ready: ReadyInfo
     launch: Launch
+    output: Path
+
+    def printed(self) -> str:
+        """Return what it has printed so far."""
+        return self.output.read_text(errors="replace")
 
     async def ended(self, *, timeout_s: float = STOP_TIMEOUT_S) -> int:
         """Wait until the process has ended; return its exit code."""
@@ -74,6 +79,7 @@ async def running(engine: Engine, model: Path, options: BaseModel) -> AsyncItera
                 process=process,
                 ready=ready,
                 launch=launch,
+                output=Path(folder) / "stderr",
             )
 
 

@@ -1,14 +1,18 @@
 """The plugin with the real whisper-server, beyond what the conformance suite asks."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
+from aiohttp import web
 
 from support.speech import DEMO_MODEL, sample
 from support.whispercpp_ggml import as_english, as_f16, read
 from whisper_router.domain import DecodingOptions, LanguageDetected, Segment, TranscriptionRequest
-from whisper_router.engine_api import Endpoint, EndpointKind, EngineEvent
+from whisper_router.engine_api import Endpoint, EndpointKind, EngineEvent, WorkerStarted
 from whisper_router.errors import EngineCrashed, EngineRejected
 from whisper_router.testing.harness import Running, running, start_error, write_spool
 from whisper_router_engines.whisper_server.engine import WhisperServer
@@ -25,6 +29,26 @@ LIMIT_S = 60
 def options(whisper_server_binary) -> WhisperServerOptions:
     """The program that was built for the tests, and no more."""
     return WhisperServerOptions(binary=str(whisper_server_binary))
+
+
+@asynccontextmanager
+async def answering(status: int, answer: bytes) -> AsyncIterator[Endpoint]:
+    """A server that answers every request like this."""
+
+    async def handle(request: web.Request) -> web.Response:
+        await request.read()
+        return web.Response(status=status, body=answer)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port = runner.addresses[0][1]
+        yield Endpoint(kind=EndpointKind.TCP, url=f"http://127.0.0.1:{port}")
+    finally:
+        await runner.cleanup()
 
 
 async def events(process: Running, chunk, **fields) -> list[EngineEvent]:
@@ -130,6 +154,63 @@ async def test_options_out_of_range_are_refused(options, tmp_path):
             with pytest.raises(EngineRejected):
                 await events(process, chunk, decoding=decoding)
         assert said(await events(process, chunk))
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [
+        (500, b"error"),
+        (200, b"Invalid request"),
+        (200, b"[]"),
+        (200, b"{}"),
+        (200, b'{"language": "english", "segments": [{"start": null}]}'),
+        (200, b'{"language": "english", "segments": [{"avg_logprob": -nan'),
+    ],
+)
+async def test_an_answer_that_cannot_be_understood_is_a_crash(tmp_path, status, answer):
+    """Its texts are not passed on: they say nothing, or what somebody has said."""
+    chunk = write_spool(sample("en_hello_gb").path, tmp_path / "speech.f32")
+    async with answering(status, answer) as endpoint, aiohttp.ClientSession() as http:
+        with pytest.raises(EngineCrashed) as caught:
+            stream = ENGINE.transcribe(http, endpoint, chunk, TranscriptionRequest(model="x"))
+            async for event in stream:
+                assert isinstance(event, WorkerStarted)
+    assert answer.decode() not in str(caught.value)
+
+
+async def test_numbers_that_are_none_do_no_harm(tmp_path):
+    """NaN is no JSON, but whisper.cpp prints it for a segment without tokens."""
+    segment = (
+        b'{"start": 0, "end": 1, "text": " hello", "avg_logprob": NaN, "no_speech_prob": null}'
+    )
+    answer = b'{"language": "english", "segments": [%b]}' % segment
+    chunk = write_spool(sample("en_hello_gb").path, tmp_path / "speech.f32")
+    async with answering(200, answer) as endpoint, aiohttp.ClientSession() as http:
+        stream = ENGINE.transcribe(http, endpoint, chunk, TranscriptionRequest(model="x"))
+        *_, last = [event async for event in stream]
+    assert isinstance(last, Segment)
+    assert (last.text, last.avg_logprob, last.no_speech_prob) == (" hello", 0.0, 0.0)
+
+
+async def test_nobody_else_finds_the_way_to_load_another_model(options, tmp_path):
+    """`/load` would leave it unready for ever; its routes have a secret prefix."""
+    chunk = write_spool(sample("en_hello_gb").path, tmp_path / "speech.f32")
+    async with running(ENGINE, DEMO_MODEL, options) as process:
+        form = {"model": "/no/such/model.bin"}
+        async with process.http.post(f"{process.endpoint.url}/load", data=form) as response:
+            assert response.status == 404
+        assert await ENGINE.is_ready(process.http, process.endpoint) is not None
+        assert said(await events(process, chunk))
+
+
+async def test_what_it_prints_is_not_what_it_hears(options, tmp_path):
+    """Its output can be read by administrators, and is told when it does not start."""
+    chunk = write_spool(sample("en_hello_gb").path, tmp_path / "speech.f32")
+    async with running(ENGINE, DEMO_MODEL, options) as process:
+        assert said(await events(process, chunk))
+        printed = process.printed()
+    assert "chunk.wav" in printed, "it does print something for each request"
+    assert "hello" not in printed.lower()
 
 
 async def test_audio_that_is_cut_short_while_it_is_sent_ends_in_an_error(
