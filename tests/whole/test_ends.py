@@ -5,6 +5,7 @@ import contextlib
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import aiohttp
 import psutil
@@ -19,6 +20,8 @@ pytestmark = pytest.mark.alone
 
 DEMO = 'default_model = "demo"\n'
 GONE_S = 2.0
+GRACE_S = 10.0
+"""What requests, the engine's keeper and the supervisor may take together, and some."""
 LIMIT_S = 60
 AS_PROCESS_1 = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 
@@ -43,6 +46,37 @@ async def test_a_second_signal_ends_the_router_at_once(tmp_path, samples, signum
             assert time.monotonic() - began_s < GONE_S
             with pytest.raises((aiohttp.ClientError, ConnectionError)):
                 await running
+        assert not [p for p in psutil.wait_procs(children, GONE_S)[1] if _runs(p)]
+
+
+SLOW_START = """
+default_model = "slow"
+[server]
+shutdown_grace_s = 0.3
+[models.slow]
+engine = "whisper_server"
+model = "demo"
+binary = "{program}"
+"""
+
+
+async def test_a_stop_signal_ends_an_engine_that_is_still_starting(tmp_path, samples):
+    """Who waits for it is let go after the grace; a program that ignores SIGTERM is killed."""
+    program = tmp_path / "never-ready"
+    program.write_text("#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 60; done\n")
+    program.chmod(0o755)
+    with running_server(tmp_path, config=SLOW_START.format(program=program)) as server:
+        async with asyncio.timeout(LIMIT_S), session() as http:
+            waiting = begun(ask(http, server.url, samples["en_hello_gb.wav"]["path"]))
+            while not _runs_program(server, program):  # noqa: ASYNC110 - a process sets no event
+                await asyncio.sleep(0.01)
+            children = server.descendants()
+            began_s = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(server.process.wait, 20) == 0
+            assert time.monotonic() - began_s < GRACE_S
+            with pytest.raises((aiohttp.ClientError, ConnectionError)):
+                await waiting
         assert not [p for p in psutil.wait_procs(children, GONE_S)[1] if _runs(p)]
 
 
@@ -78,6 +112,14 @@ async def test_process_1_reaps_orphans_and_ends_on_sigterm(process_1, samples):
         assert await asyncio.to_thread(process_1.process.wait, 20) == 0
     process_1.wait_for_log("stopped")
     assert not [process for process in family if _runs(process)]
+
+
+def _runs_program(server: ServerProcess, program: Path) -> bool:
+    for process in server.descendants():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if str(program) in process.cmdline()[:3]:
+                return True
+    return False
 
 
 def _runs(process: psutil.Process) -> bool:

@@ -1,0 +1,53 @@
+"""A server whose spool directory lies on a file system that is nearly full."""
+
+import asyncio
+import subprocess
+
+import pytest
+
+from support.client import ask, session
+from support.server import running_server
+
+LIMIT_S = 60
+SMALL = "mount -t tmpfs -o size={mib}m tmpfs '{spool}'"
+CONFIG = 'default_model = "demo"\n[audio]\nspool_dir = "{spool}"\n'
+
+
+@pytest.fixture
+def small_spool(tmp_path):
+    """Make a server whose spool has so many MiB."""
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("a mount of one's own takes root, or CAP_SYS_ADMIN")
+    spool = tmp_path / "spool"
+    spool.mkdir()
+
+    def start(mib: int):
+        mount = SMALL.format(mib=mib, spool=spool)
+        prefix = ("unshare", "--mount", "sh", "-c", f'{mount} && exec "$0" "$@"')
+        return running_server(tmp_path, config=CONFIG.format(spool=spool), prefix=prefix)
+
+    return start
+
+
+async def test_not_ready_while_the_spool_is_full(small_spool, samples):
+    """A clip that fits is still answered, and what does not is refused as our fault."""
+    clip, long = (samples[f"{n}.wav"]["path"] for n in ("en_hello_gb", "en_two_speakers_long"))
+    with small_spool(1) as server:
+        async with asyncio.timeout(LIMIT_S), session() as http:
+            async with http.get(f"{server.url}/ready") as response:
+                assert response.status == 503
+                message = (await response.json())["error"]["message"]
+                assert message == "The disk of the spool directory is full."
+            async with http.get(f"{server.url}/health") as response:
+                assert response.status == 200
+            assert (await ask(http, server.url, clip))[1]["text"] == "hello world"
+            status, answer = await ask(http, server.url, long)
+            assert (status, answer["error"]["code"]) == (503, "storage_full")
+            assert (await ask(http, server.url, clip))[1]["text"] == "hello world"
+
+
+async def test_ready_with_room(small_spool):
+    """The limit is a small one."""
+    with small_spool(65) as server:
+        async with session() as http, http.get(f"{server.url}/ready") as response:
+            assert response.status == 200
