@@ -3,6 +3,7 @@
 import asyncio
 import re
 
+import psutil
 import pytest
 
 from support.in_process import settings_in
@@ -21,6 +22,14 @@ async def test_nothing_is_left_when_it_ends(tmp_path):
         assert spool.is_dir()
     assert children() - before == set()
     assert not spool.exists()
+
+
+async def test_temporary_files_of_decoders_lie_in_the_spool(tmp_path):
+    """What a killed worker leaves is removed with it, at the next start at the latest."""
+    async with asyncio.timeout(30), build_router(settings_in(tmp_path)) as router:
+        await router.media.ready()
+        places = {psutil.Process(pid).environ()["TMPDIR"] for pid in router.media.pids}
+        assert places == {str(router.spool.directory)}
 
 
 async def test_preloaded_models_start_with_the_server_and_others_do_not(tmp_path):

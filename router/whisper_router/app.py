@@ -87,7 +87,10 @@ async def build_router(
         stack.push_async_callback(tasks.close)
         spool = stack.enter_context(await asyncio.to_thread(Spool.create, spool_root(settings)))
         media = MediaPool(
-            workers=settings.audio.media_workers, limits=_media_limits(settings), tasks=tasks
+            workers=settings.audio.media_workers,
+            limits=_media_limits(settings),
+            tasks=tasks,
+            scratch=spool.directory,
         )
         await media.start()
         stack.push_async_callback(media.close)

@@ -77,10 +77,14 @@ class MediaPool:
     is gone. Those who lease a worker may kill it; they never start one.
     """
 
-    def __init__(self, *, workers: int, limits: MediaLimits, tasks: Tasks) -> None:
+    def __init__(
+        self, *, workers: int, limits: MediaLimits, tasks: Tasks, scratch: Path | None = None
+    ) -> None:
+        """`scratch` is where libraries may put temporary files; None: where all programs do."""
         self._workers = workers
         self._limits = limits
         self._tasks = tasks
+        self._scratch = scratch
         self._keepers: list[asyncio.Task[None]] = []
         self._alive: list[MediaProcess] = []
         self._idle: deque[MediaProcess] = deque()
@@ -213,7 +217,7 @@ class MediaPool:
         failures = 0
         while True:
             try:
-                worker = await MediaProcess.start(self._limits, self._tasks)
+                worker = await MediaProcess.start(self._limits, self._tasks, scratch=self._scratch)
             except OSError as error:  # no descriptors, processes or memory: that passes
                 self._could_not_start(str(error))
                 failures += 1

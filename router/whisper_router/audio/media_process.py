@@ -88,8 +88,8 @@ class MediaProcess:
         self._stderr = bytearray()
 
     @classmethod
-    async def start(cls, limits: MediaLimits, tasks: Tasks) -> Self:
-        """Start the program. It is of use once `ready` has returned."""
+    async def start(cls, limits: MediaLimits, tasks: Tasks, *, scratch: Path | None = None) -> Self:
+        """Start the program. It is of use once `ready` has returned. See `MediaPool`."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", PROGRAM),
             *("--memory-bytes", str(limits.memory_bytes)),
@@ -98,7 +98,7 @@ class MediaProcess:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=MAX_EVENT_BYTES,
-            env=_environment(),
+            env=_environment(scratch),
             start_new_session=True,  # Ctrl-C in a terminal is the router's to handle
         )
         worker = cls(process, limits)
@@ -258,8 +258,10 @@ def _error(event: Mapping[str, Any]) -> RouterError:
     return _ERRORS[event["code"]](event["message"])
 
 
-def _environment() -> Mapping[str, str]:
+def _environment(scratch: Path | None) -> Mapping[str, str]:
     kept = {name: os.environ[name] for name in (*_ENVIRONMENT, *_LIBRARIES) if name in os.environ}
     # ONNX Runtime's wheels can report to their maker, and leave a device id in the user's cache.
     private = {"ORT_DISABLE_TELEMETRY": "1"}
+    if scratch is not None:
+        private["TMPDIR"] = str(scratch)
     return kept | private | {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
