@@ -380,7 +380,9 @@ async def test_a_grandchild_dies_with_the_group(make_process, tmp_path):
         await gone(grandchild)
 
 
-@pytest.mark.parametrize("habit", ["--grandchild", "--escaped-grandchild"])
+@pytest.mark.parametrize(
+    "habit", ["--grandchild", "--escaped-grandchild", "--anonymous-grandchild"]
+)
 async def test_a_crashed_leader_takes_its_grandchildren_along(make_process, tmp_path, habit):
     """Grandchildren hold the GPU: none stays, not even in a session of its own."""
     process = make_process(habit, str(tmp_path / "pid"))
@@ -396,7 +398,7 @@ async def test_a_pipe_that_a_grandchild_holds_open_does_not_hold_up_the_stop(
     make_process, tmp_path
 ):
     """It has left the group and shed its environment, so nothing ends it; its pipes are let go."""
-    process = make_process("--nameless-grandchild", str(tmp_path / "pid"))
+    process = make_process("--lost-grandchild", str(tmp_path / "pid"))
     async with asyncio.timeout(10):
         await process.ensure_ready()
         grandchild = int(await written(tmp_path / "pid"))

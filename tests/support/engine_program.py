@@ -23,7 +23,8 @@ It serves HTTP: GET /health answers `{"pid": …}`; GET /transcribe answers a li
 --flood-stderr          prints without end
 --grandchild FILE       starts a child of its own in its group, whose pid goes to FILE
 --escaped-grandchild FILE   the same in a session of its own
---nameless-grandchild FILE  the same without the environment by which we know our own
+--anonymous-grandchild FILE in its group, but without the environment by which we know our own
+--lost-grandchild FILE  without either
 --die-after COUNT       exits with code 9 when it has answered COUNT requests to /transcribe
 --die-in-transcribe     ends itself with SIGSEGV in the middle of an answer
 --leak MIB              keeps so much memory for each answer to /transcribe
@@ -94,14 +95,19 @@ def begin(flags):
 
 
 def start_grandchildren(flags):
-    for name in ("--grandchild", "--escaped-grandchild", "--nameless-grandchild"):
+    for name in (
+        "--grandchild",
+        "--escaped-grandchild",
+        "--anonymous-grandchild",
+        "--lost-grandchild",
+    ):
         if flags.has(name):
             pid = os.fork()
             if pid == 0:
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-                if name != "--grandchild":
+                if name in ("--escaped-grandchild", "--lost-grandchild"):
                     os.setsid()
-                if name == "--nameless-grandchild":
+                if name in ("--anonymous-grandchild", "--lost-grandchild"):
                     os.execve("/bin/sleep", ["sleep", "300"], {})
                 time.sleep(300)
                 os._exit(0)
