@@ -205,6 +205,17 @@ async def test_an_unexpected_exit_leads_back_to_stopped_and_a_new_start_works(ma
     assert (process.state, process.starts, process.crashes) == (State.READY, 2, 1)
 
 
+async def test_what_a_crashed_process_has_printed_is_not_told(make_process):
+    """It may hold what was heard: administrators can read it, logs and answers do not show it."""
+    process = make_process("--say", r"all I have heard\n")
+    async with asyncio.timeout(10):
+        await process.ensure_ready()
+        os.kill(process.pid, signal.SIGSEGV)
+        await process.wait_for(State.STOPPED)
+    assert process.last_error == "Model 'test' crashed: killed by SIGSEGV"
+    assert process.output().tail(1) == ["all I have heard"]
+
+
 async def test_a_dead_process_does_not_serve_before_the_loop_has_heard_of_it(make_process):
     """Whether it lives is asked of the system at the moment of use."""
     process = make_process()
