@@ -6,7 +6,9 @@ from pydantic import ValidationError
 from whisper_router_engines.whisper_server.options import WhisperServerOptions
 
 
-@pytest.mark.parametrize("flag", ["--port", "-m", "--request-path", "-l", "-tr", "--vad", "-t"])
+@pytest.mark.parametrize(
+    "flag", ["--port", "-m", "--request-path", "-l", "-tr", "--vad", "-t", "-pr"]
+)
 def test_flags_that_the_engine_relies_on_are_refused(flag):
     """They would change where it listens, or what its answers mean; the message names them."""
     with pytest.raises(ValidationError, match=flag):
