@@ -205,6 +205,17 @@ async def test_an_unexpected_exit_leads_back_to_stopped_and_a_new_start_works(ma
     assert (process.state, process.starts, process.crashes) == (State.READY, 2, 1)
 
 
+async def test_an_error_of_a_start_that_went_well_does_not_explain_a_later_crash(make_process):
+    """A device that was not there, say; it stays in the output."""
+    process = make_process("--say", r"error: no GPU\n")
+    async with asyncio.timeout(10):
+        await process.ensure_ready()
+        os.kill(process.pid, signal.SIGSEGV)
+        await process.wait_for(State.STOPPED)
+    assert process.last_error == "Model 'test' crashed: killed by SIGSEGV"
+    assert process.output().tail(1) == ["error: no GPU"]
+
+
 async def test_what_a_crashed_process_has_printed_is_not_told(make_process):
     """It may hold what was heard: administrators can read it, logs and answers do not show it."""
     process = make_process("--say", r"all I have heard\n")

@@ -42,9 +42,13 @@ class OutputRing:
         """Return what came after so many lines, as far as it is still kept."""
         return self.tail(self.appended - appended)
 
+    def forget_error(self) -> None:
+        """Take what went wrong so far for repaired; the lines stay."""
+        self._error = None
+
     @property
     def error(self) -> str | None:
-        """What the last line that began with `error: ` said."""
+        """What the last line that began with `error: ` said, unless it was forgotten."""
         return self._error
 
 

@@ -139,7 +139,9 @@ class Run:
             files=self._child_files,
         )
         await self._record(self.child.pid, endpoint.socket)
-        return await self._until_ready(self.child)
+        ready = await self._until_ready(self.child)
+        self.child.output.forget_error()  # whatever it was, it serves
+        return ready
 
     async def probe(self) -> ReadyInfo | None:
         """Ask once whether it is ready. The answers of strangers do not count.
