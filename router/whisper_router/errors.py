@@ -219,6 +219,12 @@ class EngineHeldOff(EngineStartFailed):
         self.retry_after_s = retry_after_s
 
 
+class EngineStartOutOfMemory(EngineStartFailed):
+    """Memory ran out while the engine started; with more room it may."""
+
+    code = "engine_out_of_memory"
+
+
 class EngineStartInterrupted(EngineStartFailed):
     """Somebody ended the engine process before it was ready; another start may succeed."""
 

@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from whisper_router.supervisor.exits import describe_exit, missing_cpu_features
+from whisper_router.supervisor.exits import (
+    describe_exit,
+    missing_cpu_features,
+    says_that_memory_ran_out,
+)
 
 
 @pytest.mark.parametrize(
@@ -40,3 +44,22 @@ def test_missing_features_are_read_from_cpuinfo(tmp_path: Path):
     cpuinfo.write_text("processor\t: 0\nFeatures\t: fp asimd\n")
     assert missing_cpu_features(cpuinfo) == frozenset()
     assert missing_cpu_features(tmp_path / "none") == frozenset()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ggml_aligned_malloc: insufficient memory (attempted to allocate  514.00 MB)",
+        "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 1000.00 MiB on device 0: "
+        "cudaMalloc failed: out of memory",
+        "ggml_vulkan: Device memory allocation failed: ErrorOutOfDeviceMemory",
+        "whisper_model_load: failed to allocate memory for the model",
+        "terminate called after throwing an instance of 'std::bad_alloc'",
+        "MemoryError",
+        "OSError: [Errno 12] Cannot allocate memory",
+    ],
+)
+def test_want_of_memory_is_told_from_other_failures(line):
+    """Whoever says it."""
+    assert says_that_memory_ran_out(["something else", line])
+    assert not says_that_memory_ran_out(["error: the model's file is broken", "memory: 5 GiB"])

@@ -9,7 +9,7 @@ import pytest
 
 from support.processes import begun, gone, is_alive
 from support.program_engine import ask
-from whisper_router.errors import InsufficientMemory
+from whisper_router.errors import EngineStartOutOfMemory, InsufficientMemory
 from whisper_router.supervisor.machine import State
 from whisper_router.supervisor.memory import MIB, MemoryBroker
 from whisper_router.supervisor.pool import ModelPool
@@ -201,3 +201,42 @@ async def test_want_of_memory_does_not_open_the_breaker(make):
                 await use(second)
         first.pin(is_pinned=False)
         await use(second)
+
+
+@pytest.mark.parametrize("is_pinned", [False, True])
+async def test_a_start_that_memory_ran_out_for_is_made_again_once_others_have_left(
+    make_pool, is_pinned
+):
+    """Estimates are wrong at times, and a GPU may be shared with others; a pinned one stays."""
+    memory = MemoryBroker()
+    first = make_pool(alias="first", memory=memory)
+    async with asyncio.timeout(LIMIT_S):
+        pid = await use(first)
+        first.pin(is_pinned=is_pinned)
+        second = make_pool("--short-of-memory", str(pid), alias="second", memory=memory)
+        while first._slots[0].occupant().is_wanted:  # noqa: ASYNC110 - it has just been used
+            await asyncio.sleep(0.01)
+        if is_pinned:
+            with pytest.raises(EngineStartOutOfMemory, match="out of memory"):
+                await use(second)
+            assert is_alive(pid)
+        else:
+            await use(second)
+            assert not is_alive(pid)
+            assert (await second.status()).starts == 2
+
+
+async def test_memory_that_is_short_all_the_same_is_an_error_after_two_attempts(make_pool):
+    """Each request that comes later makes one or two of its own."""
+    memory = MemoryBroker()
+    first = make_pool(alias="first", memory=memory)
+    second = make_pool("--short-of-memory", str(os.getpid()), alias="second", memory=memory)
+    async with asyncio.timeout(LIMIT_S):
+        await use(first)
+        while first._slots[0].occupant().is_wanted:  # noqa: ASYNC110 - it has just been used
+            await asyncio.sleep(0.01)
+        with pytest.raises(EngineStartOutOfMemory) as caught:
+            await use(second)
+        assert (caught.value.status, caught.value.code) == (503, "engine_out_of_memory")
+        assert second._slots[0].process.failed_starts == 2
+        await use(first)

@@ -13,6 +13,7 @@ It serves HTTP: GET /health answers `{"pid": …}`; GET /transcribe answers a li
 --say TEXT              prints TEXT on stderr first (an escape like \\n is understood)
 --exit-after-say CODE   exits after saying it
 --unless FILE           exits with 1 before it listens, unless FILE exists
+--short-of-memory PID   says that memory ran out, and exits with 1, while there is a process PID
 --raise-signal NUMBER   ends itself by a signal before it listens
 --hang                  never listens, does nothing
 --spin                  never listens, computes for ever
@@ -84,6 +85,11 @@ def begin(flags):
     for name in ("--exit-at-once", "--exit-after-say"):
         if flags.has(name):
             os._exit(int(flags.value(name)))
+    if flags.has("--short-of-memory") and os.path.exists(
+        f"/proc/{flags.value('--short-of-memory')}"
+    ):
+        print("ggml_cuda: cudaMalloc failed: out of memory", file=sys.stderr, flush=True)
+        sys.exit(1)
     if flags.has("--unless") and not os.path.exists(flags.value("--unless")):
         os._exit(1)
     if flags.has("--raise-signal"):

@@ -133,6 +133,13 @@ class MemoryBudgets:
             self._brokers[tenant.index].release(tenant)
         self.ram.release(guest)
 
+    async def clear(self, guest: Guest) -> bool:
+        """Have all others leave whom nobody needs now; see `MemoryBroker.clear`.
+
+        All processes take up memory here, those on a GPU too.
+        """
+        return await self.ram.clear(guest)
+
     def poke(self) -> None:
         """Look again soon: something has changed."""
         for broker in (self.ram, *self._brokers.values()):

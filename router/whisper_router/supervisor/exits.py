@@ -1,6 +1,8 @@
 """Says in words how a program ended."""
 
+import re
 import signal
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Final
@@ -10,6 +12,15 @@ from whisper_router.engine_api import SHELL_SIGNAL_BASE
 CPUINFO: Final = Path("/proc/cpuinfo")
 BUILT_FOR: Final = ("avx", "avx2", "fma", "f16c", "bmi2")
 """What x86-64 builds of ggml use unless told otherwise (its GGML_AVX… build options)."""
+
+
+WANT_OF_MEMORY: Final = re.compile(
+    r"out.?of.?(device|host|video)?.?memory|(insufficient|not enough|cannot allocate) memory"
+    r"|failed to (re)?allocate|bad_?alloc|MemoryError",
+    re.IGNORECASE,
+)
+"""As ggml's back ends, CUDA (`CUDA error: out of memory`), Vulkan (`ErrorOutOfDeviceMemory`), C++
+and Python say it."""
 
 
 def describe_exit(code: int, *, missing: AbstractSet[str] = frozenset()) -> str:
@@ -51,3 +62,8 @@ def missing_cpu_features(cpuinfo: Path = CPUINFO) -> frozenset[str]:
         if key.strip() == "flags":
             return frozenset(BUILT_FOR) - frozenset(value.split())
     return frozenset()
+
+
+def says_that_memory_ran_out(lines: Iterable[str]) -> bool:
+    """Tell whether a program's last words are about want of memory, here or on a GPU."""
+    return any(WANT_OF_MEMORY.search(line) for line in lines)

@@ -5,6 +5,7 @@ starves; `room.make_room` decides, processes leave by themselves.
 """
 
 import asyncio
+import contextlib
 import math
 import time
 from collections import deque
@@ -22,6 +23,9 @@ LINGER_S: Final = 0.25
 """Between two chunks of one file nobody holds a lease for a moment: that is no idleness."""
 GPU_PROCESS_BYTES: Final = 512 * MIB
 """What a process that computes on a GPU takes of the machine's memory, about: CUDA's libraries."""
+
+CLEAR_WITHIN_S: Final = 15.0
+"""How long those may take to leave who make room for a start that memory ran out for."""
 
 log = structlog.get_logger(__name__)
 
@@ -146,6 +150,7 @@ class MemoryBroker:
         self._line: deque[_Waiting] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._is_due = False
+        self._released = asyncio.Event()
 
     def change(self, *, budget_bytes: int | None, min_residency_s: float) -> None:
         """Decide by other limits from now on. What is there already stays until room is needed."""
@@ -219,7 +224,29 @@ class MemoryBroker:
         """Give back what was reserved for a process of which nothing is left."""
         if tenant in self._held:
             self._held.remove(tenant)
+            self._released.set()
+            self._released = asyncio.Event()
             self.poke()
+
+    async def clear(self, tenant: Tenant) -> bool:
+        """Have all others leave whom nobody needs now, and wait for that.
+
+        For a start that memory ran out for, whatever the budget says. Return whether there is more
+        room than before.
+        """
+        leaving = []
+        for other in self._held:
+            occupant = other.occupant()
+            if other is not tenant and occupant.is_settled and not occupant.is_wanted:
+                log.info("engine_evicted", alias=other.alias, makes_room_for=tenant.alias)
+                leaving.append(other)
+        for other in leaving:
+            other.leave()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLEAR_WITHIN_S):
+                while any(other in self._held for other in leaving):
+                    await self._released.wait()
+        return bool(leaving)
 
     def poke(self) -> None:
         """Look again soon: something has changed."""

@@ -19,7 +19,7 @@ from whisper_router.errors import (
     Unavailable,
     UpstreamRefused,
 )
-from whisper_router.supervisor import report
+from whisper_router.supervisor import overruns, report
 from whisper_router.supervisor.breaker import held_off
 from whisper_router.supervisor.lease import Lease
 from whisper_router.supervisor.line import Grant, Line
@@ -30,7 +30,6 @@ from whisper_router.supervisor.recycler import Recycler
 from whisper_router.supervisor.run import Surroundings
 from whisper_router.supervisor.slot import Slot
 from whisper_router.supervisor.status import PoolBrief, PoolStatus
-from whisper_router.supervisor.workers import end_worker
 
 RETIRED_IDLE_S: Final = 1.0
 """A request that began before may still be between two of its chunks."""
@@ -115,39 +114,13 @@ class ModelPool:
                 slot.worker_pids.add(pid)
 
     async def kill_worker(self, lease: Lease, pid: int) -> bool:
-        """End the worker that runs a lease's chunk for too long.
-
-        The process goes on with its other workers, unless it *is* the worker: then it is ended
-        and the next lease starts another. False when `pid` is none of ours, or has let go of the
-        chunk and works for another lease. (One that has not told yet is ended, and runs again.)
-        """
-        for slot in self._slots:
-            for row in await slot.process.family():
-                if row.pid != pid:
-                    continue
-                if pid == slot.process.pid:
-                    slot.process.discard("it overran its time")
-                elif self._holders.get(pid, lease) is lease:
-                    await end_worker(row, grace_s=self.spec.supervision.worker_grace_s)
-                else:
-                    return False
-                return True
-        return False
+        """End the worker that runs a lease's chunk for too long; see `overruns.kill_worker`."""
+        grace_s = self.spec.supervision.worker_grace_s
+        return await overruns.kill_worker(self._slots, self._holders, lease, pid, grace_s=grace_s)
 
     def distrust(self, lease: Lease, reason: str) -> None:
-        """End the process of a chunk whose time is over, and of which no worker is known.
-
-        A worker that has told of another lease's chunk may just be busy with it, and spares the
-        process until nothing is leased: one of its workers may be lost.
-        """
-        at_work = {of.pid for of in self._holders.values() if of is not lease}
-        for slot in self._slots:
-            if lease.pid is None or slot.process.pid != lease.pid:
-                continue
-            if lease.pid in at_work:
-                slot.leave()
-            else:
-                slot.process.discard(reason)
+        """End the process of a chunk whose worker nobody knows; see `overruns.distrust`."""
+        overruns.distrust(self._slots, self._holders, lease, reason)
 
     def output(self, lines: int) -> list[str]:
         """Return the last lines that each process printed, one process after the other."""
@@ -354,13 +327,26 @@ class ModelPool:
             slot.observe()
             if slot.process.state in (State.STOPPED, State.CLOSED):
                 self._surroundings.memory.release(slot)
-            if (failure := slot.take_failure()) is not None and not any(
-                other.is_hopeful() for other in self._slots
-            ):
-                self._waiting.fail(failure)
+            if (failure := slot.take_failure()) is not None:
+                if slot.begin_to_make_room(failure):
+                    making = self._start_with_more_room(slot, failure)
+                    self._surroundings.tasks.spawn(making, name=f"make room for {self.alias}")
+                elif not any(other.is_hopeful() for other in self._slots):
+                    self._waiting.fail(failure)
         if not self._is_dispatch_due:
             self._is_dispatch_due = True
             asyncio.get_running_loop().call_soon(self._dispatch)
+
+    async def _start_with_more_room(self, slot: Slot, failure: RouterError) -> None:
+        """Memory ran out in a start: have idle ones leave, and start again if any did."""
+        try:
+            has_room = await self._surroundings.memory.clear(slot)
+        finally:
+            slot.makes_room = False
+        if not has_room and not any(other.is_hopeful() for other in self._slots):
+            slot.has_failed = True
+            self._waiting.fail(failure)
+        self._dispatch()
 
     def _state(self) -> State:
         if self._is_closed:

@@ -27,12 +27,17 @@ from whisper_router.errors import (
     EngineError,
     EngineStartFailed,
     EngineStartInterrupted,
+    EngineStartOutOfMemory,
 )
 from whisper_router.supervisor import proctable
 from whisper_router.supervisor.budgets import MemoryBudgets
 from whisper_router.supervisor.child import Child
 from whisper_router.supervisor.connection import Connection, open_session
-from whisper_router.supervisor.exits import describe_exit, missing_cpu_features
+from whisper_router.supervisor.exits import (
+    describe_exit,
+    missing_cpu_features,
+    says_that_memory_ran_out,
+)
 from whisper_router.supervisor.guard import START_VARIABLE, RunDirectory, kill_marked
 from whisper_router.supervisor.listeners import (
     LOOPBACK,
@@ -52,6 +57,8 @@ SAMPLE_EVERY_S: Final = 0.5
 UNKILLABLE_S: Final = 10.0
 """How long the kernel may take to end a killed process (one that hangs in a driver never ends)."""
 REPORTED_LINES: Final = 3
+MEMORY_LINES: Final = 20
+"""So many of its last lines may say that memory ran out."""
 
 log = structlog.get_logger(__name__)
 
@@ -197,12 +204,15 @@ class Run:
             return PortTaken(self._text(f"port {port} was taken by another program ({ended})"))
         if self.child.code != 0 and was_ended_by_others(self.child.code):
             return await self._start_ended(ended)
+        if says_that_memory_ran_out(self.child.output.tail(MEMORY_LINES)):
+            return EngineStartOutOfMemory(self._text(f"{ended}{self._last_words()}"))
         return self.start_failed(f"{ended}{self._last_words()}")
 
     async def _start_ended(self, ended: str) -> EngineStartFailed:
         """Return the error for a start that was killed: by somebody, or for want of memory."""
         if await asyncio.to_thread(oom_kills, self._vmstat) > self._oom_kills:
-            return self.start_failed(f"{ended}, while memory ran out{self._last_words()}")
+            reason = f"{ended}, while memory ran out{self._last_words()}"
+            return EngineStartOutOfMemory(self._text(reason))
         return EngineStartInterrupted(self._text(f"{ended}{self._last_words()}"))
 
     def _note_exit(self) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from whisper_router.errors import RouterError
+from whisper_router.errors import EngineStartOutOfMemory, RouterError
 from whisper_router.supervisor import proctable
 from whisper_router.supervisor.breaker import Breaker, BreakerState
 from whisper_router.supervisor.connection import Connection
@@ -62,6 +62,8 @@ class Slot:
         """How many broken answers are being looked into; nothing is leased meanwhile."""
         self.has_failed = False
         """Its last start failed, and nobody new has come since."""
+        self.makes_room = self._has_made_room = False
+        """Others leave so that it can start, after memory ran out in its start."""
         self._configured_idle_s = self._idle_unload_s = idle_unload_s
         self._idle_timer: asyncio.TimerHandle | None = None
         self._failed_starts = process.failed_starts
@@ -88,12 +90,17 @@ class Slot:
         return (
             self.process.state is State.STOPPED
             and not self.has_failed
+            and not self.makes_room
             and self.breaker.state(now_s=time.monotonic()) is not BreakerState.OPEN
         )
 
     def is_hopeful(self) -> bool:
         """Tell whether it serves, or may do so without anybody new asking."""
-        return self.process.state in (State.STARTING, State.READY, State.STOPPING)
+        return self.makes_room or self.process.state in (
+            State.STARTING,
+            State.READY,
+            State.STOPPING,
+        )
 
     def observe(self) -> None:
         """Take note of the process's state, which has changed, and tell the breaker."""
@@ -114,6 +121,15 @@ class Slot:
             return None
         self.has_failed = self.process.start_failure is not None
         return self.process.start_failure
+
+    def begin_to_make_room(self, failure: RouterError) -> bool:
+        """Tell whether it is worth a second start once others have left: once for each failure."""
+        if not isinstance(failure, EngineStartOutOfMemory) or self._has_made_room:
+            self._has_made_room = False
+            return False
+        self.makes_room = self._has_made_room = True
+        self.has_failed = False
+        return True
 
     def tend(self, *, is_wanted: bool) -> None:
         """Let the time to the idle unload run while nothing is leased, and only then."""
