@@ -8,7 +8,7 @@ import pytest
 from support.program_engine import ProgramEngine
 from whisper_router.aliases import build_aliases
 from whisper_router.errors import ConfigurationError
-from whisper_router.models.source import HubFile, LocalFile, Origin, UrlFile
+from whisper_router.models.source import NO_WEIGHTS, HubFile, LocalFile, Origin, UrlFile
 from whisper_router.plugins import load_engines
 from whisper_router.settings import ModelSettings, Settings
 
@@ -93,3 +93,33 @@ def test_a_preset_of_an_engine_that_is_not_installed_is_refused_when_it_is_used(
     )
     with pytest.raises(ConfigurationError, match="installed are: bundling"):
         aliases.engine(aliases.catalog.resolve("tiny"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"base_urls": ["http://a/v1"], "api_keys": {"http://x/v1": "topsecret"}},
+        {"base_urls": ["http://a/v1"], "api_keys": "topsecret"},
+        {"base_urls": ["http://a/v1"], "api_key": ["topsecret"]},
+        {"base_urls": ["http://a/v1"], "api_key": "topsecret\n"},
+        {"base_urls": ["http://user:topsecret@a/v1"]},
+        {"base_urls": "http://user:topsecret@a/v1"},
+    ],
+)
+def test_no_secret_is_in_an_error_about_the_configuration(options):
+    """It goes to the log, and to whoever has the configuration read again."""
+    settings = Settings.model_validate({"models": {"box": {"engine": "upstream", **options}}})
+    with pytest.raises(ConfigurationError) as caught:
+        build_aliases(settings, load_engines())
+    assert "models.box" in str(caught.value)
+    assert "topsecret" not in str(caught.value)
+
+
+def test_an_engine_elsewhere_needs_no_weights():
+    """And cannot have any."""
+    box = {"engine": "upstream", "base_urls": ["http://a/v1"]}
+    aliases = build_aliases(Settings.model_validate({"models": {"box": box}}), load_engines())
+    assert aliases.catalog.resolve("box").source is NO_WEIGHTS
+    settings = Settings.model_validate({"models": {"box": {**box, "model": "small"}}})
+    with pytest.raises(ConfigurationError, match=r"models\.box\.model: .*needs no weights"):
+        build_aliases(settings, load_engines())

@@ -4,8 +4,9 @@ import pytest
 
 from support.in_process import settings_in
 from whisper_router.app import build_router
-from whisper_router.control import Control, _shown
+from whisper_router.control import Control
 from whisper_router.errors import ModelNotFound
+from whisper_router.settings_sources import redacted
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ async def test_the_configuration_is_plain_data(control):
 def test_options_of_engines_that_are_called_like_secrets_are_not_shown():
     """The settings do not know them; numbers are none."""
     options = {"api_key": "sk-1", "headers": {"auth_token": "x"}, "max_context_tokens": 224}
-    assert _shown("", options) == {
+    assert redacted("", options) == {
         "api_key": "**********",
         "headers": {"auth_token": "**********"},
         "max_context_tokens": 224,

@@ -1,19 +1,14 @@
 """What administrators ask for, answered from the supervisor, the catalogue and the settings."""
 
-import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from urllib.parse import urlsplit, urlunsplit
 
 from whisper_router.app import Router
 from whisper_router.errors import ConfigurationError, InvalidConfiguration
 from whisper_router.reload import Reloader
+from whisper_router.settings_sources import redacted
 from whisper_router.supervisor.pool import ModelPool
 from whisper_router.supervisor.status import PoolStatus
-
-SECRET = re.compile(r"(^|_)(key|token|secret|password|passphrase|credentials?)s?$", re.IGNORECASE)
-ASTERISKS = "**********"
 
 
 class Control:
@@ -42,7 +37,7 @@ class Control:
 
     def config(self) -> Mapping[str, object]:
         """Return every setting as JSON can hold it; secrets are shown as asterisks."""
-        shown = _shown("", self._router.settings.model_dump(mode="json"))
+        shown = redacted("", self._router.settings.model_dump(mode="json"))
         return shown if isinstance(shown, dict) else {}
 
     async def reload(self) -> Mapping[str, Sequence[str]]:
@@ -57,26 +52,3 @@ class Control:
             return asdict(await self._reloader.reload())
         except ConfigurationError as error:
             raise InvalidConfiguration(str(error)) from error
-
-
-def _shown(name: str, value: object) -> object:
-    """Return a setting without what gives access to something, and without infinities.
-
-    Options of engines are not known here, so what is called like a secret is taken for one.
-    """
-    if isinstance(value, dict):
-        is_secret = bool(SECRET.search(name))  # keys by address, for example
-        return {key: ASTERISKS if is_secret else _shown(key, item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_shown(name, item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if not isinstance(value, str):
-        return value
-    if SECRET.search(name):
-        return ASTERISKS
-    if "://" in value:
-        address = urlsplit(value)
-        host = address.netloc.rpartition("@")[2]
-        return urlunsplit((address.scheme, host, address.path, ASTERISKS * bool(address.query), ""))
-    return value

@@ -245,6 +245,10 @@ class RemoteEngine(Protocol):
         """Tell whether uploads are to be sent on as they are, instead of as chunks. Pure."""
         ...
 
+    def wants_whole_forms(self, options: BaseModel) -> bool:
+        """Tell whether uploads are sent on only when all of them is here. Pure."""
+        ...
+
     def relay(
         self, http: aiohttp.ClientSession, endpoint: Endpoint, form: RelayedForm
     ) -> AbstractAsyncContextManager[RelayedAnswer]:

@@ -266,7 +266,8 @@ class UpstreamRefused(EngineError):
     """Another server has answered with an error, which is passed on as it is.
 
     `is_elsewhere_better` tells whether a server of the same kind may well do it: this one has too
-    much to do, or cannot run its engine.
+    much to do, or cannot run its engine. `hold_off_s` is for how long others are to be asked first
+    if it has too much to do; None: that is not it.
     """
 
     def __init__(
@@ -281,6 +282,7 @@ class UpstreamRefused(EngineError):
         is_elsewhere_better: bool = False,
     ) -> None:
         super().__init__(message)
+        self.hold_off_s: float | None = None
         self.status, self.kind, self.code, self.param = status, kind, code, param
         self.retry_after_s, self.is_elsewhere_better = retry_after_s, is_elsewhere_better
 

@@ -1,11 +1,14 @@
 """Finds, merges and checks the sources of `Settings`, and explains what is wrong with them."""
 
 import difflib
+import math
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
@@ -15,6 +18,8 @@ from whisper_router.settings import ENV_PREFIX, Settings
 
 CONFIG_VARIABLE = "WHISPER_ROUTER_CONFIG"
 DEFAULT_ALIAS = "whisper-1"
+SECRET = re.compile(r"(^|_)(key|token|secret|password|passphrase|credentials?)s?$", re.IGNORECASE)
+ASTERISKS = "**********"
 DEFAULT_FILES = (Path("config/router.toml"), Path("/etc/whisper-router/router.toml"))
 
 
@@ -170,6 +175,39 @@ def _names(model: type[BaseModel], path: Iterable[object]) -> list[str]:
     return list(model.model_fields)
 
 
+def redacted(name: str, value: object) -> object:
+    """Return a setting as JSON can hold it, without what gives access to something.
+
+    Options of engines are not known here, so what is called like a secret is taken for one.
+    """
+    if isinstance(value, dict):
+        is_secret = bool(SECRET.search(name))  # keys by address, for example
+        return {key: ASTERISKS if is_secret else redacted(key, item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [redacted(name, item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if not isinstance(value, str):
+        return value
+    if SECRET.search(name):
+        return ASTERISKS
+    return _without_credentials(value) if "://" in value else value
+
+
+def _without_credentials(url: str) -> str:
+    try:
+        address = urlsplit(url)
+    except ValueError:
+        return ASTERISKS
+    host = address.netloc.rpartition("@")[2]
+    return urlunsplit((address.scheme, host, address.path, ASTERISKS * bool(address.query), ""))
+
+
 def _shown(item: Mapping[str, Any]) -> str:
-    secret = {"api_key", "token"} & {str(part) for part in item["loc"]}
-    return "a secret" if secret else repr(item["input"])[:80]
+    """Return a wrong value, unless it is or may hold a secret: a table may hold several."""
+    value, names = item["input"], [str(part) for part in item["loc"]]
+    if not names or any(SECRET.search(name) for name in names):
+        return "a secret, or what holds one"
+    if isinstance(value, dict | list | tuple):
+        return "a table" if isinstance(value, dict) else "a list"
+    return repr(redacted(names[-1], value))[:80]

@@ -1,8 +1,9 @@
 """Which server gets an upload, and which one gets it next: real servers that misbehave."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -22,8 +23,11 @@ from whisper_router.errors import (
 from whisper_router.pipeline.relay import Relay
 from whisper_router.scheduling.dispatch import Dispatchers, QueueLimits
 from whisper_router.scheduling.fair_queue import Ticket
+from whisper_router.supervisor.machine import State
 from whisper_router.supervisor.options import SupervisionOptions
 from whisper_router.supervisor.planner import PoolSpec
+from whisper_router.supervisor.pool import ModelPool
+from whisper_router.supervisor.status import ProcessStatus
 from whisper_router.supervisor.supervisor import Supervisor
 from whisper_router.tasks import Tasks
 from whisper_router_engines.upstream.engine import Upstream
@@ -33,7 +37,7 @@ WAIT_S = 30
 SUPERVISION = SupervisionOptions(
     start_silence_s=20, start_limit_s=60, stop_grace_s=5, idle_unload_s=None
 )
-LIMITS = QueueLimits(max_chunks=10, max_requests=10, timeout_s=WAIT_S)
+LIMITS = QueueLimits(max_chunks=100, max_requests=100, timeout_s=WAIT_S)
 
 
 async def no_model() -> Path:
@@ -43,8 +47,8 @@ async def no_model() -> Path:
 class Bench:
     """A relay over some servers; `ask` sends one form."""
 
-    def __init__(self, relay: Relay, servers: list[OddServer]) -> None:
-        self.relay, self.servers = relay, servers
+    def __init__(self, relay: Relay, servers: list[OddServer], pool: ModelPool) -> None:
+        self.relay, self.servers, self.pool = relay, servers, pool
         self.turns = 0
 
     async def ask(self, form: ScriptedForm) -> bytes:
@@ -57,6 +61,26 @@ class Bench:
             self.relay.answer("box", form, ticket, began=began) as answer,
         ):
             return b"".join([piece async for piece in answer.body])
+
+    async def ask_politely(self, form: ScriptedForm) -> None:
+        """Send one form, and take what comes as a handler does that has begun to answer."""
+        async with (
+            asyncio.timeout(WAIT_S),
+            self.relay.answer("box", form, Ticket(request_id="one"), began=lambda: None) as answer,
+        ):
+            with contextlib.suppress(EngineCrashed):
+                async for _ in answer.body:
+                    pass
+
+    async def processes(self) -> Sequence[ProcessStatus]:
+        """Return what is known of each server."""
+        return (await self.pool.status()).processes
+
+    async def is_gone(self, server: OddServer) -> None:
+        """Have it found out that a server is not there any more, while its connections stay."""
+        server.is_down = True
+        [slot] = [slot for slot in self.pool._slots if slot.process.url == f"{server.url}/v1"]
+        slot.process._hurry.set()
 
     @property
     def uploads(self) -> list[int]:
@@ -94,7 +118,8 @@ async def make(tmp_path) -> AsyncIterator[Callable]:
             supervisor = Supervisor([box, own], run_dir=tmp_path, tasks=tasks)
             await supervisor.open()
             stack.push_async_callback(supervisor.close, deadline_s=10)
-            return Bench(Relay(Dispatchers(supervisor.pool, LIMITS)), servers)
+            relay = Relay(Dispatchers(supervisor.pool, LIMITS))
+            return Bench(relay, servers, supervisor.pool("box"))
 
         yield make
     await tasks.close()
@@ -231,3 +256,73 @@ async def test_an_alias_that_is_gone_is_not_found(make):
             "none", ScriptedForm([b"x"]), Ticket(request_id="one"), began=lambda: None
         ):
             pass
+
+
+async def test_one_that_fails_at_once_does_not_draw_all_requests(make):
+    """It always has the least to do; who is busy with good answers gets them all the same."""
+    bench = await make("break", "answer", concurrency=2)
+    answers = await asyncio.gather(*(bench.ask(ScriptedForm([b"x"])) for _ in range(16)))
+    assert {json.loads(answer)["text"] for answer in answers} == {"hello"}
+    assert bench.uploads[1] == 16
+    assert bench.uploads[0] <= 4
+
+
+async def test_too_much_to_do_is_no_fault(make):
+    """Who says so is asked later, and not put aside."""
+    bench = await make("be busy", "answer")
+    for _ in range(8):
+        await bench.ask(ScriptedForm([b"x"]))
+    [busy, _] = await bench.processes()
+    assert (busy.state, busy.crashes) == (State.READY, 0)
+
+
+async def test_servers_that_hang_one_after_the_other_are_put_aside(make):
+    """Although they say that they are well."""
+    bench = await make("be silent", "answer", answer_timeout_s=0.2)
+    late = 0
+    for _ in range(12):
+        try:
+            await bench.ask(ScriptedForm([b"x"]))
+        except EngineTimeout:
+            late += 1
+    assert 0 < late <= 3
+    assert bench.uploads[1] >= 9
+
+
+async def test_streams_that_break_off_count(make):
+    """Their clients have seen it; the pool must hear of it, too."""
+    bench = await make("stream", "stream")
+    for server in bench.servers:
+        server.held.set()
+    for _ in range(3):
+        with pytest.raises(EngineCrashed):
+            await bench.ask(ScriptedForm([b"x"]))
+    for _ in range(3):
+        await bench.ask_politely(ScriptedForm([b"x"]))
+    assert sum(process.crashes for process in await bench.processes()) >= 1
+
+
+async def test_a_server_that_is_gone_gives_its_requests_back(make):
+    """At once, and not after the time that an answer may take."""
+    bench = await make("be silent", "answer")
+    first = asyncio.ensure_future(bench.ask(ScriptedForm([b"x"])))  # noqa: TID251 - owned here
+    async with asyncio.timeout(WAIT_S):
+        silent, other = bench.servers
+        await asyncio.wait({first}, timeout=0.5)
+        if first.done():  # it began with the other one
+            first = asyncio.ensure_future(bench.ask(ScriptedForm([b"x"])))  # noqa: TID251
+        await silent.arrived.get()
+        await bench.is_gone(silent)
+        assert json.loads(await first)["text"] == "hello"
+        assert other.requests
+
+
+async def test_a_form_that_is_wanted_whole_takes_nobody_s_turn_before(make):
+    """A slow client keeps nobody waiting but itself."""
+    bench = await make("answer", stream_upload=False, concurrency=1)
+    more: asyncio.Queue[None] = asyncio.Queue()
+    slow = asyncio.ensure_future(bench.ask(ScriptedForm([b"x"], more=more)))  # noqa: TID251
+    assert json.loads(await bench.ask(ScriptedForm([b"x"])))["text"] == "hello"
+    assert not slow.done()
+    more.put_nowait(None)
+    assert json.loads(await slow)["text"] == "hello"

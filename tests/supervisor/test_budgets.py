@@ -186,3 +186,24 @@ async def test_a_reload_changes_the_budget(make, memory):
         memory.change(budget_bytes=None, gpu_bytes=2000 * MIB, min_residency_s=0.0)
         await use(second)
         assert is_alive(pid)
+
+
+async def test_a_process_that_goes_while_it_is_measured_takes_nothing_any_more(
+    make, devices, memory
+):
+    """What nvidia-smi says then is about the past."""
+    found = make("found", engine=ProgramEngine(), memory_bytes=None)
+    async with asyncio.timeout(LIMIT_S):
+        await found.warm()
+        [pid] = (await found.status()).pids
+        devices.use_mib = [(pid, 0, 700)]
+        devices.write()
+        devices.hold.touch()
+        measuring = begun(memory.measure(found._slots[0]))
+        asked = len(devices.calls)
+        while len(devices.calls) == asked:  # noqa: ASYNC110 - a program sets no event
+            await asyncio.sleep(0.01)
+        await found.unload()
+        devices.hold.unlink()
+        await measuring
+        assert memory._brokers[0].reserved_bytes == 0

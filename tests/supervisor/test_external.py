@@ -10,9 +10,10 @@ import pytest
 from aiohttp import web
 
 from whisper_router.engine_api import Endpoint, EndpointKind, ReadyInfo
-from whisper_router.errors import EngineStartFailed
-from whisper_router.supervisor.external import FAILURES_IN_A_ROW, External
+from whisper_router.errors import EngineCrashed, EngineStartFailed
+from whisper_router.supervisor.external import External
 from whisper_router.supervisor.machine import State
+from whisper_router.supervisor.standing import FAILURES_IN_A_ROW
 from whisper_router.tasks import Tasks
 
 WAIT_S = 10
@@ -26,9 +27,13 @@ class Server:
     status: int = 200
     port: int = 0
     asked: asyncio.Queue[None] = field(default_factory=asyncio.Queue)
+    is_silent: bool = False
+    release: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def handle(self, request: web.Request) -> web.Response:
         self.asked.put_nowait(None)
+        if self.is_silent:
+            await self.release.wait()
         return web.Response(status=self.status)
 
     @asynccontextmanager
@@ -45,10 +50,16 @@ class Server:
             await runner.cleanup()
 
 
+class Broken(Exception):
+    """A plugin may have bugs."""
+
+
 async def is_ready(http: aiohttp.ClientSession, endpoint: Endpoint) -> ReadyInfo | None:
     async with http.get(f"{endpoint.url}/models") as response:
         if response.status == 401:
             raise EngineStartFailed("it refuses our key")
+        if response.status == 418:
+            raise Broken
         return INFO if response.status == 200 else None
 
 
@@ -108,7 +119,9 @@ async def test_to_start_it_is_to_ask_it(watch):
         assert connection.endpoint.url == external.url
 
 
-@pytest.mark.parametrize(("status", "reason"), [(503, "is not ready"), (401, "refuses our key")])
+@pytest.mark.parametrize(
+    ("status", "reason"), [(503, "is not ready"), (401, "refuses our key"), (418, "Broken")]
+)
 async def test_a_server_that_does_not_serve_says_why(watch, status, reason):
     """To the first who waits for it."""
     server = Server(status=status)
@@ -138,7 +151,7 @@ async def test_nobody_there_is_put_aside_and_comes_back_when_asked(watch):
 
 async def test_a_server_that_goes_away_is_noticed_and_comes_back(watch, monkeypatch):
     """By asking it now and then."""
-    monkeypatch.setattr("whisper_router.supervisor.external.FIRST_REST_S", 0.05)
+    monkeypatch.setattr("whisper_router.supervisor.standing.FIRST_REST_S", 0.05)
     server = Server()
     async with server.listening():
         watched = watch(server)
@@ -175,13 +188,68 @@ async def test_broken_answers_in_a_row_put_a_server_aside_that_says_it_is_well(w
         connection = external.serving()
         for _ in range(FAILURES_IN_A_ROW - 1):
             await external.is_settled(connection, timeout_s=5)
-        assert external.failures == FAILURES_IN_A_ROW - 1
+        assert external.standing.failures == FAILURES_IN_A_ROW - 1
         external.note_success()
         for _ in range(FAILURES_IN_A_ROW):
             assert external.state is State.READY
             await external.is_settled(connection, timeout_s=5)
         assert external.state is State.STOPPED
         assert "in a row" in str(external.last_error)
+
+
+async def test_who_waits_for_an_answer_that_will_not_come_is_interrupted(watch):
+    """As soon as the server is known to be gone, and not when its time is over."""
+    server = Server()
+    async with server.listening():
+        watched = watch(server)
+        watched.external.start()
+        await watched.reach(State.READY)
+        connection = watched.external.serving()
+    async with asyncio.timeout(WAIT_S):
+        with pytest.raises(EngineCrashed, match="is gone"):
+            async with connection.unless_lost():
+                await asyncio.Event().wait()
+
+
+async def test_a_server_that_is_too_busy_to_say_so_keeps_its_work_for_a_while(watch, monkeypatch):
+    """Many compute where they should answer: three silent checks are enough, and one is not."""
+    monkeypatch.setattr("whisper_router.supervisor.external.CHECK_TIMEOUT_S", 0.1)
+    server = Server()
+    async with server.listening():
+        watched = watch(server)
+        external = watched.external
+        external.start()
+        await watched.reach(State.READY)
+        external.serving().hold()
+        server.is_silent = True
+        async with asyncio.timeout(WAIT_S):
+            while server.asked.qsize() < 3:  # noqa: ASYNC110 - the queue is read by nobody
+                await asyncio.sleep(0.01)
+            assert external.state is State.READY
+            await watched.reach(State.STOPPED)
+        external.serving()
+        server.release.set()
+
+
+async def test_after_a_rest_a_server_is_tried_with_one_request(watch, monkeypatch):
+    """A good answer makes up for it, a broken one sends it away again at once."""
+    monkeypatch.setattr("whisper_router.supervisor.standing.FIRST_REST_S", 0.05)
+    server = Server()
+    async with server.listening():
+        watched = watch(server, check_every_s=600)
+        external = watched.external
+        external.start()
+        await watched.reach(State.READY)
+        connection = external.serving()
+        for _ in range(FAILURES_IN_A_ROW):
+            await external.is_settled(connection, timeout_s=5)
+        await watched.reach(State.READY)
+        assert external.standing.is_on_trial
+        await external.is_settled(connection, timeout_s=5)
+        assert external.state is State.STOPPED
+        await watched.reach(State.READY)
+        external.note_success()
+        assert not external.standing.is_on_trial
 
 
 async def test_a_stop_ends_the_questions(watch):

@@ -56,6 +56,9 @@ class TwoServers(ProcesslessEngine):
     def takes_forms(self, options: BaseModel) -> bool:
         return True
 
+    def wants_whole_forms(self, options: BaseModel) -> bool:
+        return False
+
     def relay(self, http, endpoint, form):
         raise NotImplementedError
 

@@ -170,3 +170,13 @@ async def test_an_unload_while_a_process_is_replaced_leaves_it_unloaded(make_poo
         assert pool.brief().state is State.STOPPED
         await use(pool)
         assert (await pool.status()).starts == 2
+
+
+async def test_a_process_that_is_not_over_its_limit_any_more_is_leased_again(make_pool):
+    """Memory may shrink before the last lease has ended: nobody would lift the ban."""
+    pool = make_pool(workers=2, max_rss_growth_bytes=1 << 40)
+    async with asyncio.timeout(LIMIT_S):
+        pid = await use(pool)
+        [slot] = pool._slots
+        slot.is_withheld = True
+        assert await use(pool) == pid

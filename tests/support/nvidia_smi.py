@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 SCRIPT = """#!{python}
-import json, pathlib, sys
+import json, os, pathlib, sys, time
 state = json.loads(pathlib.Path({state!r}).read_text())
 pathlib.Path({log!r}).open("a").write(sys.argv[1] + "\\n")
+while os.path.exists({hold!r}):
+    time.sleep(0.01)
 if state["broken"]:
     sys.exit("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.")
 if sys.argv[2:] != ["--format=csv,noheader,nounits"]:
@@ -47,6 +49,11 @@ class Devices:
         log = self.folder / "calls"
         return log.read_text().splitlines() if log.exists() else []
 
+    @property
+    def hold(self) -> Path:
+        """While there is this file the program says nothing."""
+        return self.folder / "hold"
+
     def write(self) -> None:
         """Have the program say what stands here now."""
         state, program = self.folder / "state.json", Path(self.program)
@@ -57,5 +64,6 @@ class Devices:
         fresh.replace(state)
         if not program.exists():
             log = str(self.folder / "calls")
-            program.write_text(SCRIPT.format(python=sys.executable, state=str(state), log=log))
+            names = {"state": str(state), "log": log, "hold": str(self.hold)}
+            program.write_text(SCRIPT.format(python=sys.executable, **names))
             program.chmod(0o755)

@@ -17,6 +17,8 @@ class OddServer:
     bodies: list[bytes] = field(default_factory=list)
     arrived: "asyncio.Queue[bytes]" = field(default_factory=asyncio.Queue)
     do: str = "answer"
+    is_down: bool = False
+    """It says that it is not well."""
     held: asyncio.Event = field(default_factory=asyncio.Event)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     """Is set when somebody left before the answer."""
@@ -32,16 +34,27 @@ class OddServer:
         self.requests.append(request)
         if self.do == "refuse early":
             return web.json_response({"error": {"message": "too large"}}, status=413)
+        if self.do == "answer early":
+            early = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+            await early.prepare(request)
+            await early.write(b": here\n\n")
+        if self.do == "redirect":
+            raise web.HTTPFound("/v1/models")
         body = b""
         async for piece in request.content.iter_any():
             body += piece
             self.arrived.put_nowait(piece)
         self.bodies.append(body)
+        if self.do == "answer early":
+            await early.write(b"data: {}\n\n")
+            return early
         if self.do == "be silent":
             await self.held.wait()
         elif self.do == "hang up":
             assert request.transport is not None
             request.transport.close()
+        elif self.do == "break":
+            return web.Response(status=500)
         elif self.do == "be busy":
             error = {"message": "busy", "code": "server_is_overloaded"}
             return web.json_response({"error": error}, status=503, headers={"Retry-After": "3"})
@@ -64,7 +77,7 @@ class OddServer:
         self.requests.append(request)
         if self.do == "refuse the key":
             return web.json_response({}, status=401)
-        return web.json_response({}, status=500 if self.do == "break" else 404)
+        return web.json_response({}, status=500 if self.is_down else 404)
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """The plugin class: servers elsewhere, asked over HTTP."""
 
 import asyncio
+import errno
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -39,15 +40,18 @@ from whisper_router_engines.upstream.refusals import (
     CLIENTS_FAULT,
     LOOP,
     OVERLOADED,
+    REDIRECTS,
     REFUSED,
     refusal,
 )
 from whisper_router_engines.wav import check_chunk, wav
 
+NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 REMOTE = "remote"
 """What computes there only that server knows."""
 PROBE_TIMEOUT_S = 5.0
 MAX_REFUSAL_BYTES = 1 << 16
+MAX_ANSWER_BYTES = 16 << 20
 EVENT_STREAM = "text/event-stream"
 ROUTES: Mapping[Task, str] = {
     Task.TRANSCRIBE: "audio/transcriptions",
@@ -102,6 +106,10 @@ class Upstream:
         """Tell whether uploads are sent on as they are."""
         return _checked(options).passthrough
 
+    def wants_whole_forms(self, options: BaseModel) -> bool:
+        """Tell whether they are sent with their length."""
+        return not _checked(options).stream_upload
+
     def capabilities(self, options: BaseModel) -> Capabilities:
         """Return what any such server may be asked for; what it cannot do it says itself."""
         chosen = _checked(options)
@@ -124,10 +132,11 @@ class Upstream:
         server = _server(endpoint)
         timeout = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
         async with http.get(
-            f"{server.url}/models", headers=server.headers, timeout=timeout
+            f"{server.url}/models", headers=server.headers, timeout=timeout, allow_redirects=False
         ) as response:
-            if response.status in {401, 403}:
-                raise EngineStartFailed(f"{server.url} refuses our key (option `api_key`).")
+            if response.status in {401, 403} | REDIRECTS:
+                answer = refusal(server.url, response.status, response.headers, b"", model="")
+                raise EngineStartFailed(str(answer))
             is_ready = response.status < 500
         return ReadyInfo(accelerator=REMOTE, languages=frozenset(LANGUAGES)) if is_ready else None
 
@@ -137,12 +146,13 @@ class Upstream:
     ) -> AsyncIterator[RelayedAnswer]:
         """Send a form on while it arrives; see `RemoteEngine`."""
         server = _server(endpoint)
-        silence = asyncio.timeout(None)
+        silence, answered = asyncio.timeout(None), False
         loop, patience_s = asyncio.get_running_loop(), server.options.answer_timeout_s
         body = Multipart(
             form,
             model=server.options.remote_model,
-            on_piece=lambda: silence.reschedule(loop.time() + patience_s),
+            # An answer may come before the end of the upload, and has a time of its own then.
+            on_piece=lambda: None if answered else silence.reschedule(loop.time() + patience_s),
         )
         headers = {**server.headers, **form.headers, "Content-Type": body.content_type}
         if not server.options.stream_upload:
@@ -154,7 +164,9 @@ class Upstream:
                 data=body.body(),
                 headers=headers,
                 timeout=server.timeout,
+                allow_redirects=False,
             )
+            answered = True
         async with response:
             if response.status != 200:
                 raise await _refusal(server, response)
@@ -177,18 +189,21 @@ class Upstream:
         await asyncio.to_thread(check_chunk, chunk)
         headers = {**server.headers, **({"Via": request.via} if request.via else {})}
         yield WorkerStarted(pid=None)
-        async with _errors(server):
+        patience = asyncio.timeout(server.options.answer_timeout_s)
+        async with _errors(server), patience:
             response = await http.post(
                 f"{server.url}/{ROUTES[request.task]}",
                 data=form,
                 headers=headers,
                 timeout=server.timeout,
+                allow_redirects=False,
             )
         async with response:
             if response.status != 200:
                 raise _of_chunk(await _refusal(server, response))
-            async with _errors(server):
-                body = await response.read()
+            body = await _up_to(server, response, MAX_ANSWER_BYTES)
+        if len(body) > MAX_ANSWER_BYTES:
+            raise EngineCrashed(f"The answer of {server.url} is too large.")
         answer = Answer(
             body=_decoded(server, body), duration_s=chunk.duration_s, language=request.language
         )
@@ -226,7 +241,9 @@ async def _errors(server: Server, sent: Multipart | None = None) -> AsyncIterato
     try:
         yield
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-        reason = getattr(error, "strerror", None) or error
+        number, reason = getattr(error, "errno", None), getattr(error, "strerror", None) or error
+        if number in NO_DESCRIPTORS:  # that is not the server's fault
+            raise OSError(number, reason) from error
         raise EngineInterrupted(f"{server.url} cannot be reached: {reason}") from error
     except TimeoutError as error:
         raise EngineTimeout(
@@ -248,9 +265,18 @@ async def _pieces(server: Server, response: aiohttp.ClientResponse) -> AsyncGene
         yield piece
 
 
+async def _up_to(server: Server, response: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
+    """Return the body; what is larger is cut somewhere behind the limit."""
+    body = bytearray()
+    async for piece in _pieces(server, response):
+        body += piece
+        if len(body) > limit_bytes:
+            break
+    return bytes(body)
+
+
 async def _refusal(server: Server, response: aiohttp.ClientResponse) -> UpstreamRefused:
-    async with _errors(server), asyncio.timeout(server.options.answer_timeout_s):
-        body = await response.content.read(MAX_REFUSAL_BYTES)
+    body = await _up_to(server, response, MAX_REFUSAL_BYTES)
     return refusal(
         server.url, response.status, response.headers, body, model=server.options.remote_model
     )
@@ -258,14 +284,12 @@ async def _refusal(server: Server, response: aiohttp.ClientResponse) -> Upstream
 
 def _of_chunk(
     error: UpstreamRefused,
-) -> EngineRejected | EngineInterrupted | EngineCrashed | UpstreamRefused:
+) -> EngineRejected | EngineCrashed | UpstreamRefused:
     """Return what an error means for a chunk: whether it is the reason, and may run elsewhere."""
     if error.status in CLIENTS_FAULT:
         return EngineRejected(str(error))
-    if error.status in OVERLOADED:
-        return EngineInterrupted(str(error))
-    is_configuration = error.status == LOOP or error.code == REFUSED
-    return error if is_configuration else EngineCrashed(str(error))
+    is_passed_on = error.status in OVERLOADED | {LOOP} or error.code == REFUSED
+    return error if is_passed_on else EngineCrashed(str(error))
 
 
 def _form(server: Server, chunk: Chunk, request: TranscriptionRequest) -> aiohttp.FormData:

@@ -1,6 +1,7 @@
 """What an alias may set for the upstream engine."""
 
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -42,6 +43,22 @@ class UpstreamOptions(BaseModel):
         600.0, gt=0, le=86_400, description="How long a server may be silent while it works."
     )
 
+    @field_validator("api_key", "api_keys")
+    @classmethod
+    def _keys_fit_into_a_header(cls, value: Any) -> Any:
+        keys = value.values() if isinstance(value, Mapping) else [value]
+        texts = [key.get_secret_value() for key in keys if key is not None]
+        if not all(text and text.isascii() and text.isprintable() for text in texts):
+            raise ValueError("a key is empty, or holds what no HTTP header may hold")
+        return value
+
+    @field_validator("remote_model")
+    @classmethod
+    def _has_a_name(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError("it has no name")
+        return value
+
     @field_validator("base_urls")
     @classmethod
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -53,7 +70,7 @@ class UpstreamOptions(BaseModel):
     @model_validator(mode="after")
     def _keys_have_servers(self) -> "UpstreamOptions":
         if unknown := sorted({_address(url) for url in self.api_keys} - set(self.base_urls)):
-            raise ValueError(f"api_keys: none of base_urls: {', '.join(unknown)}")
+            raise ValueError(f"api_keys: not one of base_urls: {', '.join(unknown)}")
         return self
 
     def key(self, base_url: str) -> SecretStr | None:
@@ -63,7 +80,7 @@ class UpstreamOptions(BaseModel):
 
 
 def _address(url: str) -> str:
-    wrong = f"'{url}' is no address such as http://10.0.0.5:8000/v1"
+    wrong = "not an address such as http://10.0.0.5:8000/v1"
     try:
         parts = urlsplit(url.strip())
         port = parts.port
@@ -72,6 +89,6 @@ def _address(url: str) -> str:
     if parts.username is not None or parts.password is not None:
         raise ValueError("a base URL holds no key: use api_key or api_keys")
     is_web = parts.scheme in {"http", "https"} and parts.hostname and port != 0
-    if not is_web or parts.query or parts.fragment:
+    if not is_web or parts.query or parts.fragment or len(url.split()) != 1:
         raise ValueError(wrong)
     return url.strip().rstrip("/")

@@ -77,6 +77,7 @@ class WhisperCpp:
         env["OPENBLAS_NUM_THREADS"] = "1"
         if chosen.threads:
             env["OMP_NUM_THREADS"] = str(chosen.threads)
+        env["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # so that devices have the numbers of nvidia-smi
         on_gpu = chosen.acceleration in (Acceleration.CUDA, Acceleration.VULKAN)
         return Launch(
             argv=tuple(argv),

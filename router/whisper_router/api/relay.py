@@ -34,7 +34,7 @@ async def send_on(
     Raises:
         RouterError: as `pipeline.relay.Relay.answer`.
     """
-    deps, model = request.app[DEPS], await incoming.field("model") or ""
+    deps, model = request.app[DEPS], (await incoming.field("model") or "").strip()
     headers = {hdrs.VIA: via(request), "X-Request-ID": request[REQUEST_ID]}
     ticket = Ticket(
         request_id=request[REQUEST_ID],

@@ -6,6 +6,7 @@ from typing import Any
 from whisper_router.aliases import build_aliases
 from whisper_router.plugins import load_engines
 from whisper_router.settings import Settings
+from whisper_router.settings_sources import redacted
 
 
 def check(settings: Settings) -> int:
@@ -17,7 +18,9 @@ def check(settings: Settings) -> int:
 
 def show(settings: Settings) -> int:
     """Print what is in effect as TOML, secrets as asterisks."""
-    print("\n".join(_lines(settings.model_dump(mode="json", exclude_none=True))))
+    shown = redacted("", settings.model_dump(mode="json", exclude_none=True))
+    if isinstance(shown, dict):
+        print("\n".join(_lines(shown)))
     return 0
 
 

@@ -70,7 +70,12 @@ async def pull(
     for spec in specs:
         try:
             if (path := store.present(spec.source)) is not None:
-                terminal.say(f"{spec.alias}: is here already, {path}")
+                here = (
+                    "is served elsewhere"
+                    if spec.source is NO_WEIGHTS
+                    else f"is here already, {path}"
+                )
+                terminal.say(f"{spec.alias}: {here}")
                 continue
             await fetch(spec, store, terminal)
         except RouterError as error:

@@ -18,7 +18,7 @@ from whisper_router.domain import (
     Segment,
     TranscriptionRequest,
 )
-from whisper_router.engine_api import WorkerStarted
+from whisper_router.engine_api import RemoteEngine, WorkerStarted
 from whisper_router.errors import (
     AudioRejected,
     EngineCrashed,
@@ -26,6 +26,7 @@ from whisper_router.errors import (
     EngineInterrupted,
     EngineStartInterrupted,
     EngineTimeout,
+    UpstreamRefused,
 )
 from whisper_router.pipeline.losses import ENDURANCE, Endurance, Losses
 from whisper_router.pipeline.merge import place
@@ -37,6 +38,9 @@ from whisper_router.supervisor.oom import VMSTAT, oom_kills
 
 ASSUMED_RTF = 3.0
 """Processing time ÷ audio time while none was measured: slower than any model that is of use."""
+
+LONGEST_REFUSAL_S = 10.0
+"""After how long at most a server elsewhere that has too much to do is asked again."""
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +74,7 @@ class ChunkRunner:
         self._dispatcher, self._budget, self._poison = dispatcher, budget, poison
         self._endurance, self._vmstat = endurance, vmstat
         self._began, self._has_begun = began, False
+        self._is_remote = isinstance(dispatcher.pool.spec.engine, RemoteEngine)
 
     async def run(
         self, chunk: Chunk, request: TranscriptionRequest
@@ -105,6 +110,9 @@ class ChunkRunner:
                     raise EngineCrashed(_surrender(chunk, losses)) from error
                 await asyncio.sleep(losses.pause_s(time.monotonic() - began_s))
                 given.start_again()
+            except UpstreamRefused as error:
+                await _wait_out(error, losses)
+                given.start_again()
             except (EngineCrashed, EngineTimeout) as error:
                 may_go_on = losses.fail()
                 self._report("chunk_lost", losses.failures, error)
@@ -121,6 +129,8 @@ class ChunkRunner:
         log.warning(event, alias=self._dispatcher.pool.alias, times=times, reason=str(error))
 
     async def _give_up(self, chunk: Chunk, error: EngineCrashed | EngineTimeout) -> NoReturn:
+        if self._is_remote:
+            raise error  # whatever went wrong there says little of the audio
         await self._poison.add(self._dispatcher.pool.alias, chunk)
         if isinstance(error, EngineTimeout):
             raise error
@@ -144,15 +154,20 @@ class ChunkRunner:
                 raise EngineCrashed(f"{error} Memory ran out meanwhile.") from error
             raise
 
+    def _budget_s(self, chunk: Chunk) -> float | None:
+        """Return the time allowed; a server elsewhere may have others' work to do first."""
+        return None if self._is_remote else self._budget.for_chunk(chunk, self._dispatcher.rtf)
+
     async def _timed(
         self, lease: Lease, chunk: Chunk, request: TranscriptionRequest
     ) -> AsyncGenerator[LanguageDetected | Segment, None]:
         """Yield what the engine hears within the budget; end the worker after it."""
-        budget_s = self._budget.for_chunk(chunk, self._dispatcher.rtf)
+        budget_s = self._budget_s(chunk)
         worker, is_taken_up = None, False
         try:
             async with (
                 asyncio.timeout(budget_s),
+                lease.unless_lost(),
                 aclosing(_events(lease, chunk, request)) as events,
             ):
                 async for event in events:
@@ -171,8 +186,15 @@ class ChunkRunner:
                 await self._dispatcher.pool.kill_worker(lease, worker)
             raise EngineTimeout(
                 f"The engine of model '{request.model}' did not finish {_stretch(chunk)} "
-                f"within {budget_s:.0f} s (supervision.chunk_timeout_s)."
+                f"within {budget_s or 0:.0f} s (supervision.chunk_timeout_s)."
             ) from error
+
+
+async def _wait_out(error: UpstreamRefused, losses: Losses) -> None:
+    """Wait until a server elsewhere may have the time. Raises the error if that is in vain."""
+    if not error.is_elsewhere_better or not losses.refuse():
+        raise error
+    await asyncio.sleep(min(error.retry_after_s or 1.0, LONGEST_REFUSAL_S))
 
 
 def _ticket(chunk: Chunk, request: TranscriptionRequest) -> Ticket:

@@ -8,7 +8,8 @@ class Endurance:
     """How many attempts a chunk gets, and how fast they may follow each other.
 
     `failures` counts those that end through the chunk's own fault: a crash, or a hang.
-    `interruptions` counts those that somebody else ends; once `limit_s` has gone by since the first
+    `refusals` counts those that a server elsewhere has no time for. `interruptions` counts those
+    that somebody else ends; once `limit_s` has gone by since the first
     of them, no more than `late_interruptions` are allowed: whoever ends attempts of many seconds,
     such as a guard of the machine's memory, will not stop. After the first `patient` of these, the
     least time between the beginnings of two attempts doubles from `first_pace_s` up to
@@ -19,6 +20,7 @@ class Endurance:
     failures: int = 2
     interruptions: int = 200
     late_interruptions: int = 10
+    refusals: int = 10
     limit_s: float = 300.0
     patient: int = 3
     first_pace_s: float = 0.05
@@ -46,12 +48,18 @@ class Losses:
         self._endurance = endurance
         self.failures = 0
         self.interruptions = 0
+        self.refusals = 0
         self._first_s: float | None = None
 
     def fail(self) -> bool:
         """Count a failure; tell whether another attempt may be made."""
         self.failures += 1
         return self.failures < self._endurance.failures
+
+    def refuse(self) -> bool:
+        """Count a refusal; tell whether another attempt may be made."""
+        self.refusals += 1
+        return self.refusals <= self._endurance.refusals
 
     def interrupt(self, *, now_s: float) -> bool:
         """Count an interruption; tell whether another attempt may be made."""

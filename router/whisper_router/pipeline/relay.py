@@ -1,7 +1,7 @@
 """Sends whole uploads on to servers that recognise them, and to another one if one fails."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Final
 
@@ -10,6 +10,7 @@ import structlog
 from whisper_router.engine_api import RelayedAnswer, RelayedForm, RemoteEngine
 from whisper_router.errors import (
     EngineCrashed,
+    EngineError,
     EngineInterrupted,
     ModelNotFound,
     RouterError,
@@ -21,7 +22,7 @@ from whisper_router.supervisor.planner import PoolSpec
 
 MAX_UNSENT: Final = 10
 """How often a request is given to another server because it could not be sent to one."""
-MAX_ANSWER_BYTES: Final = 256 << 20
+MAX_ANSWER_BYTES: Final = 16 << 20
 
 log = structlog.get_logger(__name__)
 
@@ -69,28 +70,41 @@ class Relay:
             UpstreamRefused: a server answered with an error.
             RouterError: what broke the upload; the queue is full; a server failed.
         """
-        stack, answer = await self._answered(model, form, ticket, began)
-        async with stack:
-            yield answer
+        dispatcher = self._dispatcher_of(model.strip())
+        if _wants_whole_forms(dispatcher):
+            await form.complete()  # nobody's worker waits for a slow client
+        stack, answer = await _answered(dispatcher, form, ticket, began)
+        broken: list[RouterError] = []
+        is_told = False
+        try:
+            async with stack:
+                yield replace(answer, body=_noted(answer.body, broken))
+                if broken:
+                    is_told = True  # the client knows; the pool shall know, too
+                    raise broken[0]
+        except EngineError:
+            if not is_told:
+                raise
 
-    async def _answered(
-        self, model: str, form: RelayedForm, ticket: Ticket, began: Callable[[], None]
-    ) -> tuple[AsyncExitStack, RelayedAnswer]:
-        dispatcher, losses, unsent = self._dispatcher_of(model.strip()), 0, 0
-        while True:
-            try:
-                async with AsyncExitStack() as stack:
-                    answer = await _ask(dispatcher, form, ticket, stack, began)
-                    return stack.pop_all(), answer
-            except (EngineCrashed, UpstreamRefused) as error:
-                if isinstance(error, EngineInterrupted):
-                    unsent += 1
-                else:
-                    losses += 1
-                if losses > 1 or unsent > MAX_UNSENT or not _is_elsewhere_better(error):
-                    raise
-                log.warning("upstream_lost", alias=dispatcher.pool.alias, reason=str(error))
-            ticket = replace(ticket, has_begun=True)
+
+async def _answered(
+    dispatcher: Dispatcher, form: RelayedForm, ticket: Ticket, began: Callable[[], None]
+) -> tuple[AsyncExitStack, RelayedAnswer]:
+    losses, unsent = 0, 0
+    while True:
+        try:
+            async with AsyncExitStack() as stack:
+                answer = await _ask(dispatcher, form, ticket, stack, began)
+                return stack.pop_all(), answer
+        except (EngineCrashed, UpstreamRefused) as error:
+            if isinstance(error, EngineInterrupted):
+                unsent += 1
+            else:
+                losses += 1
+            if losses > 1 or unsent > MAX_UNSENT or not _is_elsewhere_better(dispatcher, error):
+                raise
+            log.warning("upstream_lost", alias=dispatcher.pool.alias, reason=str(error))
+        ticket = replace(ticket, has_begun=True)
 
 
 async def _ask(
@@ -105,12 +119,37 @@ async def _ask(
     engine = lease.engine
     if not isinstance(engine, RemoteEngine):
         raise TypeError(f"engine '{engine.name}' sends nothing on")
-    answer = await stack.enter_async_context(engine.relay(lease.http, lease.endpoint, form))
-    return answer if answer.is_stream else replace(answer, body=_once(await _whole(answer)))
+    async with lease.unless_lost():
+        answer = await stack.enter_async_context(engine.relay(lease.http, lease.endpoint, form))
+        return answer if answer.is_stream else replace(answer, body=_once(await _whole(answer)))
 
 
-def _is_elsewhere_better(error: RouterError) -> bool:
-    return not isinstance(error, UpstreamRefused) or error.is_elsewhere_better
+def _wants_whole_forms(dispatcher: Dispatcher) -> bool:
+    spec = dispatcher.pool.spec
+    return isinstance(spec.engine, RemoteEngine) and spec.engine.wants_whole_forms(spec.options)
+
+
+async def _noted(
+    body: AsyncGenerator[bytes, None], broken: list[RouterError]
+) -> AsyncGenerator[bytes, None]:
+    """Yield the body, and note what breaks it off."""
+    async with aclosing(body):
+        try:
+            async for piece in body:
+                yield piece
+        except RouterError as error:
+            broken.append(error)
+            raise
+
+
+def _is_elsewhere_better(dispatcher: Dispatcher, error: RouterError) -> bool:
+    if not isinstance(error, UpstreamRefused):
+        return True
+    spec = dispatcher.pool.spec
+    has_others = (
+        isinstance(spec.engine, RemoteEngine) and len(spec.engine.endpoints(spec.options)) > 1
+    )
+    return error.is_elsewhere_better and has_others
 
 
 async def _whole(answer: RelayedAnswer) -> bytes:

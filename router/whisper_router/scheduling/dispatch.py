@@ -193,7 +193,7 @@ class Dispatcher:
             self._queue.rest()
 
     def _let_in(self) -> None:
-        while len(self._running) < self.pool.capabilities.concurrency:
+        while len(self._running) < self.pool.capacity:
             if (place := self._queue.pop()) is None:
                 return
             if not place.turn.done():

@@ -160,6 +160,8 @@ class MemoryBudgets:
             for uuid, index in indices.items()
         }
         index = max(taken, key=lambda each: taken[each])
+        if self._measured_s.get(guest) != now_s:
+            return  # it has gone meanwhile
         if taken[index]:
             guest.footprint.learn_gpu(index, taken[index])
             if (tenant := self._tenant(guest)) is not None:
@@ -194,7 +196,7 @@ class MemoryBudgets:
     async def _until_back(self, tenant: OnGpu) -> None:
         """Wait for what a process of ours took a moment ago until it is really free again."""
         freed_s = self._freed_s.get(tenant.index)
-        if freed_s is None or not self.gpus:
+        if freed_s is None or not self.gpus or time.monotonic() >= freed_s + BACK_WITHIN_S:
             return
         free_bytes = 0
         with contextlib.suppress(TimeoutError):

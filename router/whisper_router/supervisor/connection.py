@@ -1,11 +1,15 @@
 """The HTTP session to one engine process."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Final
 
 import aiohttp
 
 from whisper_router.engine_api import Endpoint, EndpointKind
+from whisper_router.errors import EngineCrashed
 from whisper_router.tasks import Tasks
 
 CONNECT_TIMEOUT_S: Final = 10.0
@@ -25,6 +29,39 @@ class Connection:
         self._tasks = tasks
         self._users = 0
         self._is_retired = False
+        self._when_lost: set[Callable[[], None]] = set()
+
+    @property
+    def users(self) -> int:
+        """How many use it."""
+        return self._users
+
+    @contextlib.asynccontextmanager
+    async def unless_lost(self) -> AsyncIterator[None]:
+        """Interrupt the block when it is known that nothing will come any more.
+
+        Raises:
+            EngineCrashed: that is so.
+        """
+        loop, limit = asyncio.get_running_loop(), asyncio.timeout(None)
+        try:
+            async with limit:
+                interrupt = partial(limit.reschedule, loop.time())
+                self._when_lost.add(interrupt)
+                try:
+                    yield
+                finally:
+                    self._when_lost.discard(interrupt)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise EngineCrashed(f"{self.endpoint.url} is gone.") from error
+
+    def lose(self) -> None:
+        """Interrupt who waits for something that will not come."""
+        for interrupt in list(self._when_lost):
+            self._when_lost.discard(interrupt)
+            interrupt()
 
     def hold(self) -> None:
         """Keep the session open until `drop`."""

@@ -1,5 +1,7 @@
 """What somebody holds who may use one worker."""
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 import aiohttp
@@ -12,7 +14,8 @@ class Lease:
     """One worker, for as long as the lease is held.
 
     Pass `http` and `endpoint` to `engine.transcribe`. `pid` and `ready` are None for an engine
-    without a process of ours.
+    without a process of ours. Inside of `unless_lost()` an `EngineCrashed` comes as soon as a
+    server is known to be gone.
     """
 
     alias: str
@@ -21,3 +24,4 @@ class Lease:
     endpoint: Endpoint
     ready: ReadyInfo | None
     pid: int | None
+    unless_lost: Callable[[], AbstractAsyncContextManager[None]]

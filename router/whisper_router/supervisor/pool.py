@@ -14,6 +14,7 @@ from whisper_router.errors import (
     EngineHeldOff,
     EngineInterrupted,
     EngineStartFailed,
+    EngineTimeout,
     RouterError,
     ShuttingDown,
     Unavailable,
@@ -72,6 +73,14 @@ class ModelPool:
         """What the alias's engine can do with its options and weights, as far as is known."""
         return self.spec.capabilities
 
+    @property
+    def capacity(self) -> int:
+        """How many leases are of use now: servers elsewhere that are put aside take none."""
+        serving = [slot for slot in self._slots if slot.is_remote and slot.process.serving()]
+        if not serving:
+            return self.capabilities.concurrency
+        return sum(slot.capacity for slot in serving)
+
     @contextlib.asynccontextmanager
     async def lease(self) -> AsyncIterator[Lease]:
         """Wait for a worker, starting a process if needed, and hold it.
@@ -91,8 +100,10 @@ class ModelPool:
             yield lease
             grant.slot.note_success()
             self._surroundings.tasks.spawn(self._measure(grant.slot), name=f"measure {self.alias}")
-        except (EngineCrashed, UpstreamRefused, aiohttp.ClientError) as error:
-            if not isinstance(error, UpstreamRefused) or error.is_elsewhere_better:
+        except (EngineCrashed, EngineTimeout, UpstreamRefused, aiohttp.ClientError) as error:
+            if isinstance(error, UpstreamRefused) and error.hold_off_s is not None:
+                grant.slot.hold_off(error.hold_off_s)
+            elif grant.slot.is_remote or not isinstance(error, EngineTimeout):
                 await self._look_into(grant)
             if grant.connection.is_interrupted and type(error) is EngineCrashed:
                 raise EngineInterrupted(str(error)) from error
@@ -181,8 +192,11 @@ class ModelPool:
     async def unload(self, *, force: bool = False) -> None:
         """Stop all processes once their leases have ended. Who waits gets fresh processes.
 
-        With `force` the leases are not waited for: their chunks are interrupted.
+        With `force` the leases are not waited for: their chunks are interrupted. Of servers
+        elsewhere there is nothing to unload; with `force` what they do for us is given up.
         """
+        if not force and any(slot.is_remote for slot in self._slots):
+            return
         self._unloads += 1
         self._recycler.forget()
         try:
@@ -248,6 +262,7 @@ class ModelPool:
             endpoint=grant.connection.endpoint,
             ready=grant.slot.process.ready,
             pid=grant.slot.process.pid,
+            unless_lost=grant.connection.unless_lost,
         )
 
     def _release(self, grant: Grant) -> None:
@@ -299,8 +314,14 @@ class ModelPool:
             self._planning = self._surroundings.tasks.spawn(self._plan(), name=f"plan {self.alias}")
 
     def _take(self) -> Grant | None:
-        """Take a free worker of the process that does least, if there is one."""
-        for slot in sorted(self._slots, key=lambda slot: slot.preference):
+        """Take a free worker of the process that does least, if there is one.
+
+        Servers that are held off come into question when no other one serves.
+        """
+        open_to_all = [slot for slot in self._slots if not slot.is_held_off]
+        if not any(slot.process.state is State.READY for slot in open_to_all):
+            open_to_all = self._slots
+        for slot in sorted(open_to_all, key=lambda slot: slot.preference):
             if (connection := slot.offer()) is not None:
                 slot.leases += 1
                 connection.hold()
@@ -313,13 +334,15 @@ class ModelPool:
             return
         coming = sum(slot.workers for slot in self._slots if slot.process.state is State.STARTING)
         for slot in self._slots:
-            if slot.can_start() and (len(self._waiting) > coming or self._is_asked_of(slot)):
+            if not slot.can_start() or (slot.is_resting and self._has_hope()):
+                continue
+            # To ask a server elsewhere takes nothing here, so all are asked together.
+            if len(self._waiting) > coming or (slot.is_remote and self._waiting):
                 slot.process.start()
                 coming += slot.workers
 
-    def _is_asked_of(self, slot: Slot) -> bool:
-        """Tell whether it starts with the others: to ask a server elsewhere takes nothing here."""
-        return slot.is_remote and bool(self._waiting)
+    def _has_hope(self) -> bool:
+        return any(slot.is_hopeful() for slot in self._slots)
 
     def _changed(self) -> None:
         """React to a process's change of state, which is still going on."""
@@ -331,7 +354,7 @@ class ModelPool:
                 if slot.begin_to_make_room(failure):
                     making = self._start_with_more_room(slot, failure)
                     self._surroundings.tasks.spawn(making, name=f"make room for {self.alias}")
-                elif not any(other.is_hopeful() for other in self._slots):
+                elif not self._has_hope():
                     self._waiting.fail(failure)
         if not self._is_dispatch_due:
             self._is_dispatch_due = True
@@ -343,7 +366,7 @@ class ModelPool:
             has_room = await self._surroundings.memory.clear(slot)
         finally:
             slot.makes_room = False
-        if not has_room and not any(other.is_hopeful() for other in self._slots):
+        if not has_room and not self._has_hope():
             slot.has_failed = True
             self._waiting.fail(failure)
         self._dispatch()

@@ -39,6 +39,8 @@ class Recycler:
     def tend(self, slots: Sequence[Slot], *, is_wanted: bool) -> None:
         """Begin to recycle a process if it is time. Never waits."""
         self._disarm()
+        for each in slots:  # memory may have shrunk again, or the model's file be gone
+            each.is_withheld &= each.worn() is not None and each.wear.is_overdue()
         slot = self._next(slots)
         if slot is None:
             return

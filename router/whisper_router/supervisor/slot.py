@@ -77,13 +77,27 @@ class Slot:
         for long enough to be unloaded.
         """
         if isinstance(self.process, External):
-            return (self.process.failures, self.leases, self._used_s)
+            return (self.process.standing.failures, self.leases, self._used_s)
         return (0, self.leases, 0.0)
+
+    @property
+    def is_held_off(self) -> bool:
+        """Whether others are to be asked before this server."""
+        process = self.process
+        if not isinstance(process, External):
+            return False
+        return process.standing.is_held_off(now_s=time.monotonic())
+
+    @property
+    def capacity(self) -> int:
+        """How many leases it takes at a time; a server that broke off answers is tried with one."""
+        on_trial = isinstance(self.process, External) and self.process.standing.is_on_trial
+        return 1 if on_trial else self.workers
 
     def offer(self) -> Connection | None:
         """Return the way to a free worker, or None when there is none now."""
         is_kept = self.suspicions or self.is_withheld or self._is_leaving
-        return None if is_kept or self.leases >= self.workers else self.process.serving()
+        return None if is_kept or self.leases >= self.capacity else self.process.serving()
 
     def can_start(self) -> bool:
         """Tell whether to start it may help."""
@@ -227,10 +241,20 @@ class Slot:
         """Whether it is a server elsewhere, which takes nothing here when it is started."""
         return isinstance(self.process, External)
 
+    @property
+    def is_resting(self) -> bool:
+        """Whether it is a server that should not be asked yet while others serve."""
+        return isinstance(self.process, External) and self.process.is_resting()
+
     def note_success(self) -> None:
         """Take note that a lease has ended with a whole answer."""
         if isinstance(self.process, External):
             self.process.note_success()
+
+    def hold_off(self, seconds: float) -> None:
+        """Take note that a server has too much to do."""
+        if isinstance(self.process, External):
+            self.process.hold_off(seconds)
 
     def note_use(self) -> None:
         """Take note that a lease has just ended."""

@@ -245,8 +245,32 @@ async def test_health_is_the_list_of_models(odd):
     engine = Upstream()
     async with aiohttp.ClientSession() as http:
         assert await engine.is_ready(http, endpoint_at(odd.url)) is not None
-        odd.do = "break"
+        odd.is_down = True
         assert await engine.is_ready(http, endpoint_at(odd.url)) is None
         odd.do = "refuse the key"
         with pytest.raises(EngineStartFailed, match="api_key"):
             await engine.is_ready(http, endpoint_at(odd.url))
+
+
+async def test_redirects_are_not_followed(odd):
+    """The upload would arrive as something else, somewhere else."""
+    odd.do = "redirect"
+    with pytest.raises(UpstreamRefused, match="final address") as caught:
+        await whole(endpoint_at(odd.url), ScriptedForm([b"x"]))
+    assert caught.value.code == "upstream_refused"
+
+
+async def test_an_answer_that_comes_before_the_end_of_the_upload_ends_neither(odd):
+    """Some servers send their headers at once."""
+    odd.do = "answer early"
+    more: asyncio.Queue[None] = asyncio.Queue()
+    form = ScriptedForm([b"first", b"second", b"third"], more=more)
+    more.put_nowait(None)
+    got = b""
+    async with relayed(endpoint_at(odd.url), form) as answer:
+        async for piece in answer.body:
+            got += piece
+            more.put_nowait(None)
+            more.put_nowait(None)
+    assert got == b": here\n\ndata: {}\n\n"
+    assert b"third" in odd.bodies[0]

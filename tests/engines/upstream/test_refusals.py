@@ -25,7 +25,8 @@ def test_what_the_client_did_wrong_is_passed_on_as_it_is():
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_key_is_ours_and_not_the_client_s(status):
     """The client's own key was right: a 401 would send its user looking for the wrong fault."""
-    found = of(status, {"error": {"message": "Incorrect API key", "code": "invalid_api_key"}})
+    found = of(status, {"error": {"message": "Incorrect API key provided: sk-123"}})
+    assert "sk-123" not in str(found)
     assert (found.status, found.code) == (502, "upstream_refused")
     assert "api_key" in str(found)
     assert URL in str(found)
@@ -40,15 +41,24 @@ def test_a_model_that_is_unknown_there_is_a_mistake_of_the_configuration():
     assert "remote_model" in str(found)
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_who_sends_elsewhere_is_not_followed(status):
+    """An upload would arrive there as a GET, or at an address that nobody has chosen."""
+    found = of(status, b"", Location="http://elsewhere/")
+    assert (found.status, found.code) == (502, "upstream_refused")
+    assert "base_urls" in str(found)
+
+
 @pytest.mark.parametrize("status", [429, 503])
 def test_who_has_too_much_to_do_says_when_to_come_back(status):
     """And another server may have the time."""
     found = of(status, {"error": {"message": "busy", "code": "x"}}, **{"Retry-After": "6.2"})
     assert (found.status, found.retry_after_s, found.code) == (status, 7, "x")
     assert found.is_elsewhere_better
+    assert found.hold_off_s == 7.0
 
 
-@pytest.mark.parametrize("status", [500, 502, 599, 302, 204])
+@pytest.mark.parametrize("status", [500, 502, 599, 304, 204])
 def test_a_broken_server_is_a_bad_gateway(status):
     """A 500 would say that it is us who have a bug."""
     found = of(status, b"<html>oops</html>")
@@ -74,6 +84,7 @@ def test_a_loop_and_a_time_out_stay_what_they_are():
         (b"", "HTTP status 400"),
         (b"\xff\xfe", "\N{REPLACEMENT CHARACTER}"),
         ({"error": {"message": None, "code": 7}}, "HTTP status 400"),
+        (b"[" * 100_000, "[["),
     ],
 )
 def test_every_way_to_say_it_is_understood(body, said):
