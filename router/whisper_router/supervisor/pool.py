@@ -222,8 +222,6 @@ class ModelPool:
         for slot in self._slots:
             slot.process.kill()
 
-    # Leases
-
     async def _acquire(self) -> Grant:
         if self._is_closed:
             raise ShuttingDown("The server is shutting down.")
@@ -289,8 +287,6 @@ class ModelPool:
                 slot.process.discard("it gave no sign of life after it broke off an answer")
         finally:
             slot.suspicions -= 1
-
-    # Decisions
 
     def _dispatch(self) -> None:
         self._is_dispatch_due = False
