@@ -76,6 +76,13 @@ class Bench:
         """Return what is known of each server."""
         return (await self.pool.status()).processes
 
+    async def all_ready(self) -> None:
+        """Return once every server was asked and is there."""
+        await self.pool.warm()
+        async with asyncio.timeout(WAIT_S):
+            while any(each.state is not State.READY for each in await self.processes()):
+                await asyncio.sleep(0)
+
     async def is_gone(self, server: OddServer) -> None:
         """Have it found out that a server is not there any more, while its connections stay."""
         server.is_down = True
@@ -143,6 +150,7 @@ async def test_only_what_a_server_elsewhere_does_is_sent_on(make):
 async def test_servers_take_turns(make):
     """Those with equal work, that is."""
     bench = await make("answer", "answer")
+    await bench.all_ready()
     for _ in range(4):
         assert json.loads(await bench.ask(ScriptedForm([b"x"])))["text"] == "hello"
     assert bench.uploads == [2, 2]
@@ -152,6 +160,7 @@ async def test_servers_take_turns(make):
 async def test_the_one_with_less_to_do_is_asked(make):
     """The other one has a request that it does not answer."""
     bench = await make("be silent", "be silent")
+    await bench.all_ready()
     first = asyncio.ensure_future(bench.ask(ScriptedForm([b"x"])))  # noqa: TID251 - owned here
     async with asyncio.timeout(WAIT_S):
         busy, free = await _busy_and_free(bench)
@@ -261,6 +270,7 @@ async def test_an_alias_that_is_gone_is_not_found(make):
 async def test_one_that_fails_at_once_does_not_draw_all_requests(make):
     """It always has the least to do; who is busy with good answers gets them all the same."""
     bench = await make("break", "answer", concurrency=2)
+    await bench.all_ready()
     answers = await asyncio.gather(*(bench.ask(ScriptedForm([b"x"])) for _ in range(16)))
     assert {json.loads(answer)["text"] for answer in answers} == {"hello"}
     assert bench.uploads[1] == 16
@@ -270,6 +280,7 @@ async def test_one_that_fails_at_once_does_not_draw_all_requests(make):
 async def test_too_much_to_do_is_no_fault(make):
     """Who says so is asked later, and not put aside."""
     bench = await make("be busy", "answer")
+    await bench.all_ready()
     for _ in range(8):
         await bench.ask(ScriptedForm([b"x"]))
     [busy, _] = await bench.processes()
@@ -279,6 +290,7 @@ async def test_too_much_to_do_is_no_fault(make):
 async def test_servers_that_hang_one_after_the_other_are_put_aside(make):
     """Although they say that they are well."""
     bench = await make("be silent", "answer", answer_timeout_s=0.2)
+    await bench.all_ready()
     late = 0
     for _ in range(12):
         try:
@@ -292,6 +304,7 @@ async def test_servers_that_hang_one_after_the_other_are_put_aside(make):
 async def test_streams_that_break_off_count(make):
     """Their clients have seen it; the pool must hear of it, too."""
     bench = await make("stream", "stream")
+    await bench.all_ready()
     for server in bench.servers:
         server.held.set()
     for _ in range(3):
@@ -305,6 +318,7 @@ async def test_streams_that_break_off_count(make):
 async def test_a_server_that_is_gone_gives_its_requests_back(make):
     """At once, and not after the time that an answer may take."""
     bench = await make("be silent", "answer")
+    await bench.all_ready()
     first = asyncio.ensure_future(bench.ask(ScriptedForm([b"x"])))  # noqa: TID251 - owned here
     async with asyncio.timeout(WAIT_S):
         silent, other = bench.servers

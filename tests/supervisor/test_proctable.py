@@ -17,6 +17,8 @@ def sleeper():
         env={**os.environ, "MARKER": "seven"},
         start_new_session=True,
     )
+    while not proctable.has_marker(child.pid, "MARKER=seven"):
+        pass  # the kernel says that a program runs a moment before it shows its environment
     yield child
     os.killpg(child.pid, 9)
     child.wait()

@@ -11,7 +11,7 @@ import pytest
 from support.client import ask, session
 from support.engine_processes import engine_processes, worker_at_work
 from support.processes import begun
-from support.server import running_server
+from support.server import ServerProcess, running_server
 
 LIMIT_S = 60
 SOURCES = Path(__file__).parents[2]
@@ -59,6 +59,11 @@ def library() -> Path:
     return found[0]
 
 
+def dates(server: ServerProcess) -> set[str]:
+    """Return the days that the log knows."""
+    return {str(line["timestamp"])[:10] for line in server.log if "timestamp" in line}
+
+
 @pytest.mark.parametrize("jump", ["+3d", "-3d"])
 async def test_a_jump_while_an_engine_works_and_rests_is_not_noticed(tmp_path, samples, jump):
     """Every limit is far shorter than the jump."""
@@ -84,5 +89,6 @@ async def test_a_jump_while_an_engine_works_and_rests_is_not_noticed(tmp_path, s
             assert answer["text"].startswith("hello world alpha bravo")
             assert (await ask(http, server.url, clip))[1]["text"] == "hello world"
             assert [process.pid for process in engine_processes(server)] == started
-            stamps = {str(line["timestamp"])[:10] for line in server.log if "timestamp" in line}
-            assert len(stamps) == 2, "the router's clock did jump"
+            while len(dates(server)) == 1:  # the library looks for its offset once a second
+                await ask(http, server.url, clip)
+            assert len(dates(server)) == 2
