@@ -80,7 +80,9 @@ class Bench:
         """Return once every server was asked and is there."""
         await self.pool.warm()
         async with asyncio.timeout(WAIT_S):
-            while any(each.state is not State.READY for each in await self.processes()):
+            while any(  # noqa: ASYNC110 - they are asked aside
+                each.state is not State.READY for each in await self.processes()
+            ):
                 await asyncio.sleep(0)
 
     async def is_gone(self, server: OddServer) -> None:

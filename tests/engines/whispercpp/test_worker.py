@@ -164,7 +164,8 @@ async def test_no_orphan_survives_a_killed_starter(tmp_path):
     async with asyncio.timeout(30):
         keeper = psutil.Process(int(await process.stdout.readline()))
         await serves(socket)
-        while len(keeper.children()) < 2:  # noqa: ASYNC110 - the second one may still be forked
+        while len(keeper.children()) < 2:
+            # the second one may still be forked
             await asyncio.sleep(0.01)
         family = [keeper, *keeper.children()]
         process.kill()
