@@ -5,6 +5,7 @@ IJCNLP-AACL 2023, system demonstrations (`whisper_streaming`): growing audio is 
 again; the longest common prefix of two consecutive hypotheses is confirmed.
 """
 
+import math
 from collections.abc import Sequence
 
 from whisper_router.live.words import LiveWord
@@ -40,9 +41,10 @@ class Agreement:
         beyond = hypothesis[self._known(hypothesis) :]
         return self._confirm(hypothesis, beyond, max(0, len(beyond) - 1))
 
-    def finish(self) -> Sequence[LiveWord]:
-        """Confirm and return what is still tentative: nothing more will be heard."""
-        rest, self.tentative = self.tentative, ()
+    def finish(self, *, before_s: float = math.inf) -> Sequence[LiveWord]:
+        """Confirm and return what is tentative and begins before `before_s`; forget the rest."""
+        rest = tuple(word for word in self.tentative if word.start_s < before_s)
+        self.tentative = ()
         self._confirmed += rest
         return rest
 

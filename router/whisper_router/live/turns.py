@@ -1,0 +1,123 @@
+"""Probabilities of speech → where somebody begins, pauses, goes on and has ended. Pure."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from whisper_router.domain import SAMPLE_RATE_HZ
+
+WINDOW = 512
+"""Samples that one probability stands for (Silero VAD 5 at 16 kHz)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnOptions:
+    """When an utterance begins and ends.
+
+    Speech begins where the probability reaches `threshold` in windows of at least `min_speech_s`,
+    and `prefix_s` before that still belong to it. It ends where the probability stays below
+    `threshold - hysteresis` for `silence_s`; after `settle_s` of that it is taken for a pause.
+    """
+
+    threshold: float = 0.5
+    hysteresis: float = 0.15
+    min_speech_s: float = 0.1
+    prefix_s: float = 0.3
+    settle_s: float = 0.3
+    silence_s: float = 0.5
+
+
+class Kind(Enum):
+    """What happens in a turn."""
+
+    BEGAN = auto()
+    PAUSED = auto()
+    RESUMED = auto()
+    ENDED = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """Something that happened at sample `at`, and is known once `known_at` samples were heard."""
+
+    kind: Kind
+    at: int
+    known_at: int
+
+
+class TurnFinder:
+    """Fed with one probability for each `WINDOW` samples in order; its marks take turns.
+
+    BEGAN, then any number of PAUSED and RESUMED one after another, then ENDED.
+    """
+
+    def __init__(self, options: TurnOptions) -> None:
+        self._threshold = options.threshold
+        self._leave = options.threshold - options.hysteresis
+        self._least = max(1, round(options.min_speech_s * SAMPLE_RATE_HZ / WINDOW))
+        self._prefix = round(options.prefix_s * SAMPLE_RATE_HZ)
+        self._silence = round(options.silence_s * SAMPLE_RATE_HZ)
+        self._settle = min(round(options.settle_s * SAMPLE_RATE_HZ), self._silence)
+        self.position = 0
+        """Samples heard so far."""
+        self._first: int | None = None  # where the present run of speech began
+        self._voiced = 0  # its windows with speech
+        self._is_turn = False
+        self._quiet: int | None = None  # where its present silence began
+        self._is_paused = False
+
+    @property
+    def needed_from(self) -> int:
+        """The earliest sample that a mark may name which has not come yet, but for its end."""
+        begin = self.position if self._first is None or self._is_turn else self._first
+        return max(0, begin - self._prefix)
+
+    def feed(self, probability: float) -> Mark | None:
+        """Go on by one window."""
+        begin = self.position
+        self.position += WINDOW
+        if probability >= self._threshold:
+            return self._speak(begin)
+        if self._first is not None and (probability < self._leave or not self._is_turn):
+            return self._fall_silent(begin)
+        return None
+
+    def end(self) -> Mark | None:
+        """Take note that no more audio comes."""
+        if not self._is_turn:
+            return None
+        return self._end(self.position if self._quiet is None else self._quiet)
+
+    def _speak(self, begin: int) -> Mark | None:
+        if self._first is None:
+            self._first, self._voiced = begin, 0
+        self._voiced += 1
+        self._quiet = None
+        if not self._is_turn and self._voiced >= self._least:
+            self._is_turn = True
+            return self._mark(Kind.BEGAN, max(0, self._first - self._prefix))
+        if self._is_paused:
+            self._is_paused = False
+            return self._mark(Kind.RESUMED, max(0, begin - self._prefix))
+        return None
+
+    def _fall_silent(self, begin: int) -> Mark | None:
+        self._quiet = begin if self._quiet is None else self._quiet
+        silent = self.position - self._quiet
+        if not self._is_turn:
+            if silent >= self._settle:  # a noise, too short for a word
+                self._first = self._quiet = None
+            return None
+        if silent >= self._silence and self._is_paused:
+            return self._end(self._quiet)
+        if silent >= self._settle and not self._is_paused:
+            self._is_paused = True
+            return self._mark(Kind.PAUSED, self._quiet)
+        return None
+
+    def _end(self, at: int) -> Mark:
+        self._first = self._quiet = None
+        self._is_turn = self._is_paused = False
+        return self._mark(Kind.ENDED, at)
+
+    def _mark(self, kind: Kind, at: int) -> Mark:
+        return Mark(kind=kind, at=at, known_at=self.position)

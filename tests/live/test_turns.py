@@ -1,0 +1,100 @@
+"""Where somebody begins, pauses and ends."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whisper_router.audio import spans
+from whisper_router.live.turns import WINDOW, Kind, TurnFinder, TurnOptions
+
+S = 16_000
+WINDOWS_PER_S = S / WINDOW
+OPTIONS = TurnOptions(prefix_s=0.064, settle_s=0.096, silence_s=0.256)
+
+
+def marks(*parts, options=OPTIONS):
+    """Feed so many windows of each probability; return kinds with the window of `at`."""
+    finder = TurnFinder(options)
+    found = [finder.feed(probability) for count, probability in parts for _ in range(count)]
+    return [(mark.kind, mark.at // WINDOW, mark.known_at // WINDOW) for mark in found if mark]
+
+
+def test_a_window_is_what_the_detector_looks_at():
+    """The two packages do not import each other."""
+    assert WINDOW == spans.WINDOW
+
+
+def test_a_turn_begins_before_its_speech_and_ends_where_silence_began():
+    """Known after 3 windows of speech, 3 of silence and 8 of silence."""
+    assert marks((10, 0.0), (20, 0.9), (20, 0.0)) == [
+        (Kind.BEGAN, 8, 13),
+        (Kind.PAUSED, 30, 33),
+        (Kind.ENDED, 30, 38),
+    ]
+
+
+def test_a_pause_ends_when_somebody_goes_on():
+    """The turn is the same."""
+    assert [mark[0] for mark in marks((5, 0.9), (5, 0.1), (5, 0.9), (3, 0.1))] == [
+        Kind.BEGAN,
+        Kind.PAUSED,
+        Kind.RESUMED,
+        Kind.PAUSED,
+    ]
+
+
+def test_what_is_nearly_speech_neither_begins_nor_ends_a_turn():
+    """Between the two thresholds all stays as it is."""
+    assert marks((50, 0.4)) == []
+    assert [mark[0] for mark in marks((5, 0.9), (50, 0.4))] == [Kind.BEGAN]
+
+
+def test_a_noise_is_no_turn_and_is_forgotten():
+    """One window, and another one later, are not the three that a word takes."""
+    assert marks((1, 0.9), (3, 0.0), (2, 0.9), (50, 0.0)) == []
+    finder = TurnFinder(OPTIONS)
+    for probability in (0.9, *[0.4] * 50):
+        finder.feed(probability)
+    assert finder.needed_from == finder.position - 2 * WINDOW
+
+
+def test_the_end_of_the_audio_ends_a_turn_where_it_fell_silent():
+    """Or at the end; without a turn there is nothing to end."""
+    finder = TurnFinder(OPTIONS)
+    assert finder.end() is None
+    for _ in range(5):
+        finder.feed(0.9)
+    finder.feed(0.0)
+    mark = finder.end()
+    assert mark is not None
+    assert (mark.kind, mark.at // WINDOW, mark.known_at // WINDOW) == (Kind.ENDED, 5, 6)
+    assert finder.end() is None
+
+
+def test_a_silence_as_short_as_a_pause_is_first_a_pause():
+    """Each turn has its pause, which is recognised, before it ends."""
+    options = TurnOptions(settle_s=0.3, silence_s=0.1)
+    assert [mark[0] for mark in marks((5, 0.9), (9, 0.0), options=options)] == [
+        Kind.BEGAN,
+        Kind.PAUSED,
+        Kind.ENDED,
+    ]
+
+
+NEXT = {
+    None: {Kind.BEGAN},
+    Kind.BEGAN: {Kind.PAUSED},
+    Kind.PAUSED: {Kind.RESUMED, Kind.ENDED},
+    Kind.RESUMED: {Kind.PAUSED},
+    Kind.ENDED: {Kind.BEGAN},
+}
+
+
+@given(st.lists(st.tuples(st.integers(1, 20), st.sampled_from([0.0, 0.3, 0.45, 0.9]))))
+def test_marks_take_turns_and_never_point_beyond_what_was_heard(parts):
+    """Every turn begins once, and ends once at most."""
+    before, known_at = None, 0
+    for kind, at, at_known in marks(*parts):
+        assert kind in NEXT[before]
+        assert at <= at_known
+        assert known_at <= at_known
+        before, known_at = kind, at_known
