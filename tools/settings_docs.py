@@ -37,6 +37,7 @@ EXAMPLES = {
     "path": '"/srv/models/ggml-small.bin"',
     "idle_unload_s": "600.0",
     "max_requests": "1000",
+    "max_sessions": "4",
     "max_rss_growth": '"512MiB"',
     "memory_bytes": '"2GiB"',
 }

@@ -12,10 +12,13 @@ from whisper_router.audio.media import MediaLimits, VadOptions
 from whisper_router.audio.media_pool import MediaPool
 from whisper_router.audio.spool import Spool
 from whisper_router.errors import ConfigurationError
+from whisper_router.live.session import LiveOptions
+from whisper_router.live.turns import TurnOptions
 from whisper_router.models.fetch_job import FetchLimits
 from whisper_router.models.source import ModelSpec
 from whisper_router.models.store import ModelStore, StoreConfig
 from whisper_router.pipeline.chunk import ChunkBudget
+from whisper_router.pipeline.live import LiveLimits, LiveSessions
 from whisper_router.pipeline.relay import Relay
 from whisper_router.pipeline.transcribe import ChunkOptions, Transcriber
 from whisper_router.places import run_directory, spool_root, store_directory
@@ -55,6 +58,7 @@ class Router:
     media: MediaPool
     dispatchers: Dispatchers
     transcriber: Transcriber
+    live: LiveSessions
     relay: Relay
     tasks: Tasks
 
@@ -97,6 +101,8 @@ async def build_router(
         store = build_store(settings, tasks)
         supervisor = await _supervisor(current, store, tasks, stack, child_files=child_files)
         dispatchers = Dispatchers(_PoolByName(current, supervisor), _queue_limits(settings))
+        live = _live(current, spool, dispatchers)
+        stack.callback(live.close)
         router = Router(
             current=current,
             store=store,
@@ -105,6 +111,7 @@ async def build_router(
             media=media,
             dispatchers=dispatchers,
             transcriber=_transcriber(settings, media, spool, dispatchers, tasks),
+            live=live,
             relay=Relay(dispatchers),
             tasks=tasks,
         )
@@ -257,12 +264,40 @@ def _transcriber(
             ),
             vad_by_default=vad.enabled,
             max_silence_s=vad.max_silence_s,
-            budget=ChunkBudget(
-                floor_s=settings.supervision.chunk_timeout_s,
-                factor=settings.supervision.chunk_timeout_factor,
-            ),
+            budget=_chunk_budget(settings),
         ),
         tasks=tasks,
+    )
+
+
+def _live(current: Current, spool: Spool, dispatchers: Dispatchers) -> LiveSessions:
+    live = current.settings.live
+
+    def most_of(alias: str) -> int:
+        own = current.settings.models.get(alias)
+        return live.max_sessions if own is None or own.max_sessions is None else own.max_sessions
+
+    return LiveSessions(
+        spool=spool,
+        dispatcher_of=dispatchers,
+        most_of=most_of,
+        limits=LiveLimits(
+            options=LiveOptions(
+                turns=TurnOptions(
+                    threshold=current.settings.vad.threshold, silence_s=live.silence_s
+                ),
+                step_s=live.step_s,
+                max_utterance_s=live.max_utterance_s,
+            ),
+            budget=_chunk_budget(current.settings),
+        ),
+    )
+
+
+def _chunk_budget(settings: Settings) -> ChunkBudget:
+    return ChunkBudget(
+        floor_s=settings.supervision.chunk_timeout_s,
+        factor=settings.supervision.chunk_timeout_factor,
     )
 
 

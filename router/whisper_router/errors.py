@@ -160,6 +160,13 @@ class QueueFull(RouterError):
     retry_after_s = 1
 
 
+class TooManySessions(QueueFull):
+    """The model has as many live sessions as it may have."""
+
+    code = "too_many_sessions"
+    retry_after_s = 5
+
+
 class QueueTimeout(RouterError):
     """The request waited for its turn for as long as it may."""
 

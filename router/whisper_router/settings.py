@@ -148,6 +148,20 @@ class QueueSettings(Section):
     """How long a request may wait for its first turn; then it is answered 504."""
 
 
+class LiveSettings(Section):
+    """Live transcription over WebSockets."""
+
+    max_sessions: int = Field(default=8, ge=0)
+    """Live sessions that one model may have at a time; the next is answered 429. 0: none."""
+    step_s: float = Field(default=0.5, ge=0.1, le=10)
+    """While somebody speaks, the text is looked at again after so much new audio. A slow engine
+    makes this longer by itself."""
+    silence_s: float = Field(default=0.5, ge=0.1, le=10)
+    """A silence of this length ends an utterance."""
+    max_utterance_s: float = Field(default=60.0, ge=5)
+    """An utterance that has become this long is ended, and the next one begins."""
+
+
 class SupervisionSettings(Section):
     """How engine processes are started, watched and stopped."""
 
@@ -219,6 +233,8 @@ class ModelSettings(BaseModel):
     """Instead of `supervision.max_requests`, for this alias."""
     max_rss_growth: ByteSize | None = Field(default=None, ge=0)
     """Instead of `supervision.max_rss_growth`, for this alias."""
+    max_sessions: int | None = Field(default=None, ge=0)
+    """Instead of `live.max_sessions`, for this alias."""
     memory: Literal["auto"] | SomeBytes = "auto"
     """Memory that one process of this alias takes, such as "2GiB"; `auto`: as the catalogue says or
     its file's size suggests, and then as it was measured."""
@@ -267,6 +283,8 @@ class Settings(BaseSettings):
     """Where model files live and how they are fetched."""
     queue: QueueSettings = QueueSettings()
     """How much may wait for the workers of one alias."""
+    live: LiveSettings = LiveSettings()
+    """Live transcription over WebSockets."""
     supervision: SupervisionSettings = SupervisionSettings()
     """How engine processes are started, watched and stopped."""
     devices: DeviceSettings = DeviceSettings()

@@ -1,0 +1,206 @@
+"""Live sessions on the demo model, and on engines that hang and crash."""
+
+import asyncio
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from support.blocking import no_blocking_calls
+from support.chunk_bench import LIMITS
+from support.in_process import settings_in
+from support.processes import begun
+from support.scripted_engine import hung, orders
+from support.speech import floats, sample
+from whisper_router.app import build_router
+from whisper_router.audio.spool import Spool
+from whisper_router.domain import TranscriptionRequest
+from whisper_router.errors import (
+    AudioRejected,
+    MediaFailed,
+    ModelNotFound,
+    TooManySessions,
+)
+from whisper_router.live.events import Confirmed, Final, SpeechStarted
+from whisper_router.live.session import LiveOptions
+from whisper_router.pipeline.chunk import ChunkBudget
+from whisper_router.pipeline.live import LiveLimits, LiveSessions, from_s16le
+from whisper_router.scheduling.dispatch import Dispatcher
+
+REQUEST = TranscriptionRequest(model="demo", request_id="live")
+STEADY = LiveOptions(step_s=2.0)
+"""No answer of the demo model takes so long that the step grows."""
+
+
+@pytest.fixture
+async def live(tmp_path):
+    """The sessions of a whole router, of which each model may have one."""
+    models = {"demo": {"model": "demo", "max_sessions": 1}}
+    async with build_router(settings_in(tmp_path, models=models)) as router:
+        yield router.live
+
+
+@pytest.fixture
+async def make_live(make_bench, tmp_path):
+    """Make sessions over a scripted engine; the windows are small."""
+    with Spool.create(tmp_path / "spool") as spool:
+        made = []
+
+        def make(*plans, limit=1):
+            bench = make_bench(*plans)
+            dispatcher = Dispatcher(bench.pool, LIMITS)
+            limits = LiveLimits(
+                options=LiveOptions(step_s=1.5, max_window_s=3, max_backlog_s=3, trim_s=2),
+                budget=ChunkBudget(floor_s=20, factor=0),
+            )
+            made.append(
+                LiveSessions(
+                    spool=spool,
+                    dispatcher_of=lambda _name: dispatcher,
+                    most_of=lambda _alias: limit,
+                    limits=limits,
+                )
+            )
+            return made[-1], bench, spool
+
+        yield make
+        for sessions in made:
+            sessions.close()
+
+
+async def listen(live, samples, sizes, *, options=STEADY, request=REQUEST):
+    """Return what is told of `samples`, sent in pieces of these sizes over and over."""
+    async with asyncio.timeout(50), live.open(request, options) as run:
+
+        async def send():
+            at = 0
+            while at < len(samples):
+                for size in sizes:
+                    await run.hear(samples[at : at + size])
+                    at += size
+            await run.end()
+
+        sending = begun(send())
+        events = [event async for event in run.events()]
+        await sending
+        return events
+
+
+def finals(events):
+    return [event for event in events if isinstance(event, Final)]
+
+
+async def test_ten_chunkings_of_the_same_speech_give_the_same_finals(live):
+    """On the real engine: odd sizes, single samples, all at once."""
+    said, source = sample("en_three_segments"), random.Random(4)
+    samples, told = floats(said.path), []
+    for _ in range(10):
+        sizes = [source.choice([1, 511, 512, 1600, 8000, 48_000]) for _ in range(5)] + [4000]
+        told.append(finals(await listen(live, samples, sizes)))
+    assert " ".join(final.text for final in told[0]) == said.text
+    texts = [[(f.text, f.start_s, f.end_s, f.language) for f in finals] for finals in told]
+    assert texts == [texts[0]] * 10
+
+
+@pytest.mark.parametrize("name", ["en_call_sign", "fr_digits", "en_noisy_20db", "silence"])
+async def test_the_text_is_that_of_the_file(live, name):
+    """In its language; confirmed words come before the final that holds them."""
+    said = sample(name)
+    events = await listen(live, floats(said.path), [4000], options=None)
+    assert " ".join(final.text for final in finals(events)) == said.text
+    assert {final.language for final in finals(events)} <= {said.language}
+    words = [word for event in events if isinstance(event, Confirmed) for word in event.words]
+    assert words == [word for final in finals(events) for word in final.words]
+
+
+async def test_the_loop_is_never_blocked(live):
+    """Files and the voice detector have threads."""
+    with no_blocking_calls():
+        events = await listen(live, floats(sample("en_hello_gb").path), [4000], options=None)
+    assert [final.text for final in finals(events)] == ["hello world"]
+
+
+async def test_a_model_has_only_so_many_sessions_at_a_time(live):
+    """The next is refused before any audio, and let in once one has ended."""
+    async with live.open(REQUEST):
+        assert live.running() == {"demo": 1}
+        with pytest.raises(TooManySessions, match="1 live sessions") as caught:
+            async with live.open(REQUEST):
+                pass
+        assert (caught.value.status, caught.value.code) == (429, "too_many_sessions")
+    assert live.running() == {}
+    async with live.open(REQUEST):
+        pass
+
+
+async def test_an_unknown_model_is_refused_before_any_audio(live):
+    """A model that is not there."""
+    with pytest.raises(ModelNotFound):
+        async with live.open(replace(REQUEST, model="nothing")):
+            pass
+    assert live.running() == {}
+
+
+async def test_who_leaves_in_the_middle_of_a_hypothesis_leaves_nothing(make_live, tmp_path):
+    """No file, no lease, no place; while it hung, only so much audio was taken."""
+    live, bench, spool = make_live({"hang_after": 0})
+    speech = floats(sample("en_two_speakers_long").path)
+    async with asyncio.timeout(30), live.open(replace(REQUEST, model="test")) as run:
+        sending = begun(run.hear(speech))
+        await hung(tmp_path / "script", 1)
+        while run.duration_s < 5:  # noqa: ASYNC110 - nobody reads its events
+            await asyncio.sleep(0)
+        assert not sending.done()
+        assert run.duration_s < 8
+        assert list(spool.directory.iterdir())
+        sending.cancel()
+    assert list(spool.directory.iterdir()) == []
+    assert (await bench.pool.status()).leases == 0
+    assert live.running() == {}
+    assert orders(tmp_path / "script")[0]["language"] is None
+
+
+async def test_an_engine_that_fails_ends_the_session_with_its_error(make_live):
+    """After what was told before; whoever still sends is not kept waiting."""
+    live, bench, spool = make_live({"crash_after": 0}, {"crash_after": 0})
+    speech = floats(sample("en_two_speakers_long").path)
+    seen = []
+    async with asyncio.timeout(30), live.open(replace(REQUEST, model="test")) as run:
+        sending = begun(run.hear(speech))
+        with pytest.raises(AudioRejected):
+            async for event in run.events():
+                seen += [event]
+        await sending
+        await run.end()
+    assert isinstance(seen[0], SpeechStarted)
+    assert list(spool.directory.iterdir()) == []
+    assert (await bench.pool.status()).leases == 0
+
+
+async def test_a_disk_that_takes_nothing_ends_the_session_with_an_error(make_live):
+    """Its directory is gone."""
+    live, _, spool = make_live({})
+    async with asyncio.timeout(30), live.open(replace(REQUEST, model="test")) as run:
+        spool.directory.rmdir()
+        sending = begun(run.hear(floats(sample("en_two_speakers_long").path)))
+        with pytest.raises(MediaFailed):
+            async for _ in run.events():
+                pass
+        await sending
+
+
+async def test_events_that_nobody_reads_stop_the_work(live):
+    """Nothing is lost by that: all of them come once they are read."""
+    samples = floats(sample("en_three_segments").path)
+    async with asyncio.timeout(50), live.open(REQUEST, LiveOptions(step_s=0.1)) as run:
+        await run.hear(samples)
+        await run.end()
+        events = [event async for event in run.events()]
+    assert " ".join(f.text for f in finals(events)) == sample("en_three_segments").text
+
+
+def test_samples_are_numbers_between_minus_one_and_one():
+    """16 bit, little endian."""
+    assert from_s16le(b"\x00\x80\xff\x7f\x00\x00").tolist() == [-1.0, 32767 / 32768, 0.0]
+    assert from_s16le(b"").dtype == np.float32
