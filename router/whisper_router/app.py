@@ -18,7 +18,7 @@ from whisper_router.models.fetch_job import FetchLimits
 from whisper_router.models.source import ModelSpec
 from whisper_router.models.store import ModelStore, StoreConfig
 from whisper_router.pipeline.chunk import ChunkBudget
-from whisper_router.pipeline.live import LiveLimits, LiveSessions
+from whisper_router.pipeline.live import LiveDefaults, LiveSessions
 from whisper_router.pipeline.relay import Relay
 from whisper_router.pipeline.transcribe import ChunkOptions, Transcriber
 from whisper_router.places import run_directory, spool_root, store_directory
@@ -281,7 +281,7 @@ def _live(current: Current, spool: Spool, dispatchers: Dispatchers) -> LiveSessi
         spool=spool,
         dispatcher_of=dispatchers,
         most_of=most_of,
-        limits=LiveLimits(
+        limits=LiveDefaults(
             options=LiveOptions(
                 turns=TurnOptions(
                     threshold=current.settings.vad.threshold, silence_s=live.silence_s

@@ -14,7 +14,7 @@ import structlog
 from aiohttp import web
 
 from whisper_router.api.cors import CorsPolicy
-from whisper_router.api.deps import ApiDeps, ServiceInfo
+from whisper_router.api.deps import ApiDeps, LiveLimits, ServiceInfo
 from whisper_router.api.key_source import FixedKeys, KeyFile, KeySource
 from whisper_router.api.routes import build_api
 from whisper_router.api.runner import ApiRunner
@@ -138,6 +138,7 @@ def _deps(router: Router, keys: KeySource, control: Control) -> ApiDeps:
     return ApiDeps(
         service=ServiceInfo(name="whisper-router", version=version("whisper-router"), docs=DOCS),
         transcriber=router.transcriber,
+        live=router.live,
         relay=router.relay,
         models=directory,
         ready=directory.ready,
@@ -146,6 +147,11 @@ def _deps(router: Router, keys: KeySource, control: Control) -> ApiDeps:
             max_upload_bytes=settings.server.max_upload_bytes,
             idle_timeout_s=settings.server.upload_idle_timeout_s,
             extensions=frozenset(item.lower() for item in settings.audio.extensions),
+        ),
+        live_limits=LiveLimits(
+            no_data_s=settings.live.no_data_s,
+            inactivity_s=settings.live.inactivity_s,
+            write_timeout_s=settings.live.write_timeout_s,
         ),
         keys=keys,
         queues=router.dispatchers,

@@ -160,6 +160,12 @@ class LiveSettings(Section):
     """A silence of this length ends an utterance."""
     max_utterance_s: float = Field(default=60.0, ge=5)
     """An utterance that has become this long is ended, and the next one begins."""
+    no_data_s: float = Field(default=1.0, gt=0)
+    """`WS /v1/audio/transcriptions`: a client that sends nothing for so long has finished."""
+    inactivity_s: float = Field(default=2.5, ge=0)
+    """The same: nobody has spoken for so long, and it is over, after the first 5 s. 0: never."""
+    write_timeout_s: float = Field(default=10.0, gt=0)
+    """A client that does not read what it is sent for so long is cut off."""
 
 
 class SupervisionSettings(Section):

@@ -112,6 +112,17 @@ def test_the_end_of_speech_needs_no_further_hypothesis():
     assert speaker.asked[-1].end / RATE_HZ == pytest.approx(1.984 + 0.3, abs=0.04)
 
 
+def test_silence_is_counted_from_the_end_of_speech():
+    """Also before anybody has spoken; not in the short silence that may be a pause."""
+    session, speaker = LiveSession(OPTIONS), Speaker(begin_s=0.96, end_s=1.984)
+    play(session, speaker, seconds=0.96)
+    assert session.silence_s == pytest.approx(0.96)
+    play(session, Speaker(begin_s=0, end_s=1), seconds=1.28)
+    assert session.silence_s == 0.0
+    play(session, Speaker(begin_s=9, end_s=9), seconds=0.64)
+    assert session.silence_s == pytest.approx(0.92, abs=0.04)
+
+
 def test_what_is_heard_so_far_is_shown_before_it_is_confirmed():
     """The tentative text follows the confirmed words, and is replaced."""
     events = play(LiveSession(OPTIONS), Speaker(begin_s=0.5, end_s=4.5), seconds=6)

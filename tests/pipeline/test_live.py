@@ -25,7 +25,7 @@ from whisper_router.errors import (
 from whisper_router.live.events import Confirmed, Final, SpeechStarted
 from whisper_router.live.session import LiveOptions
 from whisper_router.pipeline.chunk import ChunkBudget
-from whisper_router.pipeline.live import LiveLimits, LiveSessions, from_s16le
+from whisper_router.pipeline.live import LiveDefaults, LiveSessions, from_s16le
 from whisper_router.scheduling.dispatch import Dispatcher
 
 REQUEST = TranscriptionRequest(model="demo", request_id="live")
@@ -50,7 +50,7 @@ async def make_live(make_bench, tmp_path):
         def make(*plans, limit=1):
             bench = make_bench(*plans)
             dispatcher = Dispatcher(bench.pool, LIMITS)
-            limits = LiveLimits(
+            limits = LiveDefaults(
                 options=LiveOptions(step_s=1.5, max_window_s=3, max_backlog_s=3, trim_s=2),
                 budget=ChunkBudget(floor_s=20, factor=0),
             )

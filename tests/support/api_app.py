@@ -15,7 +15,15 @@ from typing import Any
 from aiohttp import web
 
 from whisper_router.api.cors import CorsPolicy
-from whisper_router.api.deps import ApiDeps, DrainLimits, ModelEntry, Readiness, ServiceInfo
+from whisper_router.api.deps import (
+    ApiDeps,
+    DrainLimits,
+    Live,
+    LiveLimits,
+    ModelEntry,
+    Readiness,
+    ServiceInfo,
+)
 from whisper_router.api.key_source import FixedKeys, KeySource
 from whisper_router.api.routes import build_api
 from whisper_router.api.runner import ApiRunner
@@ -39,6 +47,9 @@ from whisper_router.errors import (
     EngineStartFailed,
     ModelNotFound,
 )
+from whisper_router.live.session import LiveOptions
+from whisper_router.pipeline.chunk import ChunkBudget
+from whisper_router.pipeline.live import LiveDefaults, LiveSessions
 from whisper_router.pipeline.progress import Stage, Tracker
 from whisper_router.pipeline.relay import Relay
 from whisper_router.pipeline.transcribe import MediaSource
@@ -236,6 +247,8 @@ class Setup:
     drain: DrainLimits = field(default_factory=DrainLimits)
     lingering_s: float = 10.0
     first_request_s: float = 60.0
+    live: Live | None = None
+    live_limits: LiveLimits = field(default_factory=LiveLimits)
 
     queues: Dispatchers = field(default_factory=no_queues)
 
@@ -269,6 +282,15 @@ def _nobody_else(name: str) -> Dispatcher:
     raise ModelNotFound(f"The model '{name}' does not exist.")
 
 
+def _no_live(spool: Spool) -> LiveSessions:
+    return LiveSessions(
+        spool=spool,
+        dispatcher_of=_nobody_else,
+        most_of=lambda _alias: 0,
+        limits=LiveDefaults(options=LiveOptions(), budget=ChunkBudget(floor_s=60.0, factor=0.0)),
+    )
+
+
 Start = Callable[[Setup], AbstractAsyncContextManager[Api]]
 
 
@@ -280,6 +302,8 @@ async def serve_api(directory: Path, setup: Setup) -> AsyncIterator[Api]:
     deps = ApiDeps(
         service=ServiceInfo(name="whisper-router", version="0.0.1", docs="docs/api.md"),
         transcriber=recogniser,
+        live=setup.live or _no_live(spool),
+        live_limits=setup.live_limits,
         relay=Relay(_nobody_else),
         models=names,
         ready=setup.is_ready,

@@ -63,11 +63,32 @@ async def require_admin(request: web.Request) -> None:
         raise PermissionDenied(f"The key '{key.name}' is not an administrator's (admin = true).")
 
 
+def refuse_foreign_pages(request: web.Request) -> None:
+    """Let no page of another site use a WebSocket that needs no key.
+
+    A browser asks before most requests to another site; before a WebSocket it does not.
+
+    Raises:
+        PermissionDenied: such a page, which `server.cors_origins` does not name.
+    """
+    origin, cors = request.headers.get(hdrs.ORIGIN), request.app[DEPS].cors
+    if origin is None or KEY in request or "*" in cors.origins or cors.allows(origin):
+        return
+    if urlsplit(origin).netloc != request.host:
+        raise PermissionDenied("Pages of other sites may not do this (server.cors_origins).")
+
+
 def presented_key(request: web.BaseRequest) -> str | None:
-    """Return the key of `Authorization: Bearer` (in any case) or `x-api-key`."""
+    """Return the key of `Authorization: Bearer` (in any case) or `x-api-key`.
+
+    For a WebSocket, to which a browser adds no headers, also the `api_key` of the query.
+    """
     scheme, _, credentials = request.headers.get(hdrs.AUTHORIZATION, "").strip().partition(" ")
     bearer = credentials.strip() if scheme.lower() == "bearer" else ""
-    return bearer or request.headers.get("x-api-key", "").strip() or None
+    key = bearer or request.headers.get("x-api-key", "").strip()
+    if not key and request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
+        key = request.query.get("api_key", "").strip()
+    return key or None
 
 
 def masked(key: str) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from whisper_router.api.key_source import KeySource
 from whisper_router.audio.spool import Spool
 from whisper_router.audio.upload import UploadLimits
 from whisper_router.domain import TranscriptEvent, TranscriptionRequest
+from whisper_router.pipeline.live import LiveRun
 from whisper_router.pipeline.progress import ProgressBoard, Tracker
 from whisper_router.pipeline.relay import Relay
 from whisper_router.pipeline.transcribe import MediaSource
@@ -91,6 +92,14 @@ class Transcriber(Protocol):
         ...
 
 
+class Live(Protocol):
+    """Live sessions."""
+
+    def open(self, request: TranscriptionRequest) -> AbstractAsyncContextManager[LiveRun]:
+        """Run a session until the block ends. Raises RouterError before any audio."""
+        ...
+
+
 class Processes(Protocol):
     """The engine processes, by the names that requests use."""
 
@@ -140,11 +149,21 @@ class DrainLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LiveLimits:
+    """How long a live client may say nothing, hear nothing of anybody, and read nothing."""
+
+    no_data_s: float = 1.0
+    inactivity_s: float = 2.5
+    write_timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiDeps:
     """Everything behind the API."""
 
     service: ServiceInfo
     transcriber: Transcriber
+    live: Live
     relay: Relay
     models: ModelDirectory
     ready: Callable[[], Awaitable[Readiness]]
@@ -156,6 +175,7 @@ class ApiDeps:
     progress: ProgressBoard = field(default_factory=ProgressBoard)
     cors: CorsPolicy = field(default_factory=CorsPolicy)
     drain: DrainLimits = field(default_factory=DrainLimits)
+    live_limits: LiveLimits = field(default_factory=LiveLimits)
     heartbeat_s: float = 15.0
 
 

@@ -12,6 +12,7 @@ from whisper_router.errors import Unavailable
 ENDPOINTS = (
     "POST /v1/audio/transcriptions",
     "POST /v1/audio/translations",
+    "WS /v1/audio/transcriptions",
     "GET /v1/models",
     "GET /v1/models/{id}",
     "GET /v1/progress/{id}",

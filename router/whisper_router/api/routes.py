@@ -4,7 +4,7 @@ import asyncio
 
 from aiohttp import web
 
-from whisper_router.api import admin, health, openai, progress
+from whisper_router.api import admin, health, live_ws, openai, progress
 from whisper_router.api.auth import authenticate
 from whisper_router.api.body import drain_unread
 from whisper_router.api.context import add_headers, identify_request, log_access
@@ -13,7 +13,7 @@ from whisper_router.api.deps import DEPS, STOPPING, ApiDeps
 from whisper_router.api.problems import answer_problems
 from whisper_router.api.runner import refuse_surplus
 
-DIALECTS = (health, openai, progress, admin)
+DIALECTS = (health, openai, live_ws, progress, admin)
 
 
 def build_api(deps: ApiDeps) -> web.Application:

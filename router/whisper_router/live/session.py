@@ -123,9 +123,10 @@ class LiveSession:
         return _seconds(self._turns.position)
 
     @property
-    def speech_end_s(self) -> float | None:
-        """Where the last utterance ended; None while somebody speaks."""
-        return None if self._utterance is not None else _seconds(self._ended_at)
+    def silence_s(self) -> float:
+        """For how long nobody has spoken, be what was said final or not."""
+        begin = self._turns.silent_from
+        return 0.0 if begin is None else _seconds(self._turns.position - begin)
 
     def hear(self, samples: Floats, probabilities: Sequence[float]) -> None:
         """Take the next windows, `room` samples at most, with the probability of speech in each."""

@@ -59,6 +59,8 @@ class TurnFinder:
         self._settle = min(round(options.settle_s * SAMPLE_RATE_HZ), self._silence)
         self.position = 0
         """Samples heard so far."""
+        self.silent_from: int | None = 0
+        """Where the last turn ended; None during a turn."""
         self._first: int | None = None  # where the present run of speech began
         self._voiced = 0  # its windows with speech
         self._is_turn = False
@@ -93,7 +95,7 @@ class TurnFinder:
         self._voiced += 1
         self._quiet = None
         if not self._is_turn and self._voiced >= self._least:
-            self._is_turn = True
+            self._is_turn, self.silent_from = True, None
             return self._mark(Kind.BEGAN, max(0, self._first - self._prefix))
         if self._is_paused:
             self._is_paused = False
@@ -117,6 +119,7 @@ class TurnFinder:
     def _end(self, at: int) -> Mark:
         self._first = self._quiet = None
         self._is_turn = self._is_paused = False
+        self.silent_from = at
         return self._mark(Kind.ENDED, at)
 
     def _mark(self, kind: Kind, at: int) -> Mark:

@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LiveLimits:
+class LiveDefaults:
     """How sessions listen unless their dialect says otherwise, and what a chunk may take."""
 
     options: LiveOptions
@@ -58,7 +58,7 @@ class LiveSessions:
         spool: Spool,
         dispatcher_of: Callable[[str], Dispatcher],
         most_of: Callable[[str], int],
-        limits: LiveLimits,
+        limits: LiveDefaults,
     ) -> None:
         """`most_of` tells how many sessions an alias may have at a time."""
         self._spool, self._dispatcher_of, self._most_of = spool, dispatcher_of, most_of
@@ -149,9 +149,9 @@ class LiveRun:
         return self._session.duration_s
 
     @property
-    def speech_end_s(self) -> float | None:
-        """Where the last utterance ended; None while somebody speaks."""
-        return self._session.speech_end_s
+    def silence_s(self) -> float:
+        """For how much audio nobody has spoken."""
+        return self._session.silence_s
 
     async def hear(self, samples: Floats) -> None:
         """Hear 16 kHz mono samples, any number of them; waits while there is no room for them.

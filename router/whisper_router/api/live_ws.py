@@ -1,0 +1,177 @@
+"""`WS /v1/audio/transcriptions`, as faster-whisper-server had it up to 0.7.
+
+Raw 16 kHz mono s16le comes in binary messages; after each change all confirmed text goes out. The
+session is over when nothing comes any more, when nobody speaks, or (ours) at an empty message.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+
+import structlog
+from aiohttp import WSCloseCode, WSMsgType, hdrs, web
+
+from whisper_router.api.auth import client_of, refuse_foreign_pages
+from whisper_router.api.context import REQUEST_ID
+from whisper_router.api.deps import DEPS, STOPPING, LiveLimits
+from whisper_router.api.live_order import LiveOrder, Patience, parse_live
+from whisper_router.api.live_text import LiveText
+from whisper_router.errors import QueueFull, QueueTimeout, RouterError, Unavailable
+from whisper_router.pipeline.live import LiveRun, from_s16le
+from whisper_router.tasks import Tasks
+
+MAX_MESSAGE_BYTES = 4 << 20
+"""Two minutes of audio; more in one message is closed with 1009."""
+MAX_REASON_BYTES = 123  # RFC 6455 5.5: a control frame holds 125 bytes, two of them the code
+PING_S = 20.0
+CLOSE_S = 5.0
+FIRST_DATA_S = 10.0
+"""How long the first audio may take: a user is asked whether the microphone may be used."""
+INACTIVITY_WINDOW_S = 5.0
+"""So much audio is heard before silence ends a session (as INACTIVITY_WINDOW_SECONDS there)."""
+
+log = structlog.get_logger(__name__)
+
+
+def routes() -> Sequence[web.RouteDef]:
+    """Return the route, with and without `/v1`."""
+    return [
+        web.get(f"{prefix}/audio/transcriptions", transcribe_live, allow_head=False)
+        for prefix in ("/v1", "")
+    ]
+
+
+async def transcribe_live(request: web.Request) -> web.StreamResponse:
+    """GET /v1/audio/transcriptions with `Upgrade: websocket`.
+
+    What is wrong with the request is answered as HTTP, before any audio.
+    """
+    deps = request.app[DEPS]
+    limits = deps.live_limits
+    socket = web.WebSocketResponse(
+        compress=False, heartbeat=PING_S, max_msg_size=MAX_MESSAGE_BYTES, timeout=CLOSE_S
+    )
+    if not socket.can_prepare(request):
+        raise web.HTTPMethodNotAllowed(hdrs.METH_GET, [hdrs.METH_POST])
+    refuse_foreign_pages(request)
+    order = parse_live(
+        [(name, value) for name, value in request.query.items() if name != "api_key"],
+        patience=Patience(no_data_s=limits.no_data_s, inactivity_s=limits.inactivity_s),
+        request_id=request[REQUEST_ID],
+        client=client_of(request),
+    )
+    model = order.request.model
+    deps.models.check(model)
+    async with deps.live.open(order.request) as run:
+        with deps.models.in_use(model, None):
+            await socket.prepare(request)
+            await _Conversation(request, socket, run, order).hold()
+    return socket
+
+
+class _Conversation:
+    """One WebSocket: a task listens to the client, the handler tells what was heard."""
+
+    def __init__(
+        self, request: web.Request, socket: web.WebSocketResponse, run: LiveRun, order: LiveOrder
+    ) -> None:
+        self._request, self._socket, self._run, self._order = request, socket, run, order
+        self._limits: LiveLimits = request.app[DEPS].live_limits
+        self._half = b""  # the first byte of a sample whose second one comes with the next message
+        self._heard_any = False
+        self._code, self._reason = WSCloseCode.OK, ""
+
+    async def hold(self) -> None:
+        """Return once the connection is closed, with the code that says why."""
+        tasks = Tasks()
+        telling = tasks.spawn(self._tell(), name="tell a live client")
+        listening = tasks.spawn(self._listen(telling), name="listen to a live client")
+        tasks.spawn(self._stop_with_server(listening), name="end a live session with the server")
+        try:
+            await asyncio.wait([telling])
+        finally:
+            await tasks.close()
+        await self._socket.close(code=self._code, message=_cut(self._reason))
+
+    async def _tell(self) -> None:
+        """Send what is heard until all is told; note with which code that ends."""
+        text = LiveText(self._order)
+        try:
+            async with aclosing(self._run.events()) as events:
+                async for event in events:
+                    if text.take(event):
+                        await self._send(text)
+            await self._send(text)
+        except RouterError as error:
+            log.warning("live_session_failed", code=error.code, reason=str(error))
+            self._code, self._reason = _close_code(error), f"{error.code}: {error}"
+        except TimeoutError:
+            log.info("live_client_does_not_read", timeout_s=self._limits.write_timeout_s)
+            self._hang_up()
+        except ConnectionError:
+            log.info("live_client_left")
+
+    async def _send(self, text: LiveText) -> None:
+        async with asyncio.timeout(self._limits.write_timeout_s):
+            await self._socket.send_str(text.message(self._run.duration_s))
+
+    async def _listen(self, telling: "asyncio.Task[None]") -> None:
+        """Hear what comes until the client has finished, is gone or does not keep to the format."""
+        while True:
+            try:
+                message = await self._socket.receive(timeout=self._silence_s())
+            except TimeoutError:
+                break
+            if message.type is WSMsgType.TEXT:
+                self._code = WSCloseCode.UNSUPPORTED_DATA
+                self._reason = "Send raw 16 kHz mono s16le audio in binary messages."
+                break
+            if message.type is not WSMsgType.BINARY:  # closed, or broken and closed by aiohttp
+                telling.cancel()
+                return
+            await self._hear(message.data)
+            if not message.data or self._is_inactive():
+                break
+        await self._run.end()
+
+    async def _hear(self, data: bytes) -> None:
+        data = self._half + data
+        whole = len(data) & ~1
+        self._half, self._heard_any = data[whole:], True
+        await self._run.hear(from_s16le(data[:whole]))
+
+    def _silence_s(self) -> float | None:
+        allowed_s = self._order.patience.no_data_s
+        if not allowed_s:
+            return None
+        return allowed_s if self._heard_any else max(allowed_s, FIRST_DATA_S)
+
+    def _is_inactive(self) -> bool:
+        allowed_s, run = self._order.patience.inactivity_s, self._run
+        if not allowed_s or run.duration_s < INACTIVITY_WINDOW_S:
+            return False
+        return run.silence_s >= allowed_s
+
+    async def _stop_with_server(self, listening: "asyncio.Task[None]") -> None:
+        """Make what was heard final when the server stops."""
+        await self._request.app[STOPPING].wait()
+        listening.cancel()
+        await asyncio.wait([listening])
+        self._code, self._reason = WSCloseCode.GOING_AWAY, "The server is shutting down."
+        await self._run.end()
+
+    def _hang_up(self) -> None:
+        """End the connection at once: a close frame would wait behind what is not read."""
+        if self._request.transport is not None:
+            self._request.transport.abort()
+
+
+def _close_code(error: RouterError) -> WSCloseCode:
+    if isinstance(error, Unavailable | QueueFull | QueueTimeout):
+        return WSCloseCode.TRY_AGAIN_LATER
+    return WSCloseCode.INTERNAL_ERROR
+
+
+def _cut(reason: str) -> bytes:
+    """Return as many whole characters as a close frame holds."""
+    return reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore").encode()
