@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands)
     _add_transcribe(commands)
+    _add_listen(commands)
     _add_models(commands)
     _add_keys(commands)
     _add_config(commands)
@@ -115,6 +116,19 @@ def _add_transcribe(commands: Subparsers) -> None:
     add("--url", help="use this server (http://HOST:8000/v1) instead of engines of our own")
     add("--api-key", help="key for --url (default: $API_KEY or $OPENAI_API_KEY)")
     transcribe.set_defaults(run=_transcribe)
+
+
+def _add_listen(commands: Subparsers) -> None:
+    listen = _command(commands, "listen", "send audio to a server as it is spoken, print the text")
+    add = listen.add_argument
+    add("path", metavar="FILE", help="WAV or raw 16 kHz mono s16le; - is standard input")
+    add("--url", help="the server (default: http://127.0.0.1:PORT/v1, server.port)")
+    add("--api-key", help="key for the server (default: $API_KEY or $OPENAI_API_KEY)")
+    add("--model", default="whisper-1", help="model alias (default: whisper-1)")
+    add("--language", help="language code or name (default: detected)")
+    add("--prompt", default="", help="text that sets style and spelling")
+    add("--json", action="store_true", help="print what the server sends, a line each")
+    listen.set_defaults(run=_listen)
 
 
 def _add_models(commands: Subparsers) -> None:
@@ -190,6 +204,23 @@ def _transcribe(arguments: argparse.Namespace) -> int:
     from whisper_router.commands import transcribe
 
     return _run(transcribe.transcribe(_settings(arguments), transcribe.order(arguments)))
+
+
+def _listen(arguments: argparse.Namespace) -> int:
+    from whisper_router.commands import listen
+
+    key = arguments.api_key or os.environ.get("API_KEY") or os.environ.get("OPENAI_API_KEY")
+    url = arguments.url or f"http://127.0.0.1:{_settings(arguments).server.port}/v1"
+    order = listen.ListenOrder(
+        path=None if arguments.path == "-" else Path(arguments.path),
+        url=url,
+        api_key=key,
+        model=arguments.model,
+        language=arguments.language,
+        prompt=arguments.prompt,
+        as_json=arguments.json,
+    )
+    return _run(listen.listen(order))
 
 
 def _models(arguments: argparse.Namespace) -> int:

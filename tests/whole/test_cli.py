@@ -1,9 +1,11 @@
 """The commands as a user types them: what they print, what they write, how they exit."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import psutil
 import pytest
 
 from support.server import environment
+from support.speech import floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,40 @@ def test_transcribe_prints_the_text(run, samples):
     """One file, in this process, and nothing but its text on stdout."""
     done = run("transcribe", str(samples["de_digits.wav"]["path"]))
     assert (done.returncode, done.stdout) == (0, "drei sieben null fünf\n")
+
+
+def test_listen_prints_what_a_server_hears_of_a_file(run, server, samples):
+    """At real-time speed, with nothing but the text on stdout; a stereo file of 44.1 kHz, too."""
+    for name in ("en_digits_fast.wav", "stereo_two_speakers_44k.wav"):
+        began_s = time.monotonic()
+        done = run("listen", str(samples[name]["path"]), "--url", server.url)
+        assert (done.returncode, done.stdout) == (0, samples[name]["text"] + "\n")
+        assert time.monotonic() - began_s > samples[name]["seconds"]
+
+
+def test_listen_takes_raw_samples_from_a_pipe_and_prints_messages(run, server, samples):
+    """`--json` shows what may still change."""
+    raw = floats(samples["en_digits_fast.wav"]["path"]) * 32767
+    (run.directory / "speech").write_bytes(raw.astype("<i2").tobytes())
+    done = run("listen", "-", "--json", "--url", f"{server.url}/v1", shell="exec {} < speech")
+    messages = [json.loads(line) for line in done.stdout.splitlines()]
+    assert messages[-1]["text"] == samples["en_digits_fast.wav"]["text"]
+    assert any(message["tentative"] for message in messages)
+
+
+def test_listen_says_why_it_cannot(run, server, tmp_path):
+    """No such model, no such file, no audio, no server: exit code 1 and a sentence."""
+    (tmp_path / "bad.wav").write_bytes(b"RIFF and nothing")
+    for reason, *arguments in (
+        ("does not exist", str(tmp_path / "bad.wav"), "--model", "none", "--url", server.url),
+        ("no.wav", str(tmp_path / "no.wav"), "--url", server.url),
+        ("bad.wav", str(tmp_path / "bad.wav"), "--url", server.url),
+        ("127.0.0.1:9/", str(tmp_path / "bad.wav"), "--url", "http://127.0.0.1:9"),
+    ):
+        done = run("listen", *arguments)
+        assert (done.returncode, done.stdout.strip()) == (1, "")
+        assert reason in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_transcribe_a_directory_writes_a_file_each_and_goes_on_after_a_bad_one(
