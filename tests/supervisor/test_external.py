@@ -220,14 +220,15 @@ async def test_a_server_that_is_too_busy_to_say_so_keeps_its_work_for_a_while(wa
         external = watched.external
         external.start()
         await watched.reach(State.READY)
-        external.serving().hold()
+        connection = external.serving()
+        connection.hold()
         server.is_silent = True
         async with asyncio.timeout(WAIT_S):
             while server.asked.qsize() < 3:  # noqa: ASYNC110 - the queue is read by nobody
                 await asyncio.sleep(0.01)
             assert external.state is State.READY
             await watched.reach(State.STOPPED)
-        external.serving()
+        connection.drop()
         server.release.set()
 
 
