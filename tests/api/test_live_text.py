@@ -58,6 +58,9 @@ def test_interim_tells_what_is_tentative_and_how_late_it_is():
     assert live.take(Tentative(utterance=1, text="Hell"))
     assert live.take(Lag(lag_s=3.456, step_s=1))
     assert json.loads(live.message(1.0)) == {"text": "", "tentative": "Hell", "lag": 3.456}
+    assert live.take(Confirmed(utterance=1, words=[HELLO]))
+    assert json.loads(live.message(1.0))["tentative"] == ""
+    assert live.take(Tentative(utterance=1, text="wor"))
     assert live.take(final(HELLO, WORLD))
     assert json.loads(live.message(1.0))["tentative"] == ""
     assert not live.take(final(number=2))

@@ -128,6 +128,8 @@ def test_what_is_heard_so_far_is_shown_before_it_is_confirmed():
     events = play(LiveSession(OPTIONS), Speaker(begin_s=0.5, end_s=4.5), seconds=6)
     shown = [event.text for event in events if isinstance(event, Tentative)]
     assert len(set(shown)) > 4
+    at = [number for number, event in enumerate(events) if isinstance(event, Confirmed)]
+    assert all(isinstance(events[number + 1], Tentative) for number in at[:-2])
     first = next(event for event in events if isinstance(event, Confirmed))
     assert events.index(first) > next(
         number for number, event in enumerate(events) if isinstance(event, Tentative)

@@ -35,6 +35,7 @@ class LiveText:
         match event:
             case Confirmed():
                 self._words += event.words
+                self._tentative = ""  # what of it is still so is told again
                 return True
             case Final():
                 self._language = event.language or self._language

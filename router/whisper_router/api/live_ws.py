@@ -65,7 +65,9 @@ async def transcribe_live(request: web.Request) -> web.StreamResponse:
     async with deps.live.open(order.request) as run:
         with deps.models.in_use(model, None):
             await socket.prepare(request)
-            await _Conversation(request, socket, run, order).hold()
+            conversation = _Conversation(request, socket, run, order)
+            await conversation.hold()
+    await conversation.close()  # who sees the end of a session may begin another one
     return socket
 
 
@@ -82,7 +84,7 @@ class _Conversation:
         self._code, self._reason = WSCloseCode.OK, ""
 
     async def hold(self) -> None:
-        """Return once the connection is closed, with the code that says why."""
+        """Return once all is told, or nobody is there to be told."""
         tasks = Tasks()
         telling = tasks.spawn(self._tell(), name="tell a live client")
         listening = tasks.spawn(self._listen(telling), name="listen to a live client")
@@ -91,6 +93,9 @@ class _Conversation:
             await asyncio.wait([telling])
         finally:
             await tasks.close()
+
+    async def close(self) -> None:
+        """Close the connection with the code that says why."""
         await self._socket.close(code=self._code, message=_cut(self._reason))
 
     async def _tell(self) -> None:

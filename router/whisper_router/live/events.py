@@ -27,7 +27,10 @@ class SpeechStopped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tentative:
-    """The text after the confirmed words, as it is heard now. It replaces the one before."""
+    """The text after the confirmed words, as it is heard now. It replaces the one before.
+
+    It is told again after `Confirmed`, unless there is none any more.
+    """
 
     utterance: int
     text: str

@@ -252,6 +252,7 @@ class LiveSession:
         if not new:
             return
         utterance.words += new
+        utterance.shown = ""
         self._events.append(Confirmed(utterance=utterance.number, words=tuple(new)))
         if self.language is None and language == utterance.language:
             self.language = language
