@@ -60,6 +60,19 @@ async def test_a_worker_that_is_killed_in_a_job_is_lost(tasks, tmp_path):
         assert not worker.is_usable
 
 
+@pytest.mark.both_loops
+async def test_a_worker_whose_pipe_is_closed_already_is_lost(tasks, tmp_path):
+    """The loop may have seen its end in the moment before it gets a job."""
+    async with asyncio.timeout(WAIT_S):
+        worker = await MediaProcess.start(MediaLimits(), tasks)
+        await worker.ready()
+        psutil.Process(worker.pid).kill()
+        while not worker._process.stdin.is_closing():  # noqa: ASYNC110 - a pipe sets no event
+            await asyncio.sleep(0)
+        with pytest.raises(WorkerLostError):
+            await worker.run(job(tmp_path), size_bytes=1, heard=ignore)
+
+
 async def test_a_worker_that_cannot_start_says_why(tasks):
     """The last line of its stderr is in the message."""
     async with asyncio.timeout(WAIT_S):

@@ -201,10 +201,11 @@ class MediaProcess:
 
     async def _send(self, line: bytes) -> None:
         stdin = self._process.stdin
+        if stdin is None or stdin.is_closing():  # uvloop's pipe raises RuntimeError then
+            raise WorkerLostError(self.last_words())
         try:
-            if stdin is not None:
-                stdin.write(line)
-                await stdin.drain()
+            stdin.write(line)
+            await stdin.drain()
         except ConnectionError as error:
             raise WorkerLostError from error
 
