@@ -69,6 +69,9 @@ async def test_a_worker_whose_pipe_is_closed_already_is_lost(tasks, tmp_path):
         psutil.Process(worker.pid).kill()
         while not worker._process.stdin.is_closing():  # noqa: ASYNC110 - a pipe sets no event
             await asyncio.sleep(0)
+        await worker.exited()
+        for _ in range(10):  # uvloop closes it in several steps, and refuses writes after the last
+            await asyncio.sleep(0)
         with pytest.raises(WorkerLostError):
             await worker.run(job(tmp_path), size_bytes=1, heard=ignore)
 
