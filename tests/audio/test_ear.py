@@ -48,6 +48,13 @@ async def test_how_the_audio_is_cut_does_not_matter(ears, speech):
     assert whole[0] < 0.1
 
 
+async def test_a_last_window_may_be_short(ears, speech):
+    """As if silence followed."""
+    cut = 100 * WINDOW + 77
+    padded = np.concatenate((speech[:cut], np.zeros(WINDOW - 77, dtype=np.float32)))
+    assert await ears.open().hear(speech[:cut]) == await ears.open().hear(padded)
+
+
 async def test_nothing_means_nothing(ears):
     """No window, no probability; digital silence is no speech."""
     ear = ears.open()

@@ -11,16 +11,21 @@ from support.live_replay import OPTIONS, Recording, answer_all, recordings, stra
 from support.live_script import RATE_HZ, Speaker, finals, play
 from support.live_script import answer_all as let_speak
 from support.speech import sample
+from whisper_router.errors import EngineCrashed
 from whisper_router.live.events import (
+    Cleared,
     Confirmed,
+    Ended,
+    Failed,
     Final,
     Lag,
+    Reached,
     SpeechStarted,
     SpeechStopped,
     Tentative,
 )
 from whisper_router.live.session import LiveOptions, LiveSession
-from whisper_router.live.turns import WINDOW
+from whisper_router.live.turns import WINDOW, TurnOptions
 from whisper_router.live.words import text_of
 
 RECORDINGS = list(recordings())
@@ -48,7 +53,7 @@ def replayed(recording: Recording, pieces, waits):
             recording.answer(session, request)
             wait = next(pauses)
         events += session.take_events()
-    session.end()
+    session.cut()
     answer_all(recording, session)
     return [*events, *session.take_events()]
 
@@ -82,8 +87,9 @@ def test_finals_are_what_is_said_and_hold_the_confirmed_words(number):
 
 @pytest.mark.parametrize("number", range(len(RECORDINGS)))
 def test_utterances_come_one_after_the_other(number):
-    """Started, stopped, final; the audio of one ends before that of the next begins."""
-    kinds = (SpeechStarted, SpeechStopped, Final)
+    """Started, ended, final; the audio of one ends before that of the next begins."""
+    kinds = (SpeechStarted, Ended, Final)
+    assert STRAIGHT[number][-1] == Reached(at_s=RECORDINGS[number].duration_s)
     seen = [event for event in STRAIGHT[number] if isinstance(event, kinds)]
     assert [type(event) for event in seen] == list(kinds) * (len(seen) // 3)
     edges = [edge for final in finals(seen) for edge in (final.start_s, final.end_s)]
@@ -213,7 +219,7 @@ def test_after_the_end_a_session_may_hear_more():
     """As a client that commits does; what had been said is final by then."""
     session, speaker = LiveSession(OPTIONS), Speaker(begin_s=0.5, end_s=9)
     events = play(session, speaker, seconds=2)
-    session.end()
+    session.cut()
     let_speak(session, speaker)
     assert session.is_idle
     assert text_of(finals([*events, *session.take_events()])[0].words).startswith("w0 w1")
@@ -225,6 +231,124 @@ def test_after_the_end_a_session_may_hear_more():
         let_speak(session, shifted)
         events += session.take_events()
     assert [final.utterance for final in finals(events)] == [2]
+
+
+def test_a_cut_in_mid_word_ends_the_utterance_there():
+    """Its last window may be short. What is said after it is another utterance, without overlap."""
+    session, speaker = LiveSession(OPTIONS), Speaker(begin_s=0.5, end_s=6, pace_s=0.5)
+    events = play(session, speaker, seconds=2.72)
+    session.hear(np.zeros(100, dtype=np.float32), [0.9])
+    session.cut()
+    let_speak(session, speaker)
+    cut_s = round(session.duration_s, 3)
+    events += session.take_events()
+    assert SpeechStopped not in map(type, events)
+    [final] = finals(events)
+    assert [event.end_s for event in events if isinstance(event, Ended)] == [cut_s]
+    assert final.end_s == cut_s
+    assert events[-1] == Reached(at_s=cut_s)
+    assert speaker.asked[-1].end == 85 * WINDOW + 100
+    later = play(session, Speaker(begin_s=0.0, end_s=9), seconds=0.5)
+    assert [event.at_s for event in later if isinstance(event, SpeechStarted)] == [cut_s]
+
+
+def test_a_cut_between_utterances_is_reached_at_once():
+    """Padding does not reach back over it."""
+    session = LiveSession(OPTIONS)
+    play(session, Speaker(begin_s=9, end_s=9), seconds=1.024)
+    session.cut()
+    session.cut()
+    assert session.take_events() == [Reached(at_s=1.024), Reached(at_s=1.024)]
+    [started, *_] = play(session, Speaker(begin_s=1.024, end_s=2), seconds=2)
+    assert isinstance(started, SpeechStarted)
+
+
+def test_what_is_cleared_is_never_told():
+    """Also when a hypothesis of it runs just then; what comes after it is."""
+    session, speaker = LiveSession(OPTIONS), Speaker(begin_s=0.5, end_s=20)
+    request = None
+    for at in range(0, 3 * RATE_HZ, WINDOW):
+        session.hear(np.zeros(WINDOW, dtype=np.float32), [speaker.probability(at)])
+        request = session.take_request() or request
+    assert request is not None
+    session.clear()
+    assert Cleared not in map(type, session.take_events())
+    session.answer(speaker.answer(request), language="en", took_s=0.1)
+    let_speak(session, speaker)
+    events = session.take_events()
+    assert isinstance(events[-1], Cleared)
+    assert session.is_idle
+    assert finals(events) == []
+    later = play(session, Speaker(begin_s=0.3, end_s=1.3), seconds=3)
+    assert [final.utterance for final in finals(later)] == [2]
+
+
+def test_an_utterance_that_fails_is_told_of_when_it_ends_and_the_session_goes_on():
+    """It holds no more audio, and no engine is asked about it again."""
+    session, speaker = LiveSession(LiveOptions(max_utterance_s=20)), Speaker(begin_s=0.5, end_s=15)
+    error, events, asked = EngineCrashed("It crashed."), [], 0
+    for at in range(0, 17 * RATE_HZ, WINDOW):
+        session.hear(np.zeros(WINDOW, dtype=np.float32), [speaker.probability(at)])
+        if session.take_request() is not None:
+            asked += 1
+            session.refuse(error)
+        events += session.take_events()
+        assert session.room > 50 * RATE_HZ
+    assert asked == 1
+    assert [type(event) for event in events] == [SpeechStarted, SpeechStopped, Ended, Failed]
+    assert events[-1].error is error
+    play(session, Speaker(begin_s=0.3, end_s=1.3), seconds=3)
+    let_speak(session, speaker)
+    assert session.is_idle
+
+
+@pytest.mark.parametrize("end_s", [1.5, 30])
+def test_the_last_answer_of_an_utterance_may_fail_too(end_s):
+    """After a cut, and at the greatest length, where the next utterance begins."""
+    session = LiveSession(LiveOptions(max_utterance_s=5))
+    speaker, error = Speaker(begin_s=0.5, end_s=end_s), EngineCrashed("It crashed.")
+    for at in range(0, round(7 * RATE_HZ), WINDOW):
+        session.hear(np.zeros(WINDOW, dtype=np.float32), [speaker.probability(at)])
+        if (request := session.take_request()) is not None:
+            if request.end - request.start >= RATE_HZ or end_s == 30:
+                session.refuse(error)
+            else:
+                session.answer(speaker.answer(request), language="en", took_s=0.1)
+    session.cut()
+    while session.take_request() is not None:
+        session.refuse(error)
+    events = session.take_events()
+    failed = [event for event in events if isinstance(event, Failed)]
+    assert [event.utterance for event in failed] == ([1] if end_s < 30 else [1, 2])
+    assert isinstance(events[-1], Reached)
+    assert session.is_idle
+
+
+@pytest.mark.parametrize(("dot", "later_s"), [(".", 0.6), ("", 2.0)])
+def test_a_turn_that_sounds_complete_ends_early(dot, later_s):
+    """As `semantic_vad` wants it: a full stop makes the silence short, no full stop long."""
+    session = LiveSession(LiveOptions(turns=TurnOptions(silence_s=2.0, early_s=0.6)))
+    speaker = Speaker(begin_s=0.512, end_s=2.56, pace_s=0.512, last=dot)
+    events = play(session, speaker, seconds=2.56 + later_s - 0.064)
+    assert finals(events) == []
+    events = play(session, Speaker(begin_s=9, end_s=9), seconds=0.128)
+    assert [type(event) for event in events if not isinstance(event, Confirmed)] == [
+        SpeechStopped,
+        Ended,
+        Final,
+    ]
+    again = play(session, Speaker(begin_s=0.32, end_s=1.0), seconds=1)
+    assert [event.utterance for event in again if isinstance(event, SpeechStarted)] == [2]
+
+
+def test_options_may_change_while_a_session_goes_on():
+    """Turns, language and prompt; they hold for what comes."""
+    session, speaker = LiveSession(OPTIONS), Speaker(begin_s=0.5, end_s=1.5)
+    session.tune(TurnOptions(silence_s=1.5))
+    session.expect(language="de", prompt="Names: Ines.")
+    assert finals(play(session, speaker, seconds=2.9)) == []
+    assert len(finals(play(session, Speaker(begin_s=9, end_s=9), seconds=0.2))) == 1
+    assert {(asked.language, asked.prompt) for asked in speaker.asked} == {("de", "Names: Ines.")}
 
 
 def test_an_answer_that_nobody_asked_for_is_a_bug():

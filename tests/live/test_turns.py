@@ -1,5 +1,6 @@
 """Where somebody begins, pauses and ends."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,17 +58,42 @@ def test_a_noise_is_no_turn_and_is_forgotten():
     assert finder.needed_from == finder.position - 2 * WINDOW
 
 
-def test_the_end_of_the_audio_ends_a_turn_where_it_fell_silent():
-    """Or at the end; without a turn there is nothing to end."""
+@pytest.mark.parametrize("kind", [Kind.CUT, Kind.CLEARED])
+def test_a_cut_ends_a_turn_where_it_is(kind):
+    """Its last window may be shorter. Without a turn it is a mark like any other."""
     finder = TurnFinder(OPTIONS)
-    assert finder.end() is None
     for _ in range(5):
         finder.feed(0.9)
-    finder.feed(0.0)
-    mark = finder.end()
+    finder.feed(0.9, 100)
+    assert finder.is_turn
+    for _ in range(2):
+        mark = finder.cut() if kind is Kind.CUT else finder.clear()
+        assert (mark.kind, mark.at, mark.known_at) == (kind, 5 * WINDOW + 100, 5 * WINDOW + 100)
+        assert not finder.is_turn
+    assert finder.silent_from == 5 * WINDOW + 100
+    assert [finder.feed(0.9) for _ in range(2)] == [None, None]
+    began = finder.feed(0.9)
+    assert began is not None
+    assert began.kind is Kind.BEGAN
+
+
+def test_a_pause_may_linger_before_it_ends_a_turn():
+    """Once each time."""
+    options = TurnOptions(settle_s=0.096, early_s=0.16, silence_s=0.256)
+    kinds = [mark[0] for mark in marks((5, 0.9), (7, 0.0), (5, 0.9), (9, 0.0), options=options)]
+    pause = [Kind.PAUSED, Kind.LINGERED]
+    assert kinds == [Kind.BEGAN, *pause, Kind.RESUMED, *pause, Kind.ENDED]
+
+
+def test_options_hold_from_where_they_change():
+    """In a turn, too."""
+    finder = TurnFinder(OPTIONS)
+    for probability in (0.9, 0.9, 0.9, 0.9, 0.0, 0.0, 0.0, 0.0):
+        finder.feed(probability)
+    finder.tune(TurnOptions(silence_s=0.16))
+    mark = finder.feed(0.0)
     assert mark is not None
-    assert (mark.kind, mark.at // WINDOW, mark.known_at // WINDOW) == (Kind.ENDED, 5, 6)
-    assert finder.end() is None
+    assert mark.kind is Kind.ENDED
 
 
 def test_a_silence_as_short_as_a_pause_is_first_a_pause():

@@ -1,7 +1,9 @@
 """Segments as live words."""
 
+import pytest
+
 from whisper_router.domain import Segment, Word
-from whisper_router.live.words import LiveWord, text_of, words_in
+from whisper_router.live.words import LiveWord, sounds_complete, text_of, words_in
 
 
 def word(text, start_s, end_s):
@@ -52,3 +54,22 @@ def test_neither_case_nor_punctuation_around_it_makes_another_word():
     assert key(' "Straße,') == key("STRASSE") == "strasse"
     assert key(" can't") != key(" cant")
     assert key(" …") == "…"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Turn it off.", True),
+        ("Really?", True),
+        ('He said "no!"', True),
+        ("\u3044\u3044\u3067\u3059\u304b\u3002", True),
+        ("and then", False),
+        ("and then,", False),
+        ("well...", False),
+        ("well\u2026", False),
+        ("", False),
+    ],
+)
+def test_a_sentence_that_has_ended_sounds_complete(text, expected):
+    """As far as punctuation tells; three dots are a pause."""
+    assert sounds_complete(text) is expected

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from contextlib import aclosing
 from dataclasses import replace
 
 import numpy as np
@@ -22,8 +23,9 @@ from whisper_router.errors import (
     ModelNotFound,
     TooManySessions,
 )
-from whisper_router.live.events import Confirmed, Final, SpeechStarted
+from whisper_router.live.events import Cleared, Confirmed, Failed, Final, Reached
 from whisper_router.live.session import LiveOptions
+from whisper_router.live.turns import TurnOptions
 from whisper_router.pipeline.chunk import ChunkBudget
 from whisper_router.pipeline.live import LiveDefaults, LiveSessions, from_s16le
 from whisper_router.scheduling.dispatch import Dispatcher
@@ -161,33 +163,69 @@ async def test_who_leaves_in_the_middle_of_a_hypothesis_leaves_nothing(make_live
     assert orders(tmp_path / "script")[0]["language"] is None
 
 
-async def test_an_engine_that_fails_ends_the_session_with_its_error(make_live):
-    """After what was told before; whoever still sends is not kept waiting."""
+async def test_an_utterance_on_which_the_engine_fails_is_told_of_and_the_session_goes_on(make_live):
+    """Whoever still sends is not kept waiting."""
     live, bench, spool = make_live({"crash_after": 0}, {"crash_after": 0})
     speech = floats(sample("en_two_speakers_long").path)
-    seen = []
     async with asyncio.timeout(30), live.open(replace(REQUEST, model="test")) as run:
-        sending = begun(run.hear(speech))
-        with pytest.raises(AudioRejected):
-            async for event in run.events():
-                seen += [event]
+        sending = begun(run.hear(speech[:160_000]))
+        failed = await until(run, Failed)
+        assert isinstance(failed.error, AudioRejected)
         await sending
         await run.end()
-    assert isinstance(seen[0], SpeechStarted)
+        assert isinstance([event async for event in run.events()][-1], Reached)
     assert list(spool.directory.iterdir()) == []
     assert (await bench.pool.status()).leases == 0
 
 
-async def test_a_disk_that_takes_nothing_ends_the_session_with_an_error(make_live):
+async def test_a_disk_that_takes_nothing_fails_the_utterance(make_live):
     """Its directory is gone."""
     live, _, spool = make_live({})
     async with asyncio.timeout(30), live.open(replace(REQUEST, model="test")) as run:
         spool.directory.rmdir()
         sending = begun(run.hear(floats(sample("en_two_speakers_long").path)))
-        with pytest.raises(MediaFailed):
-            async for _ in run.events():
-                pass
-        await sending
+        assert isinstance((await until(run, Failed)).error, MediaFailed)
+        sending.cancel()
+
+
+async def until(run, kind):
+    """Return the next event of a kind."""
+    async with aclosing(run.events()) as events:
+        async for event in events:
+            if isinstance(event, kind):
+                return event
+    raise AssertionError(f"no {kind.__name__}")
+
+
+async def test_a_cut_is_reached_with_all_that_was_said_before_it_and_no_sample_is_added(live):
+    """In the middle of a window; then somebody may go on, in another language."""
+    english, german = floats(sample("en_hello_gb").path), floats(sample("de_digits").path)
+    async with asyncio.timeout(50), live.open(REQUEST) as run:
+        await run.hear(english[:-101])
+        await run.cut()
+        reached = await until(run, Reached)
+        assert run.duration_s == reached.at_s == round((len(english) - 101) / 16_000, 3)
+        run.expect(replace(REQUEST, language="de"))
+        run.tune(TurnOptions(silence_s=0.3))
+        await run.hear(german)
+        await run.end()
+        [final] = finals([event async for event in run.events()])
+    assert (final.text, final.language) == (sample("de_digits").text, "de")
+
+
+async def test_what_is_cleared_is_not_told(live):
+    """What is said afterwards is."""
+    speech = floats(sample("en_hello_gb").path)
+    async with asyncio.timeout(50), live.open(REQUEST) as run:
+        await run.hear(speech[: len(speech) // 2])
+        assert run.is_speaking
+        await run.clear()
+        assert not run.is_speaking
+        await until(run, Cleared)
+        await run.hear(speech)
+        await run.end()
+        texts = [final.text for final in finals([event async for event in run.events()])]
+    assert texts == ["hello world"]
 
 
 async def test_events_that_nobody_reads_stop_the_work(live):

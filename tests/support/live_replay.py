@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from whisper_router.domain import Segment, Word
+from whisper_router.domain import SAMPLE_RATE_HZ, Segment, Word
 from whisper_router.live.events import LiveEvent
 from whisper_router.live.session import Hypothesis, LiveOptions, LiveSession
 from whisper_router.live.turns import WINDOW
@@ -25,6 +25,11 @@ class Recording:
     took_s: float
     probabilities: Sequence[float]
     answers: Mapping[Hypothesis, tuple[str, Sequence[Segment]]]
+
+    @property
+    def duration_s(self) -> float:
+        """How much audio there is."""
+        return round(len(self.probabilities) * WINDOW / SAMPLE_RATE_HZ, 3)
 
     def answer(self, session: LiveSession, request: Hypothesis) -> None:
         """Give the recorded answer; a request that was not recorded is a failure of the test."""
@@ -55,7 +60,7 @@ def straight(recording: Recording, options: LiveOptions = OPTIONS) -> Sequence[L
         recording.hear(session, at, at + 1)
         answer_all(recording, session)
         events += session.take_events()
-    session.end()
+    session.cut()
     answer_all(recording, session)
     return [*events, *session.take_events()]
 

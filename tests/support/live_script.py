@@ -18,20 +18,23 @@ class Speaker:
     """Says a word of 0.3 s each `pace_s`, from `begin_s` to `end_s`, without a pause.
 
     The engine ends a segment with each `segment_words`-th word; 0: it never does. A word that its
-    window holds in part it hears otherwise each time.
+    window holds in part it hears otherwise each time. `last` ends what is said.
     """
 
     begin_s: float
     end_s: float
     pace_s: float = 0.5
     segment_words: int = 4
+    last: str = ""
     asked: list[Hypothesis] = field(default_factory=list)
 
     @property
     def words(self) -> list[tuple[str, float, float]]:
         count = round((self.end_s - self.begin_s) / self.pace_s)
         begins = [self.begin_s + number * self.pace_s for number in range(count)]
-        return [(f"w{number}", begin, begin + 0.3) for number, begin in enumerate(begins)]
+        texts = [f"w{number}" for number in range(count)]
+        texts[-1:] = [text + self.last for text in texts[-1:]]
+        return [(text, at, at + 0.3) for text, at in zip(texts, begins, strict=True)]
 
     def probability(self, at: int) -> float:
         """Return what the detector thinks of the window at sample `at`."""

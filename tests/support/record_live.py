@@ -54,7 +54,7 @@ async def _record(router: Router, directory: Path, name: str, took_s: float) -> 
     for at, probability in enumerate(probabilities):
         session.hear(audio[at * WINDOW : (at + 1) * WINDOW], [probability])
         if at + 1 == len(probabilities):
-            session.end()
+            session.cut()
         while (request := session.take_request()) is not None:
             began_s = time.monotonic()
             answer = await _ask(router, directory / "chunk.f32", session, request)

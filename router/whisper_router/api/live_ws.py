@@ -17,6 +17,7 @@ from whisper_router.api.deps import DEPS, STOPPING, LiveLimits
 from whisper_router.api.live_order import LiveOrder, Patience, parse_live
 from whisper_router.api.live_text import LiveText
 from whisper_router.errors import QueueFull, QueueTimeout, RouterError, Unavailable
+from whisper_router.live.events import Failed
 from whisper_router.pipeline.live import LiveRun, from_s16le
 from whisper_router.tasks import Tasks
 
@@ -104,6 +105,8 @@ class _Conversation:
         try:
             async with aclosing(self._run.events()) as events:
                 async for event in events:
+                    if isinstance(event, Failed):
+                        raise event.error
                     if text.take(event):
                         await self._send(text)
             await self._send(text)

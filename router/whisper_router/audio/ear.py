@@ -62,7 +62,10 @@ class Ear:
         self._listening: Listening | None = None
 
     async def hear(self, samples: Floats) -> Sequence[float]:
-        """Return the probability of speech in each of the next windows of 512 samples."""
+        """Return the probability of speech in each of the next windows of 512 samples.
+
+        The last one may be shorter: silence is heard after it.
+        """
         return await self._ears.run(self, samples)
 
     def judge(self, samples: Floats) -> Sequence[float]:
@@ -70,6 +73,7 @@ class Ear:
         if self._listening is None:
             self._listening = self._ears.listen()
         hear = self._listening.probabilities
+        samples = np.pad(samples, (0, -len(samples) % WINDOW))
         return [
             float(hear(samples[begin : begin + WINDOW])[0])
             for begin in range(0, len(samples), WINDOW)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from whisper_router.errors import RouterError
 from whisper_router.live.words import LiveWord, text_of
 
 
@@ -16,9 +17,9 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechStopped:
-    """Nobody has spoken since `at_s`; `Final` follows once everything is recognised.
+    """Nobody has spoken since `at_s`.
 
-    An utterance that was cut because it is too long ends without this: speech goes on.
+    An utterance that was cut, as somebody asked for or because it is too long, ends without this.
     """
 
     utterance: int
@@ -45,6 +46,15 @@ class Confirmed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """All audio of the utterance is there; `Final` or `Failed` follows."""
+
+    utterance: int
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Final:
     """All of an utterance: its words are those that were confirmed. None: it was no speech."""
 
@@ -61,6 +71,30 @@ class Final:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The utterance could not be recognised, or not to its end; the session goes on."""
+
+    utterance: int
+    start_s: float
+    end_s: float
+    error: RouterError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """All that was said before a cut at `at_s` is told."""
+
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cleared:
+    """What was said before `at_s` and is not told by now is forgotten."""
+
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lag:
     """So much speech was received that no hypothesis has heard yet; told when it changes.
 
@@ -71,4 +105,15 @@ class Lag:
     step_s: float
 
 
-LiveEvent = SpeechStarted | SpeechStopped | Tentative | Confirmed | Final | Lag
+LiveEvent = (
+    SpeechStarted
+    | SpeechStopped
+    | Tentative
+    | Confirmed
+    | Ended
+    | Final
+    | Failed
+    | Reached
+    | Cleared
+    | Lag
+)

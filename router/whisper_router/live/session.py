@@ -11,25 +11,25 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from whisper_router.domain import SAMPLE_RATE_HZ, Segment
-from whisper_router.live.agreement import Agreement
+from whisper_router.domain import Segment
+from whisper_router.errors import RouterError
 from whisper_router.live.events import (
+    Cleared,
     Confirmed,
-    Final,
     Lag,
     LiveEvent,
+    Reached,
     SpeechStarted,
     SpeechStopped,
     Tentative,
 )
 from whisper_router.live.ring import Floats, SampleRing
 from whisper_router.live.turns import WINDOW, Kind, Mark, TurnFinder, TurnOptions
-from whisper_router.live.words import LiveWord, text_of, words_in
+from whisper_router.live.utterance import Utterance, to_samples, to_seconds
+from whisper_router.live.words import LiveWord, sounds_complete, text_of, words_in
 
 HEADROOM = 1.5
 """Step ÷ time of an answer: a slow engine keeps a third of its time for others."""
-CUT_S = 0.5
-"""A last word so close to where a long utterance is cut may have been cut in two."""
 LATE_S = 1.0
 """So much later than the step explains a hypothesis must be to be called late."""
 MAX_PROMPT_CHARACTERS = 200
@@ -64,22 +64,6 @@ class Hypothesis:
     language: str | None
 
 
-@dataclass(slots=True, kw_only=True)
-class _Utterance:
-    number: int
-    start: int
-    window: int  # where the window begins that hypotheses hear
-    asked_to: int  # where the newest hypothesis ends
-    answered_to: int  # where the newest one ends that was answered
-    paused_at: int | None = None  # where it was known that nobody speaks just now
-    is_last: bool = False  # with the answer that is awaited, the utterance is complete
-    is_cut: bool = False  # because it is too long: somebody goes on speaking
-    agreement: Agreement = field(default_factory=Agreement)
-    words: list[LiveWord] = field(default_factory=list)
-    shown: str = ""
-    language: str | None = None
-
-
 class LiveSession:
     """Hears audio, says what to recognise, and tells what was said.
 
@@ -95,14 +79,14 @@ class LiveSession:
         self._options, self._prompt = options, prompt
         self._turns = TurnFinder(options.turns)
         capacity_s = options.max_window_s + options.turns.prefix_s + options.max_backlog_s
-        self._ring = SampleRing(_samples(capacity_s) // WINDOW * WINDOW)
+        self._ring = SampleRing(to_samples(capacity_s) // WINDOW * WINDOW)
         self._marks: deque[Mark] = deque()
         self._events: list[LiveEvent] = []
-        self._utterance: _Utterance | None = None
+        self._utterance: Utterance | None = None
         self._count = 0
         self._due: Hypothesis | None = None
         self._running: Hypothesis | None = None
-        self._step = self._least_step = _samples(options.step_s)
+        self._step = self._least_step = to_samples(options.step_s)
         self._ended_at = 0
         self._said = ""
         self._told_lag_s = 0.0
@@ -120,27 +104,52 @@ class LiveSession:
     @property
     def duration_s(self) -> float:
         """How much audio was heard."""
-        return _seconds(self._turns.position)
+        return to_seconds(self._turns.position)
 
     @property
     def silence_s(self) -> float:
         """For how long nobody has spoken, be what was said final or not."""
         begin = self._turns.silent_from
-        return 0.0 if begin is None else _seconds(self._turns.position - begin)
+        return 0.0 if begin is None else to_seconds(self._turns.position - begin)
+
+    @property
+    def is_speaking(self) -> bool:
+        """Whether somebody speaks where the audio ends now."""
+        return self._turns.is_turn
 
     def hear(self, samples: Floats, probabilities: Sequence[float]) -> None:
-        """Take the next windows, `room` samples at most, with the probability of speech in each."""
+        """Take the next windows, `room` samples at most, with the probability of speech in each.
+
+        The last window before `cut` or `clear` may be shorter than the others.
+        """
         self._ring.append(samples)
+        left = len(samples)
         for probability in probabilities:
-            if (mark := self._turns.feed(probability)) is not None:
+            if (mark := self._turns.feed(probability, min(WINDOW, left))) is not None:
                 self._marks.append(mark)
+            left -= WINDOW
         self._advance()
 
-    def end(self) -> None:
-        """End the utterance that goes on, if there is one. More may be heard after it."""
-        if (mark := self._turns.end()) is not None:
-            self._marks.append(mark)
+    def cut(self) -> None:
+        """End the utterance that goes on, if there is one. More may be heard after it.
+
+        `Reached` is told once all is final that was said before.
+        """
+        self._marks.append(self._turns.cut())
         self._advance()
+
+    def clear(self) -> None:
+        """Forget the utterance that goes on, if there is one; then `Cleared` is told."""
+        self._marks.append(self._turns.clear())
+        self._advance()
+
+    def tune(self, turns: TurnOptions) -> None:
+        """Judge by these options when somebody speaks, in the audio that comes from now on."""
+        self._turns.tune(turns)
+
+    def expect(self, *, language: str | None, prompt: str) -> None:
+        """Recognise from now on with these; `language` None: detect it, once more if need be."""
+        self.language, self._prompt = language, prompt
 
     def take_request(self) -> Hypothesis | None:
         """Return what to recognise now. It is returned once and wants an answer."""
@@ -158,20 +167,32 @@ class LiveSession:
 
         `took_s` is how long that took, waiting for a worker included.
         """
-        request, utterance = self._running, self._utterance
-        if request is None or utterance is None:
-            raise RuntimeError("nothing was asked")
-        self._running = None
-        hypothesis = words_in(segments, offset_s=_seconds(request.start))
+        request, utterance = self._answered()
+        hypothesis = words_in(segments, offset_s=to_seconds(request.start))
         self._confirm(utterance, utterance.agreement.hear(hypothesis), language)
         utterance.language, utterance.answered_to = language, request.end
-        self._step = max(self._least_step, _samples(HEADROOM * took_s))
+        self._step = max(self._least_step, to_samples(HEADROOM * took_s))
         if utterance.is_last:
-            self._finish(utterance)
+            self._finish(utterance, utterance.end())
         else:
             self._trim(utterance, request, hypothesis)
             self._show(utterance)
         self._advance()
+
+    def refuse(self, error: RouterError) -> None:
+        """Take note that there is no answer: the utterance fails, and is told of when it ends."""
+        request, utterance = self._answered()
+        utterance.error, utterance.answered_to = error, request.end
+        if utterance.is_last:
+            self._finish(utterance, utterance.asked_to)
+        self._advance()
+
+    def _answered(self) -> tuple[Hypothesis, Utterance]:
+        request, utterance = self._running, self._utterance
+        if request is None or utterance is None:
+            raise RuntimeError("nothing was asked")
+        self._running = None
+        return request, utterance
 
     def take_events(self) -> Sequence[LiveEvent]:
         """Return what has happened since the last call, in order."""
@@ -183,7 +204,9 @@ class LiveSession:
             pass
         utterance = self._utterance
         needed = self._marks[0].at if self._marks else self._turns.needed_from
-        self._ring.drop(min(needed, needed if utterance is None else utterance.window))
+        if utterance is not None and utterance.error is None:
+            needed = min(needed, utterance.window)
+        self._ring.drop(needed)
         self._tell_lag()
 
     def _go_on(self) -> bool:
@@ -191,53 +214,82 @@ class LiveSession:
         mark, utterance = self._marks[0] if self._marks else None, self._utterance
         if utterance is None:
             if mark is not None:
-                self._pass(self._marks.popleft())
+                self._pass_between(self._marks.popleft())
             return mark is not None
-        limit = utterance.start + _samples(self._options.max_utterance_s)
-        due = min(limit, utterance.window + _samples(self._options.max_window_s))
-        if utterance.paused_at is None:
-            due = min(due, utterance.asked_to + self._step)
+        limit = utterance.start + to_samples(self._options.max_utterance_s)
+        due = limit
+        if utterance.error is None:
+            due = min(limit, utterance.window + to_samples(self._options.max_window_s))
+            if utterance.paused_at is None:
+                due = min(due, utterance.asked_to + self._step)
         if mark is not None and mark.known_at <= due:
-            self._pass(self._marks.popleft())
+            self._pass(utterance, mark)
             return True
         if due > self._turns.position:
             return False
         utterance.is_last = due == limit
         utterance.is_cut = utterance.is_last and utterance.paused_at is None
-        self._ask(utterance, due)
+        if utterance.error is None:
+            self._ask(utterance, due)
+        else:
+            self._finish(utterance, due)
         return True
 
-    def _pass(self, mark: Mark) -> None:
-        utterance = self._utterance
-        if utterance is None:
-            if mark.kind in {Kind.BEGAN, Kind.RESUMED}:
-                self._begin(mark.at)
+    def _pass_between(self, mark: Mark) -> None:
+        """Go by a mark while there is no utterance."""
+        if mark.kind in {Kind.BEGAN, Kind.RESUMED}:
+            self._begin(mark.at)
+        elif mark.kind in {Kind.CUT, Kind.CLEARED}:
+            self._ended_at, at_s = mark.at, to_seconds(mark.at)
+            is_cut = mark.kind is Kind.CUT
+            self._events.append(Reached(at_s=at_s) if is_cut else Cleared(at_s=at_s))
+
+    def _pass(self, utterance: Utterance, mark: Mark) -> None:
+        """Go by the next mark. What ends the utterance from outside stays until that is done."""
+        if mark.kind is Kind.CUT:
+            self._close(utterance, mark.known_at)
             return
+        if mark.kind is Kind.CLEARED:
+            self._utterance = None
+            return
+        self._marks.popleft()
         if mark.kind is Kind.RESUMED:
             utterance.paused_at = None
         elif mark.kind is Kind.PAUSED:
             utterance.paused_at = mark.known_at
             is_slow = self._step > self._least_step
-            if not is_slow or mark.known_at - utterance.asked_to >= self._step:
+            if utterance.error is None and (
+                not is_slow or mark.known_at - utterance.asked_to >= self._step
+            ):
                 self._ask(utterance, mark.known_at)
-        elif mark.kind is Kind.ENDED:
-            self._events.append(SpeechStopped(utterance=utterance.number, at_s=_seconds(mark.at)))
-            end = mark.known_at if utterance.paused_at is None else utterance.paused_at
-            if utterance.asked_to >= end:  # the pause was heard already, and nothing came after it
-                self._finish(utterance)
-            else:
-                utterance.is_last = True
-                self._ask(utterance, end)
+        elif mark.kind is Kind.ENDED or (
+            mark.kind is Kind.LINGERED
+            and sounds_complete(text_of((*utterance.words, *utterance.agreement.tentative)))
+        ):
+            self._events.append(SpeechStopped(utterance=utterance.number, at_s=to_seconds(mark.at)))
+            self._close(utterance, mark.known_at)
+
+    def _close(self, utterance: Utterance, end: int) -> None:
+        """Take no more audio into the utterance, and finish it once all of it was heard."""
+        if utterance.paused_at is not None:
+            end = utterance.paused_at
+        end = max(end, utterance.asked_to)
+        self._events.append(utterance.ended(end))
+        if utterance.error is not None or utterance.asked_to == end:
+            self._finish(utterance, end)  # the pause was heard, and nothing came after it
+        else:
+            utterance.is_last = True
+            self._ask(utterance, end)
 
     def _begin(self, at: int) -> None:
         self._count += 1
         start = max(at, self._ended_at)
-        self._utterance = _Utterance(
+        self._utterance = Utterance(
             number=self._count, start=start, window=start, asked_to=start, answered_to=start
         )
-        self._events.append(SpeechStarted(utterance=self._count, at_s=_seconds(start)))
+        self._events.append(SpeechStarted(utterance=self._count, at_s=to_seconds(start)))
 
-    def _ask(self, utterance: _Utterance, end: int) -> None:
+    def _ask(self, utterance: Utterance, end: int) -> None:
         utterance.asked_to = end
         self._due = Hypothesis(
             start=utterance.window,
@@ -246,9 +298,7 @@ class LiveSession:
             language=self.language,
         )
 
-    def _confirm(
-        self, utterance: _Utterance, new: Sequence[LiveWord], language: str | None
-    ) -> None:
+    def _confirm(self, utterance: Utterance, new: Sequence[LiveWord], language: str | None) -> None:
         if not new:
             return
         utterance.words += new
@@ -257,29 +307,29 @@ class LiveSession:
         if self.language is None and language == utterance.language:
             self.language = language
 
-    def _show(self, utterance: _Utterance) -> None:
+    def _show(self, utterance: Utterance) -> None:
         text = text_of(utterance.agreement.tentative)
         if text != utterance.shown:
             utterance.shown = text
             self._events.append(Tentative(utterance=utterance.number, text=text))
 
     def _trim(
-        self, utterance: _Utterance, request: Hypothesis, hypothesis: Sequence[LiveWord]
+        self, utterance: Utterance, request: Hypothesis, hypothesis: Sequence[LiveWord]
     ) -> None:
         """Let the window begin later once it is long: hypotheses cost time, and have a limit."""
         agreement, options = utterance.agreement, self._options
         length = request.end - utterance.window
-        is_full = length >= _samples(options.max_window_s)
-        if not is_full and (length < _samples(options.trim_s) or agreement.cut_s is None):
+        is_full = length >= to_samples(options.max_window_s)
+        if not is_full and (length < to_samples(options.trim_s) or agreement.cut_s is None):
             return
         cut_s = agreement.cut_s
         if cut_s is None:
             self._confirm(utterance, agreement.force(hypothesis), utterance.language)
             cut_s = agreement.last.end_s if agreement.last else 0.0
-        if is_full and _samples(cut_s) <= utterance.window:
+        if is_full and to_samples(cut_s) <= utterance.window:
             self._confirm(utterance, agreement.finish(), utterance.language)
-            cut_s = _seconds(request.end)
-        utterance.window = min(max(_samples(cut_s), utterance.window), request.end)
+            cut_s = to_seconds(request.end)
+        utterance.window = min(max(to_samples(cut_s), utterance.window), request.end)
         self._remember(agreement.trim(cut_s))
 
     def _remember(self, words: Sequence[LiveWord]) -> None:
@@ -289,51 +339,29 @@ class LiveSession:
             said = said[-MAX_PROMPT_CHARACTERS:].partition(" ")[2]
         self._said = said
 
-    def _finish(self, utterance: _Utterance) -> None:
-        end = self._end_of(utterance)
-        before_s = _seconds(end) if end < utterance.asked_to else math.inf
-        rest = utterance.agreement.finish(before_s=before_s)
-        self._confirm(utterance, rest, utterance.language)
-        if utterance.words and self.language is None:
-            self.language = utterance.language
+    def _finish(self, utterance: Utterance, end: int) -> None:
+        """Tell what the utterance is, up to `end`, which may lie before what was heard of it."""
+        if not utterance.has_ended:
+            self._events.append(utterance.ended(end))
+        if utterance.error is None:
+            before_s = to_seconds(end) if end < utterance.asked_to else math.inf
+            rest = utterance.agreement.finish(before_s=before_s)
+            self._confirm(utterance, rest, utterance.language)
+            if utterance.words and self.language is None:
+                self.language = utterance.language
         self._remember(utterance.agreement.trim(math.inf))
-        self._events.append(
-            Final(
-                utterance=utterance.number,
-                start_s=_seconds(utterance.start),
-                end_s=_seconds(end),
-                words=tuple(utterance.words),
-                language=self.language or utterance.language,
-            )
-        )
+        self._events.append(utterance.result(end, language=self.language))
         self._utterance, self._ended_at = None, end
         if utterance.is_cut:
             self._begin(end)
 
-    def _end_of(self, utterance: _Utterance) -> int:
-        """Return where the utterance ends: before a last word that is cut in two, if it is cut."""
-        tentative = utterance.agreement.tentative
-        if utterance.is_cut and tentative and (utterance.words or len(tentative) > 1):
-            last = tentative[-1]
-            if _seconds(utterance.asked_to) - last.end_s < CUT_S:
-                return max(_samples(last.start_s), utterance.window)
-        return utterance.asked_to
-
     def _tell_lag(self) -> None:
         """Tell how late the hypotheses are once that is a second more than it has to be."""
         utterance, lag_s = self._utterance, 0.0
-        if utterance is not None and utterance.answered_to != utterance.paused_at:
-            lag_s = _seconds(self._turns.position - utterance.answered_to)
-        if lag_s < _seconds(self._step) + LATE_S:
+        if utterance is not None and utterance.is_behind:
+            lag_s = to_seconds(self._turns.position - utterance.answered_to)
+        if lag_s < to_seconds(self._step) + LATE_S:
             lag_s = 0.0
         if int(lag_s) != int(self._told_lag_s):
             self._told_lag_s = lag_s
-            self._events.append(Lag(lag_s=lag_s, step_s=_seconds(self._step)))
-
-
-def _samples(seconds: float) -> int:
-    return round(seconds * SAMPLE_RATE_HZ)
-
-
-def _seconds(samples: int) -> float:
-    return round(samples / SAMPLE_RATE_HZ, 3)
+            self._events.append(Lag(lag_s=lag_s, step_s=to_seconds(self._step)))

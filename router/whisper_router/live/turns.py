@@ -1,5 +1,6 @@
 """Probabilities of speech → where somebody begins, pauses, goes on and has ended. Pure."""
 
+import math
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -16,6 +17,7 @@ class TurnOptions:
     Speech begins where the probability reaches `threshold` in windows of at least `min_speech_s`,
     and `prefix_s` before that still belong to it. It ends where the probability stays below
     `threshold - hysteresis` for `silence_s`; after `settle_s` of that it is taken for a pause.
+    After `early_s`, if that is given, it ends where what was said sounds complete.
     """
 
     threshold: float = 0.5
@@ -24,15 +26,19 @@ class TurnOptions:
     prefix_s: float = 0.3
     settle_s: float = 0.3
     silence_s: float = 0.5
+    early_s: float | None = None
 
 
 class Kind(Enum):
-    """What happens in a turn."""
+    """What happens in a turn; CUT and CLEARED come from outside, in a turn or not."""
 
     BEGAN = auto()
     PAUSED = auto()
+    LINGERED = auto()
     RESUMED = auto()
     ENDED = auto()
+    CUT = auto()
+    CLEARED = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,16 +53,12 @@ class Mark:
 class TurnFinder:
     """Fed with one probability for each `WINDOW` samples in order; its marks take turns.
 
-    BEGAN, then any number of PAUSED and RESUMED one after another, then ENDED.
+    BEGAN, then any number of PAUSED and RESUMED one after another, then ENDED. A pause of `early_s`
+    is LINGERED besides.
     """
 
     def __init__(self, options: TurnOptions) -> None:
-        self._threshold = options.threshold
-        self._leave = options.threshold - options.hysteresis
-        self._least = max(1, round(options.min_speech_s * SAMPLE_RATE_HZ / WINDOW))
-        self._prefix = round(options.prefix_s * SAMPLE_RATE_HZ)
-        self._silence = round(options.silence_s * SAMPLE_RATE_HZ)
-        self._settle = min(round(options.settle_s * SAMPLE_RATE_HZ), self._silence)
+        self.tune(options)
         self.position = 0
         """Samples heard so far."""
         self.silent_from: int | None = 0
@@ -65,7 +67,23 @@ class TurnFinder:
         self._voiced = 0  # its windows with speech
         self._is_turn = False
         self._quiet: int | None = None  # where its present silence began
-        self._is_paused = False
+        self._is_paused = self._has_lingered = False
+
+    def tune(self, options: TurnOptions) -> None:
+        """Judge what comes from now on by these options."""
+        self._threshold = options.threshold
+        self._leave = options.threshold - options.hysteresis
+        self._least = max(1, round(options.min_speech_s * SAMPLE_RATE_HZ / WINDOW))
+        self._prefix = round(options.prefix_s * SAMPLE_RATE_HZ)
+        self._silence = round(options.silence_s * SAMPLE_RATE_HZ)
+        self._settle = min(round(options.settle_s * SAMPLE_RATE_HZ), self._silence)
+        early_s = math.inf if options.early_s is None else options.early_s
+        self._early = early_s * SAMPLE_RATE_HZ
+
+    @property
+    def is_turn(self) -> bool:
+        """Whether somebody speaks, or has not been silent for long enough."""
+        return self._is_turn
 
     @property
     def needed_from(self) -> int:
@@ -73,27 +91,29 @@ class TurnFinder:
         begin = self.position if self._first is None or self._is_turn else self._first
         return max(0, begin - self._prefix)
 
-    def feed(self, probability: float) -> Mark | None:
-        """Go on by one window."""
+    def feed(self, probability: float, length: int = WINDOW) -> Mark | None:
+        """Go on by one window, or by `length` samples: the last one before a cut may be shorter."""
         begin = self.position
-        self.position += WINDOW
+        self.position += length
         if probability >= self._threshold:
             return self._speak(begin)
         if self._first is not None and (probability < self._leave or not self._is_turn):
             return self._fall_silent(begin)
         return None
 
-    def end(self) -> Mark | None:
-        """Take note that no more audio comes."""
-        if not self._is_turn:
-            return None
-        return self._end(self.position if self._quiet is None else self._quiet)
+    def cut(self) -> Mark:
+        """End the turn here, if there is one; what comes belongs to another one."""
+        return self._break(Kind.CUT)
+
+    def clear(self) -> Mark:
+        """Forget the turn, if there is one."""
+        return self._break(Kind.CLEARED)
 
     def _speak(self, begin: int) -> Mark | None:
         if self._first is None:
             self._first, self._voiced = begin, 0
         self._voiced += 1
-        self._quiet = None
+        self._quiet, self._has_lingered = None, False
         if not self._is_turn and self._voiced >= self._least:
             self._is_turn, self.silent_from = True, None
             return self._mark(Kind.BEGAN, max(0, self._first - self._prefix))
@@ -110,17 +130,27 @@ class TurnFinder:
                 self._first = self._quiet = None
             return None
         if silent >= self._silence and self._is_paused:
-            return self._end(self._quiet)
+            at = self._quiet
+            self._leave_turn(at)
+            return self._mark(Kind.ENDED, at)
         if silent >= self._settle and not self._is_paused:
             self._is_paused = True
             return self._mark(Kind.PAUSED, self._quiet)
+        if silent >= self._early and not self._has_lingered:
+            self._has_lingered = True
+            return self._mark(Kind.LINGERED, self._quiet)
         return None
 
-    def _end(self, at: int) -> Mark:
+    def _break(self, kind: Kind) -> Mark:
+        if self._is_turn:
+            self._leave_turn(self.position if self._quiet is None else self._quiet)
         self._first = self._quiet = None
-        self._is_turn = self._is_paused = False
+        return self._mark(kind, self.position)
+
+    def _leave_turn(self, at: int) -> None:
+        self._first = self._quiet = None
+        self._is_turn = self._is_paused = self._has_lingered = False
         self.silent_from = at
-        return self._mark(Kind.ENDED, at)
 
     def _mark(self, kind: Kind, at: int) -> Mark:
         return Mark(kind=kind, at=at, known_at=self.position)

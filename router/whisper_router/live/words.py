@@ -5,6 +5,10 @@ from dataclasses import dataclass
 
 from whisper_router.domain import Segment
 
+ENDERS = tuple(".?!\u3002\uff1f\uff01\uff0e\uff61\u061f\u06d4\u0964\u0965\u055e\u0589")
+"""What ends a sentence in the scripts of Whisper's languages (Unicode: Sentence_Terminal)."""
+CLOSERS = "\"' )]\u2019\u201d\u00bb\uff09\u300d\u300f"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveWord:
@@ -35,6 +39,12 @@ class LiveWord:
 def text_of(words: Iterable[LiveWord]) -> str:
     """Return the words as one text without surrounding white space."""
     return "".join(word.text for word in words).strip()
+
+
+def sounds_complete(text: str) -> bool:
+    """Tell whether a text ends as a sentence does: not in the middle, and not in three dots."""
+    text = text.rstrip(CLOSERS)
+    return text.endswith(ENDERS) and not text.endswith(("..", "…"))
 
 
 def words_in(segments: Iterable[Segment], *, offset_s: float) -> Sequence[LiveWord]:

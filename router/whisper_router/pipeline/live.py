@@ -26,7 +26,7 @@ from whisper_router.domain import (
 from whisper_router.errors import MediaFailed, RouterError, TooManySessions
 from whisper_router.live.events import LiveEvent
 from whisper_router.live.session import Hypothesis, LiveOptions, LiveSession
-from whisper_router.live.turns import WINDOW
+from whisper_router.live.turns import WINDOW, TurnOptions
 from whisper_router.pipeline.chunk import ChunkBudget, ChunkRunner
 from whisper_router.pipeline.demands import check_demands
 from whisper_router.pipeline.poison import Poison
@@ -99,7 +99,7 @@ class LiveSessions:
             ),
             ear=self._ears.open(),
             runner=ChunkRunner(dispatcher, self._limits.budget, self._poison),
-            request=replace(request, lane=Lane.LIVE, word_timestamps=able.word_timestamps),
+            request=_order(request, able.word_timestamps),
             spool=self._spool,
         )
         tasks = Tasks()
@@ -115,6 +115,10 @@ class LiveSessions:
             finally:
                 self._open[alias] -= 1
                 log.info("live_session_ended", alias=alias, audio_s=round(run.duration_s, 3))
+
+
+def _order(request: TranscriptionRequest, word_timestamps: bool) -> TranscriptionRequest:  # noqa: FBT001
+    return replace(request, lane=Lane.LIVE, word_timestamps=word_timestamps)
 
 
 async def _warm(dispatcher: Dispatcher) -> None:
@@ -144,6 +148,11 @@ class LiveRun:
         self._work, self._room, self._unread, self._read = (asyncio.Event() for _ in range(4))
 
     @property
+    def is_speaking(self) -> bool:
+        """Whether somebody speaks where the audio ends now."""
+        return self._session.is_speaking
+
+    @property
     def duration_s(self) -> float:
         """How much audio was heard."""
         return self._session.duration_s
@@ -156,7 +165,7 @@ class LiveRun:
     async def hear(self, samples: Floats) -> None:
         """Hear 16 kHz mono samples, any number of them; waits while there is no room for them.
 
-        After an error, which `events` raises, and after `end` they are not listened to.
+        After a bug, which `events` raises, and after `end` they are not listened to.
         """
         samples = np.concatenate((self._rest, samples))
         whole = len(samples) // WINDOW * WINDOW
@@ -164,19 +173,39 @@ class LiveRun:
         for begin in range(0, whole, PIECE):
             await self._hear(samples[begin : min(begin + PIECE, whole)])
 
+    async def cut(self) -> None:
+        """End the utterance that goes on, here; `Reached` is told once all before is final."""
+        await self._hear_rest()
+        self._session.cut()
+        self._publish()
+
+    async def clear(self) -> None:
+        """Forget the utterance that goes on; then `Cleared` is told."""
+        await self._hear_rest()
+        self._session.clear()
+        self._publish()
+
     async def end(self) -> None:
         """Make what was heard final; then `events` ends."""
-        if len(self._rest):  # the detector hears whole windows
-            await self.hear(np.zeros(WINDOW - len(self._rest), dtype=np.float32))
+        await self._hear_rest()
         self._has_ended = True
-        self._session.end()
+        self._session.cut()
         self._publish()
+
+    def tune(self, turns: TurnOptions) -> None:
+        """Judge by these options when somebody speaks, in audio that comes from now on."""
+        self._session.tune(turns)
+
+    def expect(self, request: TranscriptionRequest) -> None:
+        """Take over language, prompt and what else is asked of the engine, from now on."""
+        self._request = _order(request, self._request.word_timestamps)
+        self._session.expect(language=request.language, prompt=request.prompt)
 
     async def events(self) -> AsyncGenerator[LiveEvent, None]:
         """Yield what happens until the session has ended.
 
         Raises:
-            RouterError: the engine failed; what was heard before was told.
+            RouterError: the session cannot go on. An engine's failure is an event.
         """
         while True:
             while self._news:
@@ -191,7 +220,7 @@ class LiveRun:
             await self._unread.wait()
 
     async def recognise(self) -> None:
-        """Run one hypothesis after the other until all is final, or an engine fails."""
+        """Run one hypothesis after the other until all is final."""
         try:
             while not (self._has_ended and self._session.is_idle):
                 request = self._session.take_request()
@@ -200,11 +229,6 @@ class LiveRun:
                     await self._work.wait()
                 else:
                     await self._answer(request)
-        except RouterError as error:
-            self._error = error
-        except OSError as error:
-            log.warning("live_audio_not_written", reason=str(error))
-            self._error = MediaFailed(f"The audio could not be written: {error.strerror}.")
         except Exception:  # a bug: whoever waits for events must not wait for ever
             self._error = RouterError("The server had an error while it recognised the audio.")
             raise
@@ -212,6 +236,12 @@ class LiveRun:
             self._is_over = True
             for changed in (self._unread, self._room, self._read):
                 changed.set()
+
+    async def _hear_rest(self) -> None:
+        """Let the detector hear what is less than a window."""
+        rest, self._rest = self._rest, self._rest[:0]
+        if len(rest):
+            await self._hear(rest)
 
     async def _hear(self, piece: Floats) -> None:
         while self._session.room < len(piece) and not self._is_over:
@@ -227,9 +257,18 @@ class LiveRun:
             self._read.clear()
             await self._read.wait()
         began_s = time.monotonic()
-        language, segments = await self._run(request)
-        took_s = time.monotonic() - began_s
-        self._session.answer(segments, language=language, took_s=took_s)
+        try:
+            language, segments = await self._run(request)
+        except RouterError as error:
+            log.warning("live_chunk_failed", code=error.code, reason=str(error))
+            self._session.refuse(error)
+        except OSError as error:
+            log.warning("live_audio_not_written", reason=str(error))
+            failure = MediaFailed(f"The audio could not be written: {error.strerror}.")
+            self._session.refuse(failure)
+        else:
+            took_s = time.monotonic() - began_s
+            self._session.answer(segments, language=language, took_s=took_s)
         self._room.set()
         self._publish()
 
