@@ -152,6 +152,7 @@ def _deps(router: Router, keys: KeySource, control: Control) -> ApiDeps:
             no_data_s=settings.live.no_data_s,
             inactivity_s=settings.live.inactivity_s,
             write_timeout_s=settings.live.write_timeout_s,
+            max_session_s=settings.live.max_session_s,
         ),
         keys=keys,
         queues=router.dispatchers,

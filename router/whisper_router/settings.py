@@ -164,6 +164,8 @@ class LiveSettings(Section):
     """`WS /v1/audio/transcriptions`: a client that sends nothing for so long has finished."""
     inactivity_s: float = Field(default=2.5, ge=0)
     """The same: nobody has spoken for so long, and it is over, after the first 5 s. 0: never."""
+    max_session_s: float = Field(default=3600.0, gt=0)
+    """`WS /v1/realtime`: a session is ended after so long."""
     write_timeout_s: float = Field(default=10.0, gt=0)
     """A client that does not read what it is sent for so long is cut off."""
 

@@ -8,12 +8,15 @@ from structlog.contextvars import bind_contextvars
 
 from whisper_router.api.context import PROBES
 from whisper_router.api.deps import DEPS
-from whisper_router.api.keys import Key
+from whisper_router.api.keys import Key, KeyRing
 from whisper_router.domain import Client
 from whisper_router.errors import AuthenticationRequired, IncorrectApiKey, PermissionDenied
 
 SAFE_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 SHORTEST_SHOWN = 16
+SUBPROTOCOL_KEY = "openai-insecure-api-key."
+REALTIME_PATHS = frozenset({"/v1/realtime", "/realtime"})
+"""Where client secrets are good, and nowhere else."""
 KEY = web.RequestKey("key", Key)
 
 
@@ -32,7 +35,7 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
                 "You didn't provide an API key. Send it in the Authorization header "
                 "(Authorization: Bearer YOUR_KEY) or as x-api-key."
             )
-        key = ring.identify(presented)
+        key = ring.identify(presented) or _owner_of(request, presented, ring)
         if key is None:
             raise IncorrectApiKey(f"Incorrect API key provided: {masked(presented)}.")
         bind_contextvars(key=key.name)
@@ -81,14 +84,35 @@ def refuse_foreign_pages(request: web.Request) -> None:
 def presented_key(request: web.BaseRequest) -> str | None:
     """Return the key of `Authorization: Bearer` (in any case) or `x-api-key`.
 
-    For a WebSocket, to which a browser adds no headers, also the `api_key` of the query.
+    For a WebSocket also of `api-key` and, as a browser can add no headers, of the subprotocol
+    `openai-insecure-api-key.KEY` and the `api_key` of the query.
     """
     scheme, _, credentials = request.headers.get(hdrs.AUTHORIZATION, "").strip().partition(" ")
     bearer = credentials.strip() if scheme.lower() == "bearer" else ""
     key = bearer or request.headers.get("x-api-key", "").strip()
     if not key and request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
-        key = request.query.get("api_key", "").strip()
+        key = request.headers.get("api-key", "").strip() or _subprotocol_key(request)
+        key = key or request.query.get("api_key", "").strip()
     return key or None
+
+
+def _subprotocol_key(request: web.BaseRequest) -> str:
+    for offered in request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(","):
+        _, prefix, key = offered.strip().partition(SUBPROTOCOL_KEY)
+        if prefix:
+            return key
+    return ""
+
+
+def _owner_of(request: web.Request, presented: str, ring: KeyRing) -> Key | None:
+    """Return the key that a client secret was made with, which must still be good."""
+    if request.path.rstrip("/") not in REALTIME_PATHS:
+        return None
+    secret = request.app[DEPS].client_secrets.find(presented)
+    if secret is None or secret.owner is None:
+        return None
+    is_good = any(key.hash == secret.owner.hash and not key.disabled for key in ring.keys)
+    return secret.owner if is_good else None
 
 
 def masked(key: str) -> str:

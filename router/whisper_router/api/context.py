@@ -15,11 +15,13 @@ from whisper_router.api.deps import DEPS
 from whisper_router.scheduling.dispatch import FirstTurn
 
 REQUEST_ID = web.RequestKey("request_id", str)
+STATUS = web.RequestKey("status", int)
 STARTED_S = web.RequestKey("started_s", float)
 FIRST_TURN = web.RequestKey("first_turn", FirstTurn)
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 PROBES = frozenset({"/health", "/ready"})
 CLIENT_LEFT = 499  # nginx's status for a client that closed the connection first
+SWITCHED = 101
 MAX_LOGGED_PATH = 200
 
 log = structlog.get_logger(__name__)
@@ -44,6 +46,10 @@ async def log_access(request: web.Request, handler: Handler) -> web.StreamRespon
     try:
         response = await handler(request)
         status = response.status
+    except asyncio.CancelledError:
+        if request.get(STATUS) == SWITCHED:  # to leave a WebSocket is how a client ends it
+            status = SWITCHED
+        raise
     finally:
         is_probe = request.path in PROBES and status == 200
         log.log(
@@ -63,6 +69,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     A signal and not a middleware, because a stream sends its headers before its handler returns.
     """
     deps = request.app[DEPS]
+    request[STATUS] = response.status
     response.headers[hdrs.SERVER] = deps.service.name
     response.headers["x-request-id"] = request.get(REQUEST_ID, "")
     response.headers["openai-processing-ms"] = str(round(elapsed_s(request) * 1000))

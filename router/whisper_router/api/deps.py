@@ -8,11 +8,13 @@ from typing import Protocol
 
 from aiohttp import web
 
+from whisper_router.api.client_secrets import ClientSecrets
 from whisper_router.api.cors import CorsPolicy
 from whisper_router.api.key_source import KeySource
 from whisper_router.audio.spool import Spool
 from whisper_router.audio.upload import UploadLimits
 from whisper_router.domain import TranscriptEvent, TranscriptionRequest
+from whisper_router.live.turns import TurnOptions
 from whisper_router.pipeline.live import LiveRun
 from whisper_router.pipeline.progress import ProgressBoard, Tracker
 from whisper_router.pipeline.relay import Relay
@@ -95,6 +97,15 @@ class Transcriber(Protocol):
 class Live(Protocol):
     """Live sessions."""
 
+    @property
+    def turns(self) -> TurnOptions:
+        """When a turn begins and ends unless a client says otherwise."""
+        ...
+
+    def check(self, request: TranscriptionRequest) -> None:
+        """Raise RouterError if no session could do what is asked for."""
+        ...
+
     def open(self, request: TranscriptionRequest) -> AbstractAsyncContextManager[LiveRun]:
         """Run a session until the block ends. Raises RouterError before any audio."""
         ...
@@ -150,11 +161,15 @@ class DrainLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveLimits:
-    """How long a live client may say nothing, hear nothing of anybody, and read nothing."""
+    """How long a live client may say nothing, hear nothing of anybody, read nothing, and stay.
+
+    The last is for realtime sessions.
+    """
 
     no_data_s: float = 1.0
     inactivity_s: float = 2.5
     write_timeout_s: float = 10.0
+    max_session_s: float = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +191,7 @@ class ApiDeps:
     cors: CorsPolicy = field(default_factory=CorsPolicy)
     drain: DrainLimits = field(default_factory=DrainLimits)
     live_limits: LiveLimits = field(default_factory=LiveLimits)
+    client_secrets: ClientSecrets = field(default_factory=ClientSecrets)
     heartbeat_s: float = 15.0
 
 

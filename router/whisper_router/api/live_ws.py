@@ -14,6 +14,7 @@ from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 from whisper_router.api.auth import client_of, refuse_foreign_pages
 from whisper_router.api.context import REQUEST_ID
 from whisper_router.api.deps import DEPS, STOPPING, LiveLimits
+from whisper_router.api.inbox import Inbox
 from whisper_router.api.live_order import LiveOrder, Patience, parse_live
 from whisper_router.api.live_text import LiveText
 from whisper_router.errors import QueueFull, QueueTimeout, RouterError, Unavailable
@@ -24,7 +25,6 @@ from whisper_router.tasks import Tasks
 MAX_MESSAGE_BYTES = 4 << 20
 """Two minutes of audio; more in one message is closed with 1009."""
 MAX_REASON_BYTES = 123  # RFC 6455 5.5: a control frame holds 125 bytes, two of them the code
-PING_S = 20.0
 CLOSE_S = 5.0
 FIRST_DATA_S = 10.0
 """How long the first audio may take: a user is asked whether the microphone may be used."""
@@ -50,7 +50,7 @@ async def transcribe_live(request: web.Request) -> web.StreamResponse:
     deps = request.app[DEPS]
     limits = deps.live_limits
     socket = web.WebSocketResponse(
-        compress=False, heartbeat=PING_S, max_msg_size=MAX_MESSAGE_BYTES, timeout=CLOSE_S
+        compress=False, autoping=False, max_msg_size=MAX_MESSAGE_BYTES, timeout=CLOSE_S
     )
     if not socket.can_prepare(request):
         raise web.HTTPMethodNotAllowed(hdrs.METH_GET, [hdrs.METH_POST])
@@ -80,6 +80,7 @@ class _Conversation:
     ) -> None:
         self._request, self._socket, self._run, self._order = request, socket, run, order
         self._limits: LiveLimits = request.app[DEPS].live_limits
+        self._inbox = Inbox(socket)
         self._half = b""  # the first byte of a sample whose second one comes with the next message
         self._heard_any = False
         self._code, self._reason = WSCloseCode.OK, ""
@@ -87,6 +88,8 @@ class _Conversation:
     async def hold(self) -> None:
         """Return once all is told, or nobody is there to be told."""
         tasks = Tasks()
+        tasks.spawn(self._inbox.keep_alive(), name="ping a live client")
+        tasks.spawn(self._inbox.read(), name="read a live client")
         telling = tasks.spawn(self._tell(), name="tell a live client")
         listening = tasks.spawn(self._listen(telling), name="listen to a live client")
         tasks.spawn(self._stop_with_server(listening), name="end a live session with the server")
@@ -127,7 +130,8 @@ class _Conversation:
         """Hear what comes until the client has finished, is gone or does not keep to the format."""
         while True:
             try:
-                message = await self._socket.receive(timeout=self._silence_s())
+                async with asyncio.timeout(self._silence_s()):
+                    message = await self._inbox.receive()
             except TimeoutError:
                 break
             if message.type is WSMsgType.TEXT:

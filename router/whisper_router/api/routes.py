@@ -11,9 +11,10 @@ from whisper_router.api.context import add_headers, identify_request, log_access
 from whisper_router.api.cors import answer_preflights
 from whisper_router.api.deps import DEPS, STOPPING, ApiDeps
 from whisper_router.api.problems import answer_problems
+from whisper_router.api.realtime import routes as realtime
 from whisper_router.api.runner import refuse_surplus
 
-DIALECTS = (health, openai, live_ws, progress, admin)
+DIALECTS = (health, openai, live_ws, realtime, progress, admin)
 
 
 def build_api(deps: ApiDeps) -> web.Application:

@@ -74,6 +74,15 @@ class LiveSessions:
         """Return how many sessions each alias has now."""
         return dict(+self._open)
 
+    @property
+    def turns(self) -> TurnOptions:
+        """When a turn begins and ends unless somebody says otherwise."""
+        return self._limits.options.turns
+
+    def check(self, request: TranscriptionRequest) -> None:
+        """Raise ModelNotFound or InvalidParameter if no session could do what is asked for."""
+        check_demands(request, self._dispatcher_of(request.model).pool.capabilities)
+
     @asynccontextmanager
     async def open(
         self, request: TranscriptionRequest, options: LiveOptions | None = None

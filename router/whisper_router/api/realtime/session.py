@@ -1,0 +1,348 @@
+"""One realtime session: does what the client says, with a live session behind it."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from whisper_router.api.deps import Live, ModelDirectory
+from whisper_router.api.realtime.client_events import (
+    BIG_BYTES,
+    audio_of,
+    item_id_of,
+    kind_of,
+    session_of,
+    too_little,
+    unpacked,
+)
+from whisper_router.api.realtime.config import Pcm, Pcma, Pcmu, SessionConfig
+from whisper_router.api.realtime.items import AudioLog, Items, new_id
+from whisper_router.api.realtime.shapes import beta_path, beta_session, from_beta, ga_session
+from whisper_router.api.realtime.tellers import ByCommits, ByTurns, server_event
+from whisper_router.audio.stream import Codec, StreamDecoder
+from whisper_router.domain import TranscriptionRequest
+from whisper_router.errors import (
+    InvalidParameter,
+    InvalidRequest,
+    ModelNotFound,
+    RouterError,
+)
+from whisper_router.live.events import LiveEvent, Reached
+from whisper_router.pipeline.live import LiveRun
+
+Json = dict[str, Any]
+
+DEFAULT_MODEL = "whisper-1"
+LEAST_COMMIT_S = 0.1
+CODECS = {Pcm: (Codec.S16LE, 24_000), Pcmu: (Codec.MULAW, 8000), Pcma: (Codec.ALAW, 8000)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOrder:
+    """How a session begins. `request` says on whose behalf; its model and language are not used."""
+
+    config: SessionConfig
+    defaults: SessionConfig
+    request: TranscriptionRequest
+    expires_at: int
+    is_beta: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Leg:
+    """A stretch of the session on one model. `begin_s`: where in the session's audio."""
+
+    run: LiveRun
+    stack: AsyncExitStack
+    begin_s: float
+
+
+class RealtimeSession:
+    """`take` is for what the client sends, in one task; `tell` sends what is heard, in another."""
+
+    def __init__(
+        self,
+        order: SessionOrder,
+        *,
+        live: Live,
+        models: ModelDirectory,
+        send: Callable[[Sequence[Json]], Awaitable[None]],
+    ) -> None:
+        self._config, self._defaults = order.config, order.defaults
+        self._order, self._is_beta = order, order.is_beta
+        self._live, self._models, self._send = live, models, send
+        self._id = new_id("sess")
+        self._items = Items()
+        self._log, self._decoder = _input_of(order.config, at_s=0.0)
+        self._committed_s = 0.0
+        self._turns = self._telling = self._teller()
+        self._leg: _Leg | None = None
+        self._legs: asyncio.Queue[_Leg | None] = asyncio.Queue()
+        self._stacks: list[AsyncExitStack] = []
+        self._cuts: deque[Callable[[], Iterable[Json]]] = deque()  # what to do as they are reached
+        self._handlers: dict[str, Callable[[Json], Awaitable[None]]] = {
+            "session.update": self._update,
+            "transcription_session.update": self._update_beta,
+            "input_audio_buffer.append": self._append,
+            "input_audio_buffer.commit": self._commit,
+            "input_audio_buffer.clear": self._clear,
+            "conversation.item.retrieve": self._retrieve,
+            "conversation.item.delete": self._delete,
+        }
+
+    async def begin(self) -> None:
+        """Tell that there is a session."""
+        kind = "transcription_session" if self._is_beta else "session"
+        await self._send([server_event(f"{kind}.created", session=self._shown())])
+
+    async def take(self, message: bytes) -> None:
+        """Do what a text message says. What is wrong with it is told, and changes nothing.
+
+        Raises:
+            RouterError: no live session could be begun; this was told.
+        """
+        event_id: object = None
+        try:
+            body = await unpacked(message)
+            event_id = body.get("event_id")
+            handler = self._handlers.get(kind_of(body))
+            if handler is None:
+                raise InvalidParameter(
+                    f"Invalid value: '{body['type']}'. A transcription session takes "
+                    f"{', '.join(self._handlers)}.",
+                    param="type",
+                )
+            await handler(body)
+        except RouterError as error:
+            await self._refuse(error, event_id)
+
+    async def take_audio(self, audio: bytes) -> None:
+        """Hear a binary message, which is audio as it is. Raises as `take`."""
+        try:
+            await self._hear(audio)
+        except RouterError as error:
+            await self._refuse(error, None)
+
+    async def _refuse(self, error: RouterError, event_id: object) -> None:
+        """Tell what is wrong; raise it if the session cannot go on."""
+        await self._send([error_event(error, event_id)])
+        if not isinstance(error, InvalidRequest):
+            raise error
+
+    async def _hear(self, audio: bytes) -> None:
+        leg = await self._begun()
+        self._log.append(audio)
+        if len(audio) > BIG_BYTES:
+            samples = await asyncio.to_thread(self._decoder.feed, audio)
+        else:
+            samples = self._decoder.feed(audio)
+        await leg.run.hear(samples)
+
+    async def tell(self) -> None:
+        """Send what is heard until `end`."""
+        while (leg := await self._legs.get()) is not None:
+            async with aclosing(leg.run.events()) as events:
+                async for event in events:
+                    if told := list(self._told(event, leg)):
+                        await self._send(told)
+            await leg.stack.aclose()
+
+    async def end(self) -> None:
+        """Make what was heard final; then `tell` returns."""
+        await self._end_leg()
+        self._legs.put_nowait(None)
+
+    async def close(self) -> None:
+        """Free all that the session holds."""
+        for stack in self._stacks:
+            await stack.aclose()
+
+    async def _update(self, body: Json) -> None:
+        await self._configure(
+            self._config.updated(session_of(body), defaults=self._defaults), "session.updated"
+        )
+
+    async def _update_beta(self, body: Json) -> None:
+        given = from_beta(session_of(body))
+        try:
+            config = self._config.updated(given, defaults=self._defaults)
+            await self._configure(config, "transcription_session.updated")
+        except InvalidParameter as error:
+            path = beta_path(error.param) or "session"
+            message = str(error).replace(error.param or path, path)
+            raise InvalidParameter(message, param=path, code=error.code) from error
+
+    async def _configure(self, config: SessionConfig, reply: str) -> None:
+        """Let `config` be in effect, unless it cannot be."""
+        before, is_other_format = self._config, config.input.format != self._config.input.format
+        if is_other_format and self._uncommitted_s() > 0:
+            raise InvalidParameter(
+                "The format cannot change while there is audio in the buffer. "
+                "Commit or clear it first.",
+                param="session.audio.input.format",
+            )
+        self._check(config)
+        if _request_model(config) != _request_model(before):
+            await self._end_leg()
+        await self._flush()
+        self._config = config
+        if is_other_format:
+            self._log, self._decoder = _input_of(config, at_s=self._log.end_s)
+        run = (await self._begun()).run
+        run.tune(config.turns(self._live.turns))
+        run.expect(self._request(config))
+        if (config.input.turn_detection is None) != isinstance(self._turns, ByCommits):
+            await self._switch(run)
+        shown = self._shown(is_beta=reply.startswith("transcription_session"))
+        await self._send([server_event(reply, session=shown)])
+
+    def _check(self, config: SessionConfig) -> None:
+        model = _request_model(config)
+        path = "session.audio.input.transcription"
+        try:
+            self._models.check(model)
+            self._live.check(self._request(config))
+        except ModelNotFound as error:
+            raise InvalidParameter(
+                str(error), param=f"{path}.model", code="invalid_model"
+            ) from error
+        except InvalidParameter as error:
+            raise InvalidParameter(
+                str(error), param=f"{path}.{error.param}", code=error.code
+            ) from error
+
+    async def _append(self, body: Json) -> None:
+        await self._hear(await audio_of(body))
+
+    async def _commit(self, _body: Json) -> None:
+        buffered_s = self._uncommitted_s()
+        await self._flush()
+        if isinstance(self._turns, ByCommits):
+            if buffered_s < LEAST_COMMIT_S:
+                raise too_little(buffered_s)
+            await self._send(self._commit_by_client())
+        elif self._leg is None or not self._leg.run.is_speaking:
+            raise too_little(0.0)
+        else:
+            self._cuts.append(tuple)
+        if self._leg is not None:
+            await self._leg.run.cut()
+
+    def _commit_by_client(self) -> Sequence[Json]:
+        turns, start_s, end_s = self._turns, self._committed_s, self._log.end_s
+        if not isinstance(turns, ByCommits):
+            return ()
+        self._committed_s = end_s
+        self._cuts.append(lambda: turns.reached(self._config))
+        return list(turns.commit(start_s, end_s))
+
+    async def _clear(self, _body: Json) -> None:
+        self._committed_s = self._log.end_s
+        await self._flush()
+        if self._leg is None:
+            await self._send([server_event("input_audio_buffer.cleared")])
+        else:
+            await self._leg.run.clear()
+
+    async def _retrieve(self, body: Json) -> None:
+        item = self._items.get(item_id_of(body))
+        audio = self._log.read(item.start_s, item.end_s)
+        shown = item.body(audio, with_audio=True)
+        await self._send([server_event("conversation.item.retrieved", item=shown)])
+
+    async def _delete(self, body: Json) -> None:
+        item = self._items.delete(item_id_of(body))
+        await self._send([server_event("conversation.item.deleted", item_id=item.id)])
+
+    def _uncommitted_s(self) -> float:
+        if isinstance(self._turns, ByCommits):
+            return self._log.end_s - self._committed_s
+        return LEAST_COMMIT_S if self._leg is not None and self._leg.run.is_speaking else 0.0
+
+    async def _switch(self, run: LiveRun) -> None:
+        """Take turns in the other way from here on; what was said until here is committed."""
+        await self._flush()
+        if isinstance(self._turns, ByCommits) and self._uncommitted_s() >= LEAST_COMMIT_S:
+            await self._send(self._commit_by_client())
+            await run.cut()
+        self._committed_s = self._log.end_s
+        turns = self._turns = self._teller()
+
+        def switch() -> Iterable[Json]:
+            self._telling = turns
+            return ()
+
+        self._cuts.append(switch)
+        await run.cut()
+
+    async def _flush(self) -> None:
+        """Let what the resampler holds back be heard."""
+        samples = self._decoder.flush()
+        if self._leg is not None and len(samples):
+            await self._leg.run.hear(samples)
+
+    async def _begun(self) -> _Leg:
+        """Return the live session; begin one if there is none."""
+        if self._leg is None:
+            stack = AsyncExitStack()
+            self._stacks.append(stack)
+            request = self._request(self._config)
+            run = await stack.enter_async_context(self._live.open(request))
+            stack.enter_context(self._models.in_use(request.model, None))
+            run.tune(self._config.turns(self._live.turns))
+            self._leg = _Leg(run=run, stack=stack, begin_s=self._log.end_s)
+            self._legs.put_nowait(self._leg)
+        return self._leg
+
+    async def _end_leg(self) -> None:
+        if self._leg is not None:
+            await self._flush()
+            if isinstance(self._turns, ByCommits) and self._uncommitted_s() >= LEAST_COMMIT_S:
+                await self._send(self._commit_by_client())
+                await self._leg.run.cut()
+            self._cuts.append(tuple)
+            await self._leg.run.end()
+            self._leg = None
+
+    def _told(self, event: LiveEvent, leg: _Leg) -> Iterator[Json]:
+        if isinstance(event, Reached):
+            yield from self._cuts.popleft()()
+        else:
+            yield from self._telling.tell(event, self._config, begin_s=leg.begin_s)
+
+    def _teller(self) -> ByTurns | ByCommits:
+        if self._config.input.turn_detection is None:
+            return ByCommits(self._items, is_beta=self._is_beta)
+        return ByTurns(self._items, is_beta=self._is_beta)
+
+    def _request(self, config: SessionConfig) -> TranscriptionRequest:
+        spoken = config.input.transcription
+        return replace(
+            self._order.request,
+            model=_request_model(config),
+            language=config.language,
+            prompt=spoken.prompt or "",
+            hotwords=tuple(spoken.keywords or ()),
+        )
+
+    def _shown(self, *, is_beta: bool | None = None) -> Json:
+        shape = beta_session if (self._is_beta if is_beta is None else is_beta) else ga_session
+        return shape(self._config, session_id=self._id, expires_at=self._order.expires_at)
+
+
+def _input_of(config: SessionConfig, *, at_s: float) -> tuple[AudioLog, StreamDecoder]:
+    codec, rate_hz = CODECS[type(config.input.format)]
+    return AudioLog(rate_hz * codec.sample_bytes, at_s=at_s), StreamDecoder(codec, rate_hz)
+
+
+def error_event(error: RouterError, event_id: object = None) -> Json:
+    """Return an error as an event; `event_id` is that of the client's event."""
+    body: Json = dict(error.envelope()["error"])
+    body["event_id"] = event_id if isinstance(event_id, str) else None
+    return server_event("error", error=body)
+
+
+def _request_model(config: SessionConfig) -> str:
+    return config.input.transcription.model or DEFAULT_MODEL
