@@ -4,7 +4,7 @@
 BIN := .venv/bin
 # Most tests wait more than they compute; those that measure come after the others, one by one.
 TEST_PROCESSES ?= 3
-TEST_PACKAGES := caddy espeak-ng ffmpeg libfaketime nginx-light openssl systemd
+TEST_PACKAGES := caddy chromium espeak-ng ffmpeg libfaketime nginx-light openssl systemd
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # targets share .venv

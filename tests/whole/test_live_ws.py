@@ -5,16 +5,22 @@ import itertools
 import json
 import struct
 from difflib import SequenceMatcher
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
-import psutil
 import pytest
 
-from support.client import queue_of, session
-from support.leaving import SPOOLED
-from support.live_client import connected, last, pcm, raw_upgrade, send, told
+from support.client import session
+from support.live_client import (
+    connected,
+    last,
+    pcm,
+    raw_upgrade,
+    send,
+    sessions_ended,
+    told,
+    until_freed,
+)
 from support.processes import begun
 from support.server import running_server
 from support.speech import sample
@@ -41,24 +47,6 @@ async def http():
     """A session whose requests cannot hang for ever."""
     async with session() as http, asyncio.timeout(60):
         yield http
-
-
-def ended(server) -> int:
-    return sum(line.get("event") == "live_session_ended" for line in server.log)
-
-
-def spooled(server) -> list[str]:
-    """Return the names of audio files on the server's disk."""
-    directory = Path(psutil.Process(server.pid).environ()["TMPDIR"])
-    return [path.name for path in directory.rglob("*") if SPOOLED.fullmatch(path.name)]
-
-
-async def until_freed(server, http, before: int) -> None:
-    """Return once one more session has ended than `before`, and nothing of it is left."""
-    await asyncio.to_thread(server.wait_for_log, "live_session_ended", count=before + 1)
-    for alias in ("demo", "one"):
-        assert (await queue_of(http, server.url, alias))["running"] == 0
-    assert await asyncio.to_thread(spooled, server) == []
 
 
 @pytest.mark.parametrize("size", [3200, 777, 1 << 20])
@@ -160,13 +148,13 @@ async def test_what_cannot_be_done_is_answered_before_the_upgrade(
 
 async def test_one_session_too_many_is_refused_until_another_has_ended(server, http):
     """429 with Retry-After."""
-    before = ended(server)
+    before = sessions_ended(server)
     async with connected(http, server.url, model="one"):
         with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
             async with connected(http, server.url, model="one"):
                 pass
         assert (caught.value.status, caught.value.headers["Retry-After"]) == (429, "5")
-    await until_freed(server, http, before)
+    await until_freed(server, http, before, ("demo", "one"))
     async with connected(http, server.url, model="one"):
         pass
 
@@ -189,13 +177,13 @@ async def test_without_an_upgrade_it_is_the_wrong_method(server, http):
 
 async def test_text_is_no_audio(server, http):
     """Closed with 1003, after what was heard before."""
-    before = ended(server)
+    before = sessions_ended(server)
     async with connected(http, server.url) as socket:
         await socket.send_bytes(pcm(HELLO))
         await socket.send_str('{"type": "session.update"}')
         assert await last(socket) == {"text": "hello world"}
         assert socket.close_code == 1003
-    await until_freed(server, http, before)
+    await until_freed(server, http, before, ("demo", "one"))
 
 
 @pytest.mark.parametrize(
@@ -208,19 +196,19 @@ async def test_text_is_no_audio(server, http):
 )
 async def test_what_is_no_frame_of_ours_is_closed_with_the_code_for_it(server, http, frame, code):
     """A message that would hold more than two minutes, and bytes that mean nothing."""
-    before, parts = ended(server), urlsplit(server.url)
+    before, parts = sessions_ended(server), urlsplit(server.url)
     reader, writer = await raw_upgrade(parts.hostname, parts.port, "/v1/audio/transcriptions")
     writer.write(frame)
     answer = await reader.readexactly(4)
     assert struct.unpack("!H", answer[2:])[0] == code
     writer.close()
-    await until_freed(server, http, before)
+    await until_freed(server, http, before, ("demo", "one"))
 
 
 @pytest.mark.parametrize("goodbye", ["close", "vanish"])
 async def test_who_leaves_in_the_middle_frees_everything(server, http, goodbye):
     """With a close frame or without one; its hypothesis is not run to its end."""
-    before = ended(server)
+    before = sessions_ended(server)
     async with connected(http, server.url, model="one", interim="true") as socket:
         sending = begun(send(socket, pcm(MINUTE)))
         await socket.receive()
@@ -229,7 +217,7 @@ async def test_who_leaves_in_the_middle_frees_everything(server, http, goodbye):
         else:
             socket._response.connection.transport.abort()
         sending.cancel()
-        await until_freed(server, http, before)
+        await until_freed(server, http, before, ("demo", "one"))
 
 
 async def test_keys_are_asked_for_in_three_places(tmp_path):

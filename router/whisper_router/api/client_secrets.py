@@ -27,7 +27,8 @@ class ClientSecret:
 class ClientSecrets:
     """Those that are good. They are kept in memory: a restart ends them all."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, most: int = MAX_SECRETS) -> None:
+        self._most = most
         self._secrets: dict[str, ClientSecret] = {}
 
     def make(
@@ -39,14 +40,14 @@ class ClientSecrets:
             QueueFull: there are too many by now.
         """
         now_s = time.time()
-        if len(self._secrets) >= MAX_SECRETS:
+        if len(self._secrets) >= self._most:
             self._secrets = {
                 value: secret
                 for value, secret in self._secrets.items()
                 if secret.expires_at > now_s
             }
-        if len(self._secrets) >= MAX_SECRETS:
-            raise QueueFull(f"There are {MAX_SECRETS} client secrets already.")
+        if len(self._secrets) >= self._most:
+            raise QueueFull(f"There are {self._most} client secrets already.")
         secret = ClientSecret(
             value=PREFIX + secrets.token_urlsafe(SECRET_BYTES),
             expires_at=int(now_s) + seconds,

@@ -20,8 +20,10 @@ class Inbox:
     cannot answer a ping, so its silence is not taken for its end.
     """
 
-    def __init__(self, socket: web.WebSocketResponse) -> None:
-        self._socket = socket
+    def __init__(
+        self, socket: web.WebSocketResponse, *, ping_s: float = PING_S, pong_s: float = PONG_S
+    ) -> None:
+        self._socket, self._ping_s, self._pong_s = socket, ping_s, pong_s
         self._messages: deque[WSMessage] = deque()
         self._waiting_bytes = 0
         self._goodbye: WSMessage | None = None
@@ -52,14 +54,14 @@ class Inbox:
     async def keep_alive(self) -> None:
         """Ping from time to time; abort the connection of a client that does not answer."""
         while True:
-            await asyncio.sleep(PING_S)
+            await asyncio.sleep(self._ping_s)
             self._heard.clear()
             try:
                 await self._socket.ping()
             except ConnectionError:
                 return
             try:
-                async with asyncio.timeout(PONG_S):
+                async with asyncio.timeout(self._pong_s):
                     await self._heard.wait()
             except TimeoutError:
                 if self._waiting_bytes <= MAX_WAITING_BYTES:

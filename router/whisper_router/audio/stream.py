@@ -56,5 +56,5 @@ class StreamDecoder:
 
 
 def _joined(frames: "list[av.AudioFrame]") -> Floats:
-    parts = [frame.to_ndarray().reshape(-1) for frame in frames]
+    parts = [frame.to_ndarray().reshape(-1).astype(np.float32, copy=False) for frame in frames]
     return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)

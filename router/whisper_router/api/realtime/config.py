@@ -26,7 +26,9 @@ CODES = {
     "greater_than_equal": "integer_below_min_value",
     "less_than_equal": "integer_above_max_value",
 }
-TAGS = frozenset({"audio/pcm", "audio/pcmu", "audio/pcma", "server_vad", "semantic_vad"})
+TAGS = frozenset(  # types that decide which other keys there are
+    {"audio/pcm", "audio/pcmu", "audio/pcma", "server_vad", "semantic_vad"}
+)
 
 
 EARLY_S = 0.5
@@ -197,7 +199,7 @@ def _merged(current: Any, update: Any, default: Any) -> Any:
     begin = current if isinstance(current, Mapping) else default
     if not isinstance(begin, Mapping):
         return update
-    if "type" in update and update["type"] != begin.get("type"):
+    if begin.get("type") in TAGS and update.get("type", begin["type"]) != begin["type"]:
         begin = default if _is_like(default, update) else {}
     usual = default if isinstance(default, Mapping) else {}
     merged = dict(begin)

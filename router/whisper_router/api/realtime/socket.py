@@ -159,6 +159,9 @@ class _Connection:
             await self._say(error)
         except (TimeoutError, ConnectionError):
             self._hang_up()
+        except Exception:
+            self._code = WSCloseCode.INTERNAL_ERROR
+            raise
         finally:
             over.set()
 
