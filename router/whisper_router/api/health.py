@@ -13,6 +13,8 @@ ENDPOINTS = (
     "POST /v1/audio/transcriptions",
     "POST /v1/audio/translations",
     "WS /v1/audio/transcriptions",
+    "WS /v1/realtime",
+    "POST /v1/realtime/client_secrets",
     "GET /v1/models",
     "GET /v1/models/{id}",
     "GET /v1/progress/{id}",
