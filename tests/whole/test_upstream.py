@@ -13,7 +13,9 @@ import pytest
 
 from support.client import ask, queue_of, session, state_of
 from support.odd_server import OddServer, odd_server
+from support.realtime_client import pcm24, realtime
 from support.server import ServerProcess, running_server
+from support.speech import sample as bundled
 
 KEYS = ("key-of-the-first", "key-of-the-second")
 WAIT_S = 60
@@ -92,6 +94,18 @@ async def test_text_comes_through_as_events(router, samples):
     assert events[-1].type == "transcript.text.done"
     assert events[-1].text == sample["text"]
     assert "".join(event.delta for event in events[:-1]) == sample["text"]
+
+
+@pytest.mark.parametrize("model", ["box", "chunks"])
+async def test_live_sessions_are_heard_elsewhere(router, others, model):
+    """The other routers recognise window after window; the turns are found here."""
+    async with session() as http, asyncio.timeout(WAIT_S):
+        async with realtime(http, router.url, model=model) as client:
+            await client.append(pcm24("en_three_segments", silence_s=1))
+            texts = [(await client.completed())["transcript"] for _ in range(3)]
+        assert " ".join(texts) == bundled("en_three_segments").text
+        for other in others:
+            assert not any(line.get("event") == "live_session_began" for line in other.log)
 
 
 async def test_both_have_work_when_there_is_enough(router, others, samples):

@@ -3,6 +3,7 @@
 import base64
 import uuid
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +33,7 @@ class Item:
     is_done: bool = False
     is_deleted: bool = False
 
-    def add(self, words: "tuple[LiveWord, ...] | list[LiveWord]") -> str:
+    def add(self, words: Sequence[LiveWord]) -> str:
         """Add confirmed words; return the delta, which follows the text there is."""
         self.words += words
         delta = "".join(word.text for word in words)

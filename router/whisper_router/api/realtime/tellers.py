@@ -143,7 +143,7 @@ def committed(item: Item, items: Items, *, is_beta: bool) -> Iterator[Json]:
 
 def delta(item: Item, words: Sequence[LiveWord], config: SessionConfig) -> Iterator[Json]:
     """Yield words that follow those of the item and never change."""
-    text = item.add(list(words))
+    text = item.add(words)
     if text and not item.is_deleted:
         found = logprobs(words) if config.includes(LOGPROBS) else None
         yield _of(item, "delta", delta=text, logprobs=found)
