@@ -12,6 +12,7 @@ from support.chunk_bench import REQUEST
 from support.scripted_engine import orders
 from whisper_router.domain import Chunk, Hole, OnError, Segment
 from whisper_router.errors import AudioRejected, EngineRejected
+from whisper_router.pipeline.chunk_memory import NO_MEMORY
 from whisper_router.pipeline.plan import PlannedChunk
 from whisper_router.pipeline.progress import Stage, Tracker
 from whisper_router.pipeline.series import HOLE_TEXT, Series
@@ -40,12 +41,12 @@ async def planned(chunks):
         yield PlannedChunk(start=chunk.start, end=chunk.end)
 
 
-async def listen(bench, chunks, *, width: int = 2, **changes):
+async def listen(bench, chunks, *, width: int = 2, memory=NO_MEMORY, **changes):
     """Return the events of the series and its tracker."""
     tracker, tasks = Tracker(""), Tasks()
     capabilities = replace(bench.pool.capabilities, concurrency=width)
     request = replace(REQUEST, **changes)
-    series = Series(bench.runner, request, tracker, capabilities=capabilities)
+    series = Series(bench.runner, request, tracker, capabilities=capabilities, memory=memory)
     running = series.run(planned(chunks), chunks[0].path, tasks)
     async with asyncio.timeout(20), aclosing(running) as events:
         heard = [event async for event in events]
@@ -123,3 +124,44 @@ async def test_what_the_engine_refuses_is_no_hole(make_bench, chunks):
     """It would refuse every chunk: the request is wrong, not the audio."""
     with pytest.raises(EngineRejected):
         await listen(make_bench({"refuse": True}), chunks, on_error=OnError.SKIP)
+
+
+class Notebook:
+    """Remembers chunks by their place."""
+
+    def __init__(self) -> None:
+        self.pages = {}
+
+    async def recall(self, planned):
+        return self.pages.get(planned)
+
+    async def keep(self, planned, events) -> None:
+        self.pages[planned] = list(events)
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2])
+@pytest.mark.parametrize("carry", [False, True])
+async def test_chunks_that_are_remembered_are_not_run_again(
+    make_bench, chunks, tmp_path, missing, carry
+):
+    """The text, its language and its context are as if they had been."""
+    notebook, script = Notebook(), tmp_path / "script"
+    bench = make_bench({})
+    whole, _ = await listen(bench, chunks, memory=notebook, carry_context=carry)
+    before = orders(script)
+    assert len(before) == len(notebook.pages) == 3
+    del notebook.pages[list(notebook.pages)[missing]]
+    again, tracker = await listen(bench, chunks, memory=notebook, carry_context=carry)
+    assert again == whole
+    assert len(notebook.pages) == 3
+    assert orders(script)[3:] == [before[missing]]
+    assert tracker.report.done_s == 6.0
+
+
+async def test_a_chunk_that_fails_is_not_remembered(make_bench, chunks):
+    """It is run again the next time."""
+    notebook = Notebook()
+    bench = make_bench({"refuse": True})
+    with pytest.raises(EngineRejected):
+        await listen(bench, chunks, memory=notebook)
+    assert notebook.pages == {}

@@ -21,6 +21,7 @@ from whisper_router.domain import (
 from whisper_router.engine_api import Capabilities
 from whisper_router.errors import AudioRejected, EngineTimeout
 from whisper_router.pipeline.chunk import ChunkRunner
+from whisper_router.pipeline.chunk_memory import NO_MEMORY, ChunkMemory
 from whisper_router.pipeline.context import CarriedText
 from whisper_router.pipeline.in_order import Source, in_order
 from whisper_router.pipeline.join import Joint, heard_before, shared_from_s
@@ -48,8 +49,11 @@ class Series:
         tracker: Tracker,
         *,
         capabilities: Capabilities,
+        memory: ChunkMemory = NO_MEMORY,
     ) -> None:
+        """`memory` knows chunks of the same request that need not be run again."""
         self._runner, self._request, self._tracker = runner, request, tracker
+        self._memory = memory
         self._capabilities = capabilities
         width, wanted = capabilities.concurrency, request.carry_context
         carries = width == 1 if wanted is None else wanted
@@ -105,7 +109,7 @@ class Series:
         segments: list[Segment] = []
         language: str | None = None
         try:
-            async with aclosing(self._runner.run(chunk, request)) as events:
+            async with aclosing(self._heard(planned, chunk, request)) as events:
                 async for event in events:
                     if isinstance(event, LanguageDetected):
                         self._language.settle(event.code)
@@ -127,6 +131,22 @@ class Series:
             own = heard_before(segments, shared_from_s(planned)) if planned.is_cut else segments
             self._context.add(own)
         self._report(planned, planned.duration_s)
+
+    async def _heard(
+        self, planned: PlannedChunk, chunk: Chunk, request: TranscriptionRequest
+    ) -> AsyncGenerator[LanguageDetected | Segment, None]:
+        """Yield what is remembered of a chunk, or run it and remember that."""
+        known = await self._memory.recall(planned)
+        if known is not None:
+            for event in known:
+                yield event
+            return
+        heard: list[LanguageDetected | Segment] = []
+        async with aclosing(self._runner.run(chunk, request)) as events:
+            async for event in events:
+                heard.append(event)
+                yield event
+        await self._memory.keep(planned, heard)
 
     async def _adapted(self, planned: PlannedChunk) -> TranscriptionRequest:
         """Return the request as the next chunk needs it.

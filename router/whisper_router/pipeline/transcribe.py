@@ -22,6 +22,7 @@ from whisper_router.domain import (
     TranscriptionRequest,
 )
 from whisper_router.pipeline.chunk import ChunkBudget, ChunkRunner
+from whisper_router.pipeline.chunk_memory import NO_MEMORY, ChunkMemory
 from whisper_router.pipeline.demands import check_demands
 from whisper_router.pipeline.plan import Planner
 from whisper_router.pipeline.poison import Poison
@@ -67,12 +68,16 @@ class Transcriber:
         self._poison = Poison()
 
     async def run(
-        self, request: TranscriptionRequest, media: MediaSource, tracker: Tracker | None = None
+        self,
+        request: TranscriptionRequest,
+        media: MediaSource,
+        tracker: Tracker | None = None,
+        memory: ChunkMemory = NO_MEMORY,
     ) -> AsyncGenerator[TranscriptEvent, None]:
         """Yield `AudioFound`, `LanguageDetected` (if there is speech), segments, then `AudioReady`.
 
         Closing the generator stops all work for the request and deletes its files. `tracker` is
-        told how far it is.
+        told how far it is. Chunks that `memory` knows are not run.
 
         Raises:
             InvalidParameter: the model cannot do what is asked for.
@@ -80,7 +85,7 @@ class Transcriber:
         """
         tracker = tracker or Tracker(request.client.name)
         try:
-            async with aclosing(self._run(request, media, tracker)) as events:
+            async with aclosing(self._run(request, media, tracker, memory)) as events:
                 async for event in events:
                     yield event
         except BaseException:  # a bug or a client that left, too
@@ -88,7 +93,11 @@ class Transcriber:
             raise
 
     async def _run(
-        self, request: TranscriptionRequest, media: MediaSource, tracker: Tracker
+        self,
+        request: TranscriptionRequest,
+        media: MediaSource,
+        tracker: Tracker,
+        memory: ChunkMemory,
     ) -> AsyncGenerator[TranscriptEvent, None]:
         dispatcher = self._dispatcher_of(request.model)
         capabilities = dispatcher.pool.capabilities
@@ -96,7 +105,7 @@ class Transcriber:
         tracker.update(stage=Stage.DECODING)
         began = partial(tracker.update, stage=Stage.TRANSCRIBING)
         runner = ChunkRunner(dispatcher, self._options.budget, self._poison, began=began)
-        series = Series(runner, request, tracker, capabilities=capabilities)
+        series = Series(runner, request, tracker, capabilities=capabilities, memory=memory)
         async with self._prepared(request, media, tracker) as (preparation, path):
             await preparation.begun()
             yield AudioFound()
