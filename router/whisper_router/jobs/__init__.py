@@ -1,0 +1,1 @@
+"""Transcriptions that outlive their HTTP request, and the server's process."""

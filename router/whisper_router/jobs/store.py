@@ -1,0 +1,111 @@
+"""What every store of jobs can do."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from whisper_router.domain import LanguageDetected, Segment, Transcript
+from whisper_router.jobs.model import Delivery, Job, JobStatus
+
+Json = Mapping[str, Any]
+
+
+class JobStore(Protocol):
+    """Keeps jobs, the results of their chunks, and what is to be told of them."""
+
+    async def add(self, job: Job) -> Job:
+        """Keep a new job; return it, or the one that its owner made with the same key before."""
+        ...
+
+    async def find(self, job_id: str) -> Job | None:
+        """Return a job."""
+        ...
+
+    async def page(
+        self,
+        *,
+        owner: str | None,
+        status: JobStatus | None = None,
+        limit: int,
+        after: str | None = None,
+    ) -> Sequence[Job]:
+        """Return the newest jobs, those older than `after`; `owner` None: everybody's."""
+        ...
+
+    async def take(self, *, now_s: float) -> Job | None:
+        """Begin the oldest queued job and return it; None: there is none."""
+        ...
+
+    async def requeue(self) -> int:
+        """Queue what was running when the process ended; return how many that were."""
+        ...
+
+    async def put_back(self, job_id: str) -> None:
+        """Queue a running job again: the process is about to end."""
+        ...
+
+    async def finish(
+        self,
+        job_id: str,
+        status: JobStatus,
+        *,
+        now_s: float,
+        transcript: Transcript | None = None,
+        error: Json | None = None,
+        delivery: Delivery | None = None,
+    ) -> bool:
+        """End a job, with its result, and note whom to tell. False: it had ended before."""
+        ...
+
+    async def transcript(self, job_id: str) -> Transcript | None:
+        """Return the result of a completed job."""
+        ...
+
+    async def chunks(
+        self, job_id: str
+    ) -> Mapping[tuple[int, int], Sequence[LanguageDetected | Segment]]:
+        """Return what the job's chunks gave, by their samples `[start, end)`."""
+        ...
+
+    async def keep_chunk(
+        self, job_id: str, start: int, end: int, events: Sequence[LanguageDetected | Segment]
+    ) -> None:
+        """Keep what a chunk gave."""
+        ...
+
+    async def audio_erased(self, job_id: str) -> None:
+        """Note that the job's file is no longer there."""
+        ...
+
+    async def delete(self, job_id: str) -> None:
+        """Erase a job and all that is known of it."""
+        ...
+
+    async def ended_before(self, ended_s: float) -> Sequence[Job]:
+        """Return jobs that ended before a time."""
+        ...
+
+    async def counts(self) -> Mapping[JobStatus, int]:
+        """Return how many jobs there are of each status that there is."""
+        ...
+
+    async def ahead_of(self, job: Job) -> int:
+        """Return how many jobs are begun before a queued one."""
+        ...
+
+    async def deliveries(self, job_id: str) -> Sequence[Delivery]:
+        """Return whom the job's end was told, or is to be."""
+        ...
+
+    async def due(self, *, now_s: float, limit: int) -> Sequence[Delivery]:
+        """Return deliveries that are to be tried now."""
+        ...
+
+    async def next_due_s(self) -> float | None:
+        """Return when the next delivery is to be tried; None: there is none."""
+        ...
+
+    async def tried(
+        self, delivery_id: str, *, entry: Json, next_s: float | None, delivered_s: float | None
+    ) -> None:
+        """Note an attempt, and when the next one is; None: there is none."""
+        ...
