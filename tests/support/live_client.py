@@ -3,17 +3,12 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterable
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
-import psutil
 
-from support.client import queue_of
-from support.leaving import SPOOLED
-from support.server import ServerProcess
 from support.speech import floats, sample
 
 FRAME_BYTES = 3200
@@ -63,24 +58,3 @@ async def raw_upgrade(host: str, port: int, path: str) -> tuple[asyncio.StreamRe
     head = await reader.readuntil(b"\r\n\r\n")
     assert b" 101 " in head.split(b"\r\n")[0]
     return reader, writer
-
-
-def sessions_ended(server: ServerProcess) -> int:
-    """Return how many live sessions have ended."""
-    return sum(line.get("event") == "live_session_ended" for line in server.log)
-
-
-async def until_freed(
-    server: ServerProcess, http: aiohttp.ClientSession, before: int, aliases: Iterable[str]
-) -> None:
-    """Return once one more session has ended than `before`, and nothing of it is left."""
-    await asyncio.to_thread(server.wait_for_log, "live_session_ended", count=before + 1)
-    for alias in aliases:
-        assert (await queue_of(http, server.url, alias))["running"] == 0
-    assert await asyncio.to_thread(_spooled, server) == []
-
-
-def _spooled(server: ServerProcess) -> list[str]:
-    """Return the names of audio files on the server's disk."""
-    directory = Path(psutil.Process(server.pid).environ()["TMPDIR"])
-    return [path.name for path in directory.rglob("*") if SPOOLED.fullmatch(path.name)]

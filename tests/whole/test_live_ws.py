@@ -11,16 +11,8 @@ import aiohttp
 import pytest
 
 from support.client import session
-from support.live_client import (
-    connected,
-    last,
-    pcm,
-    raw_upgrade,
-    send,
-    sessions_ended,
-    told,
-    until_freed,
-)
+from support.freed import ended, until_freed
+from support.live_client import connected, last, pcm, raw_upgrade, send, told
 from support.processes import begun
 from support.server import running_server
 from support.speech import sample
@@ -148,13 +140,13 @@ async def test_what_cannot_be_done_is_answered_before_the_upgrade(
 
 async def test_one_session_too_many_is_refused_until_another_has_ended(server, http):
     """429 with Retry-After."""
-    before = sessions_ended(server)
+    before = ended(server)
     async with connected(http, server.url, model="one"):
         with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
             async with connected(http, server.url, model="one"):
                 pass
         assert (caught.value.status, caught.value.headers["Retry-After"]) == (429, "5")
-    await until_freed(server, http, before, ("demo", "one"))
+    await until_freed(server, http, before)
     async with connected(http, server.url, model="one"):
         pass
 
@@ -177,13 +169,13 @@ async def test_without_an_upgrade_it_is_the_wrong_method(server, http):
 
 async def test_text_is_no_audio(server, http):
     """Closed with 1003, after what was heard before."""
-    before = sessions_ended(server)
+    before = ended(server)
     async with connected(http, server.url) as socket:
         await socket.send_bytes(pcm(HELLO))
         await socket.send_str('{"type": "session.update"}')
         assert await last(socket) == {"text": "hello world"}
         assert socket.close_code == 1003
-    await until_freed(server, http, before, ("demo", "one"))
+    await until_freed(server, http, before)
 
 
 @pytest.mark.parametrize(
@@ -196,19 +188,19 @@ async def test_text_is_no_audio(server, http):
 )
 async def test_what_is_no_frame_of_ours_is_closed_with_the_code_for_it(server, http, frame, code):
     """A message that would hold more than two minutes, and bytes that mean nothing."""
-    before, parts = sessions_ended(server), urlsplit(server.url)
+    before, parts = ended(server), urlsplit(server.url)
     reader, writer = await raw_upgrade(parts.hostname, parts.port, "/v1/audio/transcriptions")
     writer.write(frame)
     answer = await reader.readexactly(4)
     assert struct.unpack("!H", answer[2:])[0] == code
     writer.close()
-    await until_freed(server, http, before, ("demo", "one"))
+    await until_freed(server, http, before)
 
 
 @pytest.mark.parametrize("goodbye", ["close", "vanish"])
 async def test_who_leaves_in_the_middle_frees_everything(server, http, goodbye):
     """With a close frame or without one; its hypothesis is not run to its end."""
-    before = sessions_ended(server)
+    before = ended(server)
     async with connected(http, server.url, model="one", interim="true") as socket:
         sending = begun(send(socket, pcm(MINUTE)))
         await socket.receive()
@@ -217,7 +209,7 @@ async def test_who_leaves_in_the_middle_frees_everything(server, http, goodbye):
         else:
             socket._response.connection.transport.abort()
         sending.cancel()
-        await until_freed(server, http, before, ("demo", "one"))
+        await until_freed(server, http, before)
 
 
 async def test_keys_are_asked_for_in_three_places(tmp_path):

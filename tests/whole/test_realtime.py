@@ -12,7 +12,8 @@ import pytest
 
 from support.client import session
 from support.engine_processes import forked_workers
-from support.live_client import raw_upgrade, sessions_ended, until_freed
+from support.freed import ended, until_freed
+from support.live_client import raw_upgrade
 from support.processes import begun
 from support.realtime_client import TRANSCRIPTION, g711, pcm24, realtime
 from support.server import running_server
@@ -215,7 +216,7 @@ async def test_switching_turn_detection_off_commits_what_is_there(server, http):
 
 async def test_another_model_takes_over_where_the_first_one_ends(server, http):
     """All of what was said before is told first, and times go on."""
-    before = sessions_ended(server)
+    before = ended(server)
     async with realtime(http, server.url) as client:
         await client.update(transcription={"model": "demo", "language": "en"})
         await client.append(pcm24(HELLO))
@@ -282,7 +283,7 @@ async def test_fifteen_mebibytes_in_one_event_are_taken_and_pings_are_answered_m
     server, http
 ):
     """Five minutes of audio; the goodbye afterwards does not wait for them."""
-    before = sessions_ended(server)
+    before = ended(server)
     audio = (pcm24(MINUTE) * 9)[: 15 << 20]
     async with realtime(http, server.url, autoping=False) as client:
         await client.send("input_audio_buffer.append", audio=base64.b64encode(audio).decode())
@@ -290,7 +291,7 @@ async def test_fifteen_mebibytes_in_one_event_are_taken_and_pings_are_answered_m
         await client.socket.ping(b"still there?")
         pong = await until_pong(client.socket)
         assert pong.data == b"still there?"
-    await until_freed(server, http, before, ("demo", "one"))
+    await until_freed(server, http, before)
 
 
 async def until_pong(socket: aiohttp.ClientWebSocketResponse) -> aiohttp.WSMessage:
@@ -380,7 +381,7 @@ async def test_an_engine_that_is_killed_costs_a_session_nothing(server, http):
 @pytest.mark.parametrize("goodbye", ["close", "vanish"])
 async def test_who_leaves_in_the_middle_frees_everything(server, http, goodbye):
     """With a close frame or without one, while audio is still coming."""
-    before = sessions_ended(server)
+    before = ended(server)
     async with realtime(http, server.url) as client:
         sending = begun(client.append(pcm24(MINUTE)))
         await client.until(f"{TRANSCRIPTION}.delta")
@@ -389,7 +390,7 @@ async def test_who_leaves_in_the_middle_frees_everything(server, http, goodbye):
         else:
             client.socket._response.connection.transport.abort()
         sending.cancel()
-        await until_freed(server, http, before, ("demo", "one"))
+        await until_freed(server, http, before)
 
 
 @pytest.mark.parametrize(

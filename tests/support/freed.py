@@ -1,0 +1,30 @@
+"""What live sessions leave behind on a real server: nothing."""
+
+import asyncio
+from pathlib import Path
+
+import aiohttp
+import psutil
+
+from support.client import queue_of
+from support.leaving import SPOOLED
+from support.server import ServerProcess
+
+
+def ended(server: ServerProcess) -> int:
+    """Return how many live sessions have ended."""
+    return sum(line.get("event") == "live_session_ended" for line in server.log)
+
+
+def spooled(server: ServerProcess) -> list[str]:
+    """Return the names of audio files on the server's disk."""
+    directory = Path(psutil.Process(server.pid).environ()["TMPDIR"])
+    return [path.name for path in directory.rglob("*") if SPOOLED.fullmatch(path.name)]
+
+
+async def until_freed(server: ServerProcess, http: aiohttp.ClientSession, before: int) -> None:
+    """Return once one more session has ended than `before`, and nothing of it is left."""
+    await asyncio.to_thread(server.wait_for_log, "live_session_ended", count=before + 1)
+    for alias in ("demo", "one"):
+        assert (await queue_of(http, server.url, alias))["running"] == 0
+    assert await asyncio.to_thread(spooled, server) == []
