@@ -8,11 +8,13 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 
 from whisper_router.api.deps import ModelEntry, Readiness
+from whisper_router.api.wyoming.info import SpeechModel
 from whisper_router.app import Router
 from whisper_router.errors import RouterError
+from whisper_router.languages import LANGUAGES
 from whisper_router.models.catalog import Catalog
 from whisper_router.models.download import DownloadProgress
-from whisper_router.models.source import LocalFile, ModelSource, ModelSpec
+from whisper_router.models.source import HubFile, LocalFile, ModelSource, ModelSpec
 from whisper_router.supervisor.breaker import BreakerState
 from whisper_router.supervisor.pool import ModelPool
 from whisper_router.supervisor.status import PoolBrief
@@ -74,6 +76,16 @@ class Directory:
         spec = self._catalog.resolve(name)
         return self._entry(name, spec, await self._here([spec]))
 
+    async def speech_models(self) -> Sequence[SpeechModel]:
+        """Return the models by their own names, the default one first, without loading any."""
+        every = self._catalog.list_all()
+        here = await self._here([item.spec for item in every])
+        listed = self._catalog.list(installed=lambda source: source in here)
+        specs = [item.spec for item in listed if item.id == item.spec.alias]
+        default = self._catalog.default.alias
+        specs.sort(key=lambda spec: spec.alias != default)
+        return [self._speech_model(spec, is_here=spec.source in here) for spec in specs]
+
     async def ready(self) -> Readiness:
         """Return whether the default model could serve now, and what stands in the way.
 
@@ -94,9 +106,8 @@ class Directory:
         return await asyncio.to_thread(lambda: {item for item in sources if present(item)})
 
     def _obstacles(self, spec: ModelSpec, *, is_here: bool, free_bytes: int) -> Iterator[str]:
-        store = self._router.settings.store
         if not is_here:
-            if isinstance(spec.source, LocalFile) or store.offline or not store.auto_download:
+            if not self._can_come(spec.source):
                 yield (
                     f"The file of the default model '{spec.alias}' is not here: "
                     f"{self._router.store.path(spec.source)}."
@@ -120,6 +131,23 @@ class Directory:
             owned_by=spec.origin.value,
             extra={key: value for key, value in extra if value is not None},
         )
+
+    def _speech_model(self, spec: ModelSpec, *, is_here: bool) -> SpeechModel:
+        known = self._router.supervisor.pool(spec.alias).capabilities.languages
+        source = spec.source
+        return SpeechModel(
+            name=spec.alias,
+            languages=[code for code in LANGUAGES if known is None or code in known],
+            is_installed=is_here or self._can_come(source),
+            description=spec.description,
+            maker=source.repo if isinstance(source, HubFile) else "",
+            url=f"https://huggingface.co/{source.repo}" if isinstance(source, HubFile) else "",
+        )
+
+    def _can_come(self, source: ModelSource) -> bool:
+        """Return whether a file that is not here would be fetched."""
+        store = self._router.settings.store
+        return not isinstance(source, LocalFile) and store.auto_download and not store.offline
 
     def _extra(self, name: str, spec: ModelSpec, *, is_here: bool) -> Iterator[tuple[str, object]]:
         pool, download = self._brief(spec), self._download(spec)

@@ -18,6 +18,10 @@ from whisper_router.api.deps import ApiDeps, LiveLimits, ServiceInfo
 from whisper_router.api.key_source import FixedKeys, KeyFile, KeySource
 from whisper_router.api.routes import build_api
 from whisper_router.api.runner import ApiRunner
+from whisper_router.api.wyoming.address import TcpAddress, parse_uri
+from whisper_router.api.wyoming.announcement import require_zeroconf
+from whisper_router.api.wyoming.listener import WyomingListener
+from whisper_router.api.wyoming.service import WyomingLimits, WyomingService
 from whisper_router.app import Router, build_router
 from whisper_router.audio.upload import UploadLimits
 from whisper_router.control import Control
@@ -30,6 +34,7 @@ from whisper_router.sdnotify import notifier_from
 from whisper_router.settings import Settings
 
 DOCS = "docs/ of the source, share/whisper-router/docs of an installation"
+MAX_WYOMING_CLIENTS = 128
 KEEPALIVE_S = 75.0  # longer than the 60 s that nginx keeps idle upstream connections
 
 log = structlog.get_logger(__name__)
@@ -87,23 +92,27 @@ async def running_server(
         ConfigurationError: as `serve`.
     """
     _refuse_open_network(settings)
+    _check_wyoming(settings)
     keys = await asyncio.to_thread(_keys, settings)
     async with build_router(settings, child_files=child_files) as router:
         reloader = None if load is None else Reloader(router, load)
+        directory = Directory(router)
+        wyoming, most = WyomingListener(_wyoming(router, directory)), file_limits().connections
         runner = ApiRunner(
-            build_api(_deps(router, keys, Control(router, reloader))),
+            build_api(_deps(router, directory, keys, Control(router, reloader))),
             handler_cancellation=True,  # a client that leaves must free its worker
             access_log=None,
-            max_connections=file_limits().connections,
+            max_connections=most - (_wyoming_clients() if settings.wyoming.uri else 0),
             shutdown_timeout=settings.server.shutdown_grace_s,
             keepalive_timeout=KEEPALIVE_S,
         )
         await runner.setup()
         try:
             url = await _listen(runner, settings)
+            await _listen_for_wyoming(wyoming, settings)
             yield RunningServer(url=url, router=router, reloader=reloader)
         finally:
-            await runner.cleanup()
+            await asyncio.gather(wyoming.close(settings.server.shutdown_grace_s), runner.cleanup())
 
 
 def is_loopback(host: str) -> bool:
@@ -127,16 +136,26 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> str:
     return f"http://{shown}:{bound[1]}"
 
 
+async def _listen_for_wyoming(wyoming: WyomingListener, settings: Settings) -> None:
+    wanted = settings.wyoming
+    if not wanted.uri:
+        return
+    address = await wyoming.open(parse_uri(wanted.uri), socket_mode=int(wanted.socket_mode, 8))
+    log.info("wyoming_listening", uri=address.uri)
+    if wanted.zeroconf and isinstance(address, TcpAddress):
+        wyoming.announce(address, wanted.zeroconf_name)
+
+
 def _report_limits(now: FileLimits, before: FileLimits) -> None:
     log.info("file_limit", soft=now.soft, before=before.soft, hard=now.hard)
     if now.is_low:
         log.warning("file_limit_low", soft=now.soft, connections=now.connections)
 
 
-def _deps(router: Router, keys: KeySource, control: Control) -> ApiDeps:
-    settings, directory = router.settings, Directory(router)
+def _deps(router: Router, directory: Directory, keys: KeySource, control: Control) -> ApiDeps:
+    settings = router.settings
     return ApiDeps(
-        service=ServiceInfo(name="whisper-router", version=version("whisper-router"), docs=DOCS),
+        service=_about(),
         transcriber=router.transcriber,
         live=router.live,
         relay=router.relay,
@@ -161,6 +180,28 @@ def _deps(router: Router, keys: KeySource, control: Control) -> ApiDeps:
     )
 
 
+def _wyoming(router: Router, directory: Directory) -> WyomingService:
+    return WyomingService(
+        about=_about(),
+        live=router.live,
+        models=directory,
+        limits=WyomingLimits(
+            max_audio_s=router.settings.wyoming.max_audio_s,
+            write_timeout_s=router.settings.live.write_timeout_s,
+            max_connections=_wyoming_clients(),
+        ),
+    )
+
+
+def _wyoming_clients() -> int:
+    """Return how many of the connections that there may be can be Wyoming's."""
+    return min(MAX_WYOMING_CLIENTS, max(1, file_limits().connections // 4))
+
+
+def _about() -> ServiceInfo:
+    return ServiceInfo(name="whisper-router", version=version("whisper-router"), docs=DOCS)
+
+
 def _keys(settings: Settings) -> KeySource:
     secret = settings.auth.api_key
     plain = [secret.get_secret_value()] if secret and secret.get_secret_value() else []
@@ -179,6 +220,22 @@ def _refuse_open_network(settings: Settings) -> None:
         "could use it. Set API_KEY, or auth.keys_file (`whisper-router keys new NAME "
         "--keys-file FILE`), or server.insecure_lan = true."
     )
+
+
+def _check_wyoming(settings: Settings) -> None:
+    wanted = settings.wyoming
+    address = parse_uri(wanted.uri) if wanted.uri else None
+    tcp = address if isinstance(address, TcpAddress) else None
+    if tcp and not is_loopback(tcp.host) and not wanted.insecure_lan:
+        raise ConfigurationError(
+            f"refusing to listen on {tcp.uri}: Wyoming knows no keys, so everybody who can "
+            "reach this machine could use it. Set wyoming.insecure_lan = true if they may."
+        )
+    if not wanted.zeroconf:
+        return
+    if tcp is None:
+        raise ConfigurationError("wyoming.zeroconf needs a TCP address in wyoming.uri.")
+    require_zeroconf()
 
 
 def _stop_signals() -> asyncio.Event:

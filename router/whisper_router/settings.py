@@ -15,10 +15,12 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from whisper_router.api.wyoming.address import parse_uri
 from whisper_router.audio.media import EXTENSIONS
 from whisper_router.logs import LogFormat
 
@@ -170,6 +172,33 @@ class LiveSettings(Section):
     """A client that does not read what it is sent for so long is cut off."""
 
 
+class WyomingSettings(Section):
+    """Wyoming, the protocol of Home Assistant's voice assistants."""
+
+    uri: str = ""
+    """Where to listen: "tcp://127.0.0.1:10300" or "unix:///run/whisper-router/wyoming.sock". Empty:
+    nowhere."""
+    insecure_lan: bool = False
+    """Allow a TCP address beyond loopback: the protocol knows no keys, so everybody who can reach
+    it may use every model."""
+    socket_mode: str = Field(default="660", pattern="^0?[0-7]{3}$")
+    """Permissions of the socket file, in octal digits."""
+    max_audio_s: float = Field(default=300.0, gt=0)
+    """Audio that has not ended after so long is taken as complete; so it is when its client has
+    kept it waiting for so long altogether."""
+    zeroconf: bool = False
+    """Let Home Assistant find the TCP address by itself (needs `whisper-router[zeroconf]`)."""
+    zeroconf_name: str = Field(default="", max_length=40)
+    """What it is called there. Empty: `whisper-router-` and the name of this machine."""
+
+    @field_validator("uri")
+    @classmethod
+    def _is_uri(cls, uri: str) -> str:
+        if uri:
+            parse_uri(uri)
+        return uri
+
+
 class SupervisionSettings(Section):
     """How engine processes are started, watched and stopped."""
 
@@ -293,6 +322,8 @@ class Settings(BaseSettings):
     """How much may wait for the workers of one alias."""
     live: LiveSettings = LiveSettings()
     """Live transcription over WebSockets."""
+    wyoming: WyomingSettings = WyomingSettings()
+    """Wyoming, the protocol of Home Assistant's voice assistants."""
     supervision: SupervisionSettings = SupervisionSettings()
     """How engine processes are started, watched and stopped."""
     devices: DeviceSettings = DeviceSettings()

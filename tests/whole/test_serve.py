@@ -153,6 +153,10 @@ async def test_keys_are_asked_for_everywhere_but_at_the_probes(tmp_path):
     ("config", "message"),
     [
         ('[server]\nhost = "0.0.0.0"\n', "refusing to listen on 0.0.0.0 without a key"),
+        ("[wyoming]\nuri = 'tcp://0.0.0.0:0'\n", "Set wyoming.insecure_lan = true"),
+        ("[wyoming]\nuri = 'tcp://127.0.0.1'\n", "neither tcp://HOST:PORT nor unix:///PATH"),
+        ("[wyoming]\nuri = 'unix:///x'\nzeroconf = true\n", "needs a TCP address"),
+        ("[wyoming]\nuri = 'unix:///no/such/x'\n", "cannot listen on unix:///no/such/x"),
         ("[models.x]\nmodel = 'tiny'\nthreds = 1\n", "did you mean 'threads'?"),
         ("[models.x]\nmodel = 'tinny'\n", "'tinny' is not in the catalogue"),
         ("[models.x]\nmodel = 'tiny'\nengine = 'nope'\n", "no engine 'nope' is installed"),
