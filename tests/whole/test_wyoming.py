@@ -71,7 +71,7 @@ def server(tmp_path_factory):
 @pytest.fixture
 async def client(server):
     """A client whose requests cannot hang for ever."""
-    async with asyncio.timeout(60), connected(uri_of(server)) as client:
+    async with asyncio.timeout(100), connected(uri_of(server)) as client:
         yield client
 
 
@@ -88,7 +88,7 @@ async def described(client) -> Info:
 
 
 async def test_it_tells_of_itself_while_nothing_is_loaded(tmp_path):
-    """The default model first, each by its own name. Asking starts no engine."""
+    """The default model first, each by its own name. The first samples start an engine."""
     with running_server(tmp_path, config=config(tmp_path)) as server:
         async with asyncio.timeout(30), connected(uri_of(server)) as client, session() as http:
             (program,) = (await described(client)).asr
@@ -103,8 +103,13 @@ async def test_it_tells_of_itself_while_nothing_is_loaded(tmp_path):
             assert models["english"].languages == ["en"]
             assert not models["english"].installed, "the store is offline"
             assert models["english"].attribution.name == "ggerganov/whisper.cpp"
+            await begin(client)
+            await client.write_event(Ping().event())
+            assert (await client.read_event()).type == "pong"
             assert (await state_of(http, server.url, "demo"))["state"] == "stopped"
-        assert not any(line.get("event") == "engine_ready" for line in server.log)
+            assert not any(line.get("event") == "engine_ready" for line in server.log)
+            await send(client, bytes(64))
+            await asyncio.to_thread(server.wait_for_log, "engine_ready")
 
 
 async def test_words_are_streamed_as_they_are_confirmed(client):
