@@ -1,14 +1,11 @@
-"""Raw audio, piece by piece → 16 kHz mono samples, which are the same however it is cut."""
+"""Audio of realtime clients, piece by piece → 16 kHz mono samples, the same however it is cut."""
 
 from enum import StrEnum
 
 import av
 import numpy as np
-import numpy.typing as npt
 
-from whisper_router.domain import SAMPLE_RATE_HZ
-
-Floats = npt.NDArray[np.float32]
+from whisper_router.audio.pcm import Floats, PcmFormat, PcmReader
 
 
 class Codec(StrEnum):
@@ -28,33 +25,30 @@ class StreamDecoder:
     """Decodes and resamples one mono stream."""
 
     def __init__(self, codec: Codec, rate_hz: int) -> None:
-        self._codec, self._rate_hz = codec, rate_hz
-        self._half = b""  # the first byte of a sample whose second one is still to come
-        self._start()
+        self._form = PcmFormat(rate_hz=rate_hz, width=2, channels=1)
+        self._reader = PcmReader(self._form)
+        self._law = None if codec is Codec.S16LE else _law(codec, rate_hz)
 
     def feed(self, data: bytes) -> Floats:
         """Return the samples that are complete with `data`; the last few come later."""
-        data = self._half + data
-        whole = len(data) // self._codec.sample_bytes * self._codec.sample_bytes
-        self._half = data[whole:]
-        if not whole:
-            return np.zeros(0, dtype=np.float32)
-        frames = self._decoder.decode(av.Packet(data[:whole]))
-        return _joined([part for frame in frames for part in self._resampler.resample(frame)])
+        if self._law is not None and data:
+            frames = self._law.decode(av.Packet(data))
+            data = b"".join(frame.to_ndarray().tobytes() for frame in frames)
+        return _joined(list(self._reader.read(data)))
 
     def flush(self) -> Floats:
         """Return the samples that were held back; what comes next has nothing to do with them."""
-        rest = _joined(self._resampler.resample(None))
-        self._start()
+        rest = self._reader.end()
+        self._reader = PcmReader(self._form)
         return rest
 
-    def _start(self) -> None:
-        self._decoder = av.AudioCodecContext.create(self._codec.value, "r")
-        self._decoder.sample_rate = self._rate_hz
-        self._decoder.layout = "mono"
-        self._resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
+
+def _law(codec: Codec, rate_hz: int) -> av.AudioCodecContext:
+    context = av.AudioCodecContext.create(codec.value, "r")
+    context.sample_rate = rate_hz
+    context.layout = "mono"
+    return context
 
 
-def _joined(frames: "list[av.AudioFrame]") -> Floats:
-    parts = [frame.to_ndarray().reshape(-1).astype(np.float32, copy=False) for frame in frames]
+def _joined(parts: list[Floats]) -> Floats:
     return np.concatenate(parts) if parts else np.zeros(0, dtype=np.float32)
