@@ -20,6 +20,7 @@ from whisper_router.domain import (
     TokenLogprob,
 )
 from whisper_router.languages import LANGUAGES
+from whisper_router_engines.whispercpp.audio_context import fitted
 from whisper_router_engines.whispercpp.crew import Crew
 from whisper_router_engines.whispercpp.decoding import decoding_for
 from whisper_router_engines.whispercpp.dtw import preset_for
@@ -47,13 +48,17 @@ class ComputationError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """How to load a model and what to decode with when an order does not say."""
+    """How to load a model and what to decode with when an order does not say.
+
+    `live_margin` is how many positions are encoded after a window of a live session; None: all.
+    """
 
     threads: int
     gpu_index: int | None
     flash_attn: bool
     dtw: str
     audio_ctx: int
+    live_margin: int | None
     max_context_tokens: int
     decoding: DecodingOptions
 
@@ -88,6 +93,7 @@ class Model:
         self.multilingual = hparams.multilingual
         self.languages = tuple(LANGUAGES)[: hparams.n_languages]
         self.accelerator = self.log.backend or "cpu"
+        self._n_audio_ctx = hparams.n_audio_ctx
         self.eot: int = pw.whisper_token_eot(self.context)
         self.first_timestamp: int = pw.whisper_token_beg(self.context)
         self.details = {
@@ -127,6 +133,13 @@ class Model:
             if "alloc" in reasons:
                 raise MemoryError(reasons)
             raise ComputationError(f"whisper.cpp failed: {reasons}")
+
+    def audio_ctx(self, samples: int, *, live: bool) -> int:
+        """Return how many positions to encode for so many samples; 0: all."""
+        if not live or self.setup.live_margin is None:
+            return self.setup.audio_ctx
+        most = self.setup.audio_ctx or self._n_audio_ctx
+        return fitted(samples, margin=self.setup.live_margin, most=most) or self.setup.audio_ctx
 
     def _checked_language(self, order: Order) -> str | None:
         """Return the language to decode with; None: detect it."""
@@ -171,7 +184,10 @@ class Run:
         if self.language is not None:
             self._announce(self.language, 1.0)
         self.model.log.on_language = self._announce
-        params = self._params(threads)
+        audio_ctx = self.model.audio_ctx(len(samples), live=self.order.live)
+        params = self._params(threads, audio_ctx)
+        if self.language is None:
+            self._set_audio_ctx(threads, audio_ctx)
         # A built-in called with a list costs no Python frame for each of the graph's nodes.
         params.set_abort_callback(bool)
         params.abort_callback_user_data = gone
@@ -182,14 +198,24 @@ class Run:
             self._flush()
         return code
 
-    def _params(self, threads: int) -> Any:
+    def _set_audio_ctx(self, threads: int, audio_ctx: int) -> None:
+        """Have the language be found in as many positions as the words.
+
+        whisper.cpp 1.8.5 takes a call's `audio_ctx` over only after that, so the language would be
+        looked for in what the call before had. A call for 0.1 s of no audio computes nothing else.
+        """
+        params = self._params(threads, audio_ctx)
+        params.language, params.duration_ms = "en", 100
+        pw.whisper_full(self.model.context, params, np.zeros(0, np.float32), 0)
+
+    def _params(self, threads: int, audio_ctx: int) -> Any:
         setup, decoding = self.model.setup, self.decoding
         beams = decoding.beam_size or 1
         strategy = pw.whisper_sampling_strategy(1 if beams > 1 else 0)
         params = pw.whisper_full_default_params(strategy)
         params.n_threads = threads
         params.n_max_text_ctx = setup.max_context_tokens
-        params.audio_ctx = setup.audio_ctx
+        params.audio_ctx = audio_ctx
         params.print_progress = False
         params.language = self.language or ""
         params.translate = self.order.task == "translate"
@@ -328,7 +354,9 @@ def _context_params(setup: Setup, preset: str | None) -> Any:
     params = pw.whisper_context_default_params()
     params.use_gpu = setup.gpu_index is not None
     params.gpu_device = setup.gpu_index or 0
-    params.flash_attn = setup.flash_attn and preset is None
+    # Its rows are padded to 256, and nobody clears the padding: with an encoder of changing size
+    # that is what somebody else has said.
+    params.flash_attn = setup.flash_attn and preset is None and setup.live_margin is None
     if preset is not None:
         name = "WHISPER_AHEADS_" + preset.upper().replace(".", "_").replace("-", "_")
         params.dtw_token_timestamps = True

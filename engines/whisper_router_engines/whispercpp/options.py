@@ -36,6 +36,13 @@ class DtwPreset(StrEnum):
     LARGE_V3_TURBO = "large-v3-turbo"
 
 
+class LiveAudioContext(StrEnum):
+    """How much the encoder computes for a window of a live session."""
+
+    FULL = "full"
+    FITTED = "fitted"
+
+
 class DecodingDefaults(BaseModel):
     """What any whisper.cpp may be set to. The defaults are those of whisper.cpp 1.8.5."""
 
@@ -98,6 +105,11 @@ class WhisperCppOptions(DecodingDefaults):
         DtwPreset.OFF,
         description="Time words by dynamic time warping with this preset of attention heads; turns "
         "flash attention off.",
+    )
+    live_audio_ctx: LiveAudioContext = Field(
+        LiveAudioContext.FULL,
+        description="Encoder frames for a window of a live session: `full` is `audio_ctx`; "
+        "`fitted` is the window's length and a margin: faster. It turns flash attention off.",
     )
     temperature: float = Field(0.0, ge=0.0, le=1.0, description="Sampling temperature to begin at.")
     temperature_increment: float = Field(

@@ -10,6 +10,7 @@ from typing import Any
 from whisper_router.domain import (
     Chunk,
     DecodingOptions,
+    Lane,
     LanguageDetected,
     Segment,
     TokenLogprob,
@@ -42,7 +43,10 @@ class OrderError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """One chunk to transcribe. `decoding` holds only what the request itself asked for."""
+    """One chunk to transcribe. `decoding` holds only what the request itself asked for.
+
+    `live`: it is a window of a live session, of which there will be more.
+    """
 
     path: str
     start: int
@@ -50,6 +54,7 @@ class Order:
     task: str
     language: str | None
     prompt: str
+    live: bool
     word_timestamps: bool
     logprobs: bool
     decoding: Mapping[str, Any]
@@ -65,6 +70,7 @@ def order_json(chunk: Chunk, request: TranscriptionRequest) -> dict[str, Any]:
         "task": request.task.value,
         "language": request.language,
         "prompt": full_prompt(request.hotwords, request.prompt),
+        "live": request.lane is Lane.LIVE,
         "word_timestamps": request.word_timestamps,
         "logprobs": request.logprobs,
         "decoding": {name: value for name, value in asked.items() if value is not None},

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from whisper_router.domain import DecodingOptions
+from whisper_router_engines.whispercpp.audio_context import MARGIN
 from whisper_router_engines.whispercpp.cores import physical_cores
 from whisper_router_engines.whispercpp.crew import Crew
 from whisper_router_engines.whispercpp.ends import Ends
@@ -217,6 +218,7 @@ def _setup(options: dict[str, Any], device: Device | None) -> Setup:
         flash_attn=options["flash_attn"],
         dtw=options["dtw"],
         audio_ctx=options["audio_ctx"],
+        live_margin=MARGIN if options["live_audio_ctx"] == "fitted" else None,
         max_context_tokens=options["max_context_tokens"],
         decoding=DecodingOptions(**defaults),
     )

@@ -7,12 +7,13 @@ import subprocess
 import sys
 import time
 from contextlib import aclosing
+from dataclasses import replace
 
 import psutil
 import pytest
 
 from support.speech import DEMO_MODEL, sample
-from whisper_router.domain import Segment, TranscriptionRequest
+from whisper_router.domain import Lane, Segment, TranscriptionRequest
 from whisper_router.engine_api import Endpoint, EndpointKind, WorkerStarted
 from whisper_router.errors import ConfigurationError, EngineRejected
 from whisper_router.testing.harness import Running, running, start_error, write_spool
@@ -27,11 +28,15 @@ REQUEST = TranscriptionRequest(model="demo", language="en")
 BACK_S = 0.1
 
 
-async def heard(process: Running, folder) -> str:
+async def segments(process: Running, folder, request=REQUEST) -> list[Segment]:
     chunk = write_spool(sample("en_call_sign").path, folder / "speech.f32")
     async with asyncio.timeout(30):
-        events = ENGINE.transcribe(process.http, process.endpoint, chunk, REQUEST)
-        return "".join([e.text async for e in events if isinstance(e, Segment)]).strip()
+        events = ENGINE.transcribe(process.http, process.endpoint, chunk, request)
+        return [event async for event in events if isinstance(event, Segment)]
+
+
+async def heard(process: Running, folder) -> str:
+    return "".join([found.text for found in await segments(process, folder)]).strip()
 
 
 def children(process: Running) -> set[int]:
@@ -107,6 +112,20 @@ async def test_a_language_that_the_model_does_not_know_names_the_parameter(tmp_p
             async for _ in ENGINE.transcribe(process.http, process.endpoint, chunk, request):
                 pass
     assert (caught.value.param, caught.value.code) == ("language", "unsupported_value")
+
+
+async def test_a_fitted_encoder_is_asked_for_by_an_option_and_a_live_request(tmp_path):
+    """The words are the same, their probabilities not quite: it has not heard the silence."""
+    live = replace(REQUEST, lane=Lane.LIVE)
+    async with running(ENGINE, DEMO_MODEL, WhisperCppOptions(live_audio_ctx="fitted")) as process:
+        (filed,), (streamed,) = (
+            await segments(process, tmp_path),
+            await segments(process, tmp_path, live),
+        )
+    assert filed.text == streamed.text == f" {sample('en_call_sign').text}"
+    assert filed.avg_logprob != streamed.avg_logprob
+    async with running(ENGINE, DEMO_MODEL, WhisperCppOptions()) as process:
+        assert await segments(process, tmp_path) == await segments(process, tmp_path, live)
 
 
 async def test_a_killed_worker_is_back_within_100_ms(tmp_path):

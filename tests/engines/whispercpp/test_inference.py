@@ -13,7 +13,8 @@ import pytest
 
 from support.speech import DEMO_MODEL, floats, sample, samples
 from support.whispercpp_ggml import as_english, as_f16, quantize_tool, random_model, read
-from whisper_router.domain import Chunk, DecodingOptions, Task, TranscriptionRequest
+from whisper_router.domain import Chunk, DecodingOptions, Lane, Task, TranscriptionRequest
+from whisper_router_engines.whispercpp.audio_context import MARGIN
 from whisper_router_engines.whispercpp.ggml import ModelFileError
 from whisper_router_engines.whispercpp.inference import Model, Setup
 from whisper_router_engines.whispercpp.options import WhisperCppOptions
@@ -33,6 +34,7 @@ def setup(**changes) -> Setup:
         flash_attn=options.flash_attn,
         dtw=options.dtw,
         audio_ctx=options.audio_ctx,
+        live_margin=MARGIN if options.live_audio_ctx == "fitted" else None,
         max_context_tokens=options.max_context_tokens,
         decoding=DecodingOptions(**decoding),
     )
@@ -95,6 +97,53 @@ def test_what_was_heard_before_changes_no_number(model, tmp_path, language):
     first = run(model, tmp_path, audio, language=language)
     run(model, tmp_path, floats(sample("en_three_segments").path), language=language)
     assert run(model, tmp_path, audio, language=language) == first
+
+
+@pytest.fixture(scope="module")
+def fitting() -> Iterator[Model]:
+    """A model that encodes no more than a live window and a margin."""
+    with closing(Model(DEMO_MODEL, setup(live_audio_ctx="fitted"))) as loaded:
+        yield loaded
+
+
+@pytest.mark.parametrize("found", SINGLE_WINDOW, ids=lambda found: found.path.stem)
+def test_a_fitted_encoder_hears_what_the_whole_one_hears(model, fitting, tmp_path, found):
+    """The same words at the same times, in a language that it finds itself."""
+    audio, fields = floats(found.path), {"lane": Lane.LIVE, "word_timestamps": True}
+    whole = run(model, tmp_path, audio, **fields)
+    events = run(fitting, tmp_path, audio, **fields)
+    assert not found.text or events[0]["code"] == found.language
+    assert text(events) == text(whole)
+    for segment, expected in zip(events[1:], whole[1:], strict=True):
+        assert segment["start"] == pytest.approx(expected["start"], abs=0.1)
+        assert segment["end"] == pytest.approx(expected["end"], abs=0.1)
+        for word, other in zip(segment["words"], expected["words"], strict=True):
+            assert word[1:3] == pytest.approx(other[1:3], abs=0.1)
+
+
+@pytest.mark.parametrize("language", [None, "en"])
+def test_windows_of_every_length_change_no_number_of_each_other(tmp_path, language):
+    """Nor of a file: what whisper.cpp keeps of one encoder size is not read by the next one."""
+    audio = floats(sample("en_two_speakers_long").path)[: 20 * 16_000]
+    windows = [audio[: seconds * 16_000] for seconds in (1, 6, 14)]
+    orders = [(audio, Lane.INTERACTIVE), *((window, Lane.LIVE) for window in windows)]
+    firsts = []
+    for heard, lane in orders:
+        with closing(Model(DEMO_MODEL, setup(live_audio_ctx="fitted"))) as fresh:
+            firsts.append(run(fresh, tmp_path, heard, language=language, lane=lane))
+    with closing(Model(DEMO_MODEL, setup(live_audio_ctx="fitted"))) as used:
+        for number in (3, 0, 1, 2, 3, 1, 0, 2, 0):
+            heard, lane = orders[number]
+            again = run(used, tmp_path, heard, language=language, lane=lane)
+            assert again == firsts[number], number
+
+
+def test_an_encoder_that_is_set_to_less_finds_the_first_language_in_less(tmp_path):
+    """As it does every later one."""
+    audio = floats(sample("en_three_segments").path)
+    with closing(Model(DEMO_MODEL, setup(audio_ctx=400))) as less:
+        first = run(less, tmp_path, audio)
+        assert run(less, tmp_path, audio) == first
 
 
 def test_silence_has_a_language_but_no_segments(model, tmp_path):
@@ -248,20 +297,25 @@ def test_an_english_vocabulary_loads_and_knows_english_only(tmp_path):
 
 
 def test_words_by_dtw_are_inside_the_audio(tmp_path):
-    """A random model of tiny's shape: what it says is nonsense, but it has a time."""
+    """A random model of tiny's shape: what it says is nonsense, but it has a time.
+
+    Also where the encoder computes no more than the window: whisper.cpp would abort beyond that.
+    """
     template = as_f16(read(DEMO_MODEL))
     path = random_model(template, width=384, layers=4, ends_at_once=False).write(
         tmp_path / "ggml-tiny.bin"
     )
     audio = floats(sample("en_three_segments").path)
-    with closing(Model(path, setup(dtw="auto", temperature_increment=0.0))) as timed:
+    options = {"dtw": "auto", "temperature_increment": 0.0, "live_audio_ctx": "fitted"}
+    with closing(Model(path, setup(**options))) as timed:
         assert timed.dtw_preset == "tiny"
-        events = run(timed, tmp_path, audio, language="en", word_timestamps=True)
-    edges = [edge for event in events[1:] for word in event["words"] for edge in word[1:3]]
-    assert edges
-    assert edges == sorted(edges)
-    assert edges[0] >= 0.0
-    assert edges[-1] <= len(audio) / 16_000
+        for lane in (Lane.INTERACTIVE, Lane.LIVE):
+            events = run(timed, tmp_path, audio, language="en", word_timestamps=True, lane=lane)
+            edges = [edge for event in events[1:] for word in event["words"] for edge in word[1:3]]
+            assert edges
+            assert edges == sorted(edges)
+            assert edges[0] >= 0.0
+            assert edges[-1] <= len(audio) / 16_000
 
 
 def test_a_file_with_a_tensor_too_few_is_named(tmp_path):

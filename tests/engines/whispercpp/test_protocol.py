@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from whisper_router.domain import (
     Chunk,
     DecodingOptions,
+    Lane,
     Segment,
     TokenLogprob,
     TranscriptionRequest,
@@ -65,7 +66,13 @@ def test_an_order_holds_only_what_was_asked():
     order = parse_order(json.loads(json.dumps(order_json(CHUNK, request))))
     assert order.decoding == {"temperature": 0.0, "beam_size": 5}
     assert (order.path, order.start, order.end) == ("/spool/a.f32", 3, 9)
-    assert (order.task, order.language) == ("transcribe", "de")
+    assert (order.task, order.language, order.live) == ("transcribe", "de", False)
+
+
+def test_a_window_of_a_live_session_is_known_as_one():
+    """The worker may encode less of it."""
+    request = TranscriptionRequest(model="x", lane=Lane.LIVE)
+    assert parse_order(order_json(CHUNK, request)).live
 
 
 @pytest.mark.parametrize(
