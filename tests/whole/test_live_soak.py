@@ -1,0 +1,18 @@
+"""Sessions that end in every way leave nothing behind; `soak_live.py` (bench) does it longer."""
+
+from support.live_soak import soak
+
+
+async def test_sessions_that_end_in_every_way_leave_nothing_and_lose_nothing(tmp_path):
+    """Two rounds of a few seconds, four sessions at a time."""
+    soaked = await soak(tmp_path, seed=7, rounds=2, round_s=5.0, sessions=4)
+    print("\n".join(soaked.lines()))
+    assert soaked.broken == []
+    assert soaked.finished > 0
+    assert set(soaked.rests[0].deeds + soaked.rests[1].deeds) == {
+        "finish",
+        "close",
+        "vanish",
+        "stall",
+        "garbage",
+    }
