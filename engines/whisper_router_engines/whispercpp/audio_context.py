@@ -10,8 +10,13 @@ STEP: Final = 64
 """Audio that grows by half a second at a time need not have another shape each time."""
 
 
+def positions(samples: int) -> int:
+    """Return how many positions hold so many samples."""
+    return -(-samples // POSITION)
+
+
 def fitted(samples: int, *, margin: int, most: int) -> int:
     """Return positions for so many samples, rounded up; 0, which is all, where it saves none."""
-    needed = -(-samples // POSITION) + margin
+    needed = positions(samples) + margin
     rounded = -(-needed // STEP) * STEP
     return rounded if rounded < most else 0

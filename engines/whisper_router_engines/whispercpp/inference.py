@@ -20,7 +20,7 @@ from whisper_router.domain import (
     TokenLogprob,
 )
 from whisper_router.languages import LANGUAGES
-from whisper_router_engines.whispercpp.audio_context import fitted
+from whisper_router_engines.whispercpp.audio_context import fitted, positions
 from whisper_router_engines.whispercpp.crew import Crew
 from whisper_router_engines.whispercpp.decoding import decoding_for
 from whisper_router_engines.whispercpp.dtw import preset_for
@@ -135,11 +135,17 @@ class Model:
             raise ComputationError(f"whisper.cpp failed: {reasons}")
 
     def audio_ctx(self, samples: int, *, live: bool) -> int:
-        """Return how many positions to encode for so many samples; 0: all."""
-        if not live or self.setup.live_margin is None:
-            return self.setup.audio_ctx
-        most = self.setup.audio_ctx or self._n_audio_ctx
-        return fitted(samples, margin=self.setup.live_margin, most=most) or self.setup.audio_ctx
+        """Return how many positions to encode for so many samples; 0: all.
+
+        With DTW all audio is encoded: whisper.cpp 1.8.5 ends the process where words lie beyond.
+        """
+        count, margin = self.setup.audio_ctx, self.setup.live_margin
+        if live and margin is not None:
+            most = count or self._n_audio_ctx
+            count = fitted(samples, margin=margin, most=most) or count
+        if count and self.dtw_preset is not None:
+            count = min(max(count, positions(samples) + 1), self._n_audio_ctx)
+        return count
 
     def _checked_language(self, order: Order) -> str | None:
         """Return the language to decode with; None: detect it."""

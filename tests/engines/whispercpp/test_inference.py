@@ -296,10 +296,12 @@ def test_an_english_vocabulary_loads_and_knows_english_only(tmp_path):
             assert caught.value.param == param
 
 
-def test_words_by_dtw_are_inside_the_audio(tmp_path):
+@pytest.mark.parametrize("audio_ctx", [0, 200])
+def test_words_by_dtw_are_inside_the_audio(tmp_path, audio_ctx):
     """A random model of tiny's shape: what it says is nonsense, but it has a time.
 
-    Also where the encoder computes no more than the window: whisper.cpp would abort beyond that.
+    Also where the encoder computes no more than the window, or is set to less than the audio:
+    whisper.cpp would abort there.
     """
     template = as_f16(read(DEMO_MODEL))
     path = random_model(template, width=384, layers=4, ends_at_once=False).write(
@@ -307,6 +309,7 @@ def test_words_by_dtw_are_inside_the_audio(tmp_path):
     )
     audio = floats(sample("en_three_segments").path)
     options = {"dtw": "auto", "temperature_increment": 0.0, "live_audio_ctx": "fitted"}
+    options["audio_ctx"] = audio_ctx
     with closing(Model(path, setup(**options))) as timed:
         assert timed.dtw_preset == "tiny"
         for lane in (Lane.INTERACTIVE, Lane.LIVE):
