@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+import numpy as np
 
 from support.live_client import connected, last, pcm
 from support.phrases import joined_phrases, phrases
 from support.processes import begun
+from support.realtime_client import RealtimeClient, realtime, resampled
 from support.speech import samples
 from support.word_errors import word_errors
+from whisper_router.api.realtime.config import TENTATIVE
 
 RATE_HZ = 16_000
 LONGEST_S = 10.0
@@ -95,7 +98,22 @@ async def socket_client(stage: Stage, dice: random.Random) -> Held:
     )
 
 
-KINDS: Sequence[Kind] = (socket_client,)
+async def realtime_client(stage: Stage, dice: random.Random) -> Held:
+    """Hold one session over `WS /v1/realtime`: the turns are found there, or the client commits."""
+    speech, request_id = dice.choice(stage.speeches), uuid.uuid4().hex
+    deed = dice.choice([commit, commit, commit, close_realtime, vanish_realtime])
+    headers = {"X-Request-ID": request_id}
+    async with realtime(stage.http, stage.url, headers=headers) as client:
+        said = await deed(client, speech, dice)
+    return Held(
+        deed=deed.__name__,
+        request_id=request_id,
+        heard_s=speech.seconds if deed is commit else None,
+        problem=said and f"{speech.name}: {said}",
+    )
+
+
+KINDS: Sequence[Kind] = (socket_client, realtime_client)
 
 Socket = aiohttp.ClientWebSocketResponse
 
@@ -106,6 +124,51 @@ async def finish(socket: Socket, speech: Speech, dice: random.Random) -> str | N
     body = await last(socket)
     await speaking
     return judged(body, speech, socket.close_code)
+
+
+async def commit(client: RealtimeClient, speech: Speech, dice: random.Random) -> str | None:
+    """Say everything, commit it and wait for the transcript; return what is wrong with that."""
+    await client.update(turn_detection=None)
+    speaking = begun(append(client, speech.pcm, dice, is_all=True))
+    done = await client.completed()
+    await speaking
+    said, heard = speech.text.split(), done["transcript"].split()
+    if word_errors(said, heard) > max(1, MOST_ERRORS * len(said)):
+        return f"'{' '.join(heard)}' is not '{speech.text}'"
+    if abs(done["usage"]["seconds"] - speech.seconds) > 0.001:
+        return f"{done['usage']['seconds']} s were heard of {speech.seconds}"
+    return None
+
+
+async def close_realtime(client: RealtimeClient, speech: Speech, dice: random.Random) -> None:
+    """Leave in the middle of a turn, and say so."""
+    await client.update(include=[TENTATIVE])
+    await append(client, part(speech, dice), dice)
+    await client.socket.close()
+
+
+async def vanish_realtime(client: RealtimeClient, speech: Speech, dice: random.Random) -> None:
+    """Leave in the middle of a turn without a word."""
+    await client.update()
+    await append(client, part(speech, dice), dice)
+    transport(client.socket).abort()
+
+
+async def append(
+    client: RealtimeClient, data: bytes, dice: random.Random, *, is_all: bool = False
+) -> None:
+    """Send audio as 24 kHz samples in events of any size, up to four times the speed of speech."""
+    samples = np.frombuffer(data[: len(data) & ~1], dtype="<i2")
+    audio = resampled(samples, 24_000).tobytes() if len(samples) else b""
+    speed, clock = dice.uniform(1, 4), asyncio.get_running_loop().time
+    began_s, sent = clock(), 0
+    while sent < len(audio):
+        piece = audio[sent : sent + dice.randint(1, MOST_BYTES)]
+        sent += len(piece)
+        await asyncio.sleep(began_s + sent / 48_000 / speed - clock())
+        await client.append(piece, len(piece))
+    if is_all:
+        await client.send("input_audio_buffer.commit")
 
 
 def judged(body: dict, speech: Speech, close_code: int | None) -> str | None:

@@ -35,8 +35,12 @@ def g711(name: str, codec: str) -> bytes:
 
 
 def _resampled(name: str, rate_hz: int) -> np.ndarray:
-    samples = (floats(sample(name).path) * 32_767).astype(np.int16).reshape(1, -1)
-    frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+    return resampled((floats(sample(name).path) * 32_767).astype(np.int16), rate_hz)
+
+
+def resampled(samples: np.ndarray, rate_hz: int) -> np.ndarray:
+    """Return 16-bit samples at 16 kHz as samples at another rate."""
+    frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="mono")
     frame.sample_rate = 16_000
     resampler = av.AudioResampler(format="s16", layout="mono", rate=rate_hz)
     parts = [*resampler.resample(frame), *resampler.resample(None)]
