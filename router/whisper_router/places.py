@@ -19,6 +19,16 @@ def store_directory(settings: Settings) -> Path:
     return (Path(cache) if cache else Path.home() / ".cache") / NAME / "models"
 
 
+def jobs_directory(settings: Settings) -> Path:
+    """Return where jobs are kept."""
+    if settings.jobs.directory is not None:
+        return settings.jobs.directory.expanduser()
+    if given := _first(os.environ.get("STATE_DIRECTORY")):
+        return given / "jobs"
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / NAME / "jobs"
+
+
 def spool_root(settings: Settings) -> Path:
     """Return where uploads and decoded audio live while a request runs."""
     if settings.audio.spool_dir is not None:

@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 import structlog
@@ -28,6 +28,7 @@ from whisper_router.control import Control
 from whisper_router.descriptors import FileLimits, file_limits, raise_file_limit
 from whisper_router.directory import Directory
 from whisper_router.errors import ConfigurationError
+from whisper_router.job_service import running_jobs
 from whisper_router.logs import configure_logging
 from whisper_router.reload import Reloader
 from whisper_router.sdnotify import notifier_from
@@ -86,7 +87,7 @@ async def running_server(
     `child_files`: how many descriptors an engine may have; None: as many as this process.
 
     The end in order: stop accepting; let requests finish for `shutdown_grace_s`, then cancel them;
-    stop engines and media workers; delete files.
+    put running jobs back; stop engines and media workers; delete files.
 
     Raises:
         ConfigurationError: as `serve`.
@@ -94,12 +95,17 @@ async def running_server(
     _refuse_open_network(settings)
     _check_wyoming(settings)
     keys = await asyncio.to_thread(_keys, settings)
-    async with build_router(settings, child_files=child_files) as router:
+    async with (
+        build_router(settings, child_files=child_files) as router,
+        running_jobs(router) as jobs,
+    ):
         reloader = None if load is None else Reloader(router, load)
         directory = Directory(router)
         wyoming, most = WyomingListener(_wyoming(router, directory)), file_limits().connections
         runner = ApiRunner(
-            build_api(_deps(router, directory, keys, Control(router, reloader))),
+            build_api(
+                replace(_deps(router, directory, keys, Control(router, reloader)), jobs=jobs)
+            ),
             handler_cancellation=True,  # a client that leaves must free its worker
             access_log=None,
             max_connections=most - (_wyoming_clients() if settings.wyoming.uri else 0),

@@ -199,6 +199,25 @@ class WyomingSettings(Section):
         return uri
 
 
+class JobSettings(Section):
+    """Transcriptions that outlive their request (`/v1/jobs`)."""
+
+    enabled: bool = True
+    """Whether there are any."""
+    directory: Path | None = None
+    """Where they are kept, with their audio and their results: one server's own. Without it
+    `$STATE_DIRECTORY` of systemd, or `whisper-router` in `$XDG_STATE_HOME` or `~/.local/state`; a
+    server that cannot use that directory goes on without jobs."""
+    max_running: int = Field(default=2, ge=1)
+    """Jobs that run at a time. Their chunks give way to those of other requests."""
+    max_queued: int = Field(default=10_000, ge=1)
+    """Jobs that may wait; the next is answered 429."""
+    keep_s: float = Field(default=604_800.0, ge=0)
+    """A job that has ended is erased after so long, with its result."""
+    keep_audio: bool = False
+    """Whether the audio is kept as long as the result; else it is erased when the job ends."""
+
+
 class SupervisionSettings(Section):
     """How engine processes are started, watched and stopped."""
 
@@ -324,6 +343,8 @@ class Settings(BaseSettings):
     """Live transcription over WebSockets."""
     wyoming: WyomingSettings = WyomingSettings()
     """Wyoming, the protocol of Home Assistant's voice assistants."""
+    jobs: JobSettings = JobSettings()
+    """Transcriptions that outlive their request (`/v1/jobs`)."""
     supervision: SupervisionSettings = SupervisionSettings()
     """How engine processes are started, watched and stopped."""
     devices: DeviceSettings = DeviceSettings()

@@ -9,6 +9,7 @@ import pytest
 from support.job_samples import EVENTS, SEGMENT, WEBHOOK, make_job
 from whisper_router.domain import AudioFound, AudioReady, Lane, LanguageDetected
 from whisper_router.errors import AudioRejected, StorageFull
+from whisper_router.jobs.files import JobFiles
 from whisper_router.jobs.model import JobAudio, JobStatus
 from whisper_router.jobs.runner import JobLimits, JobRunner
 from whisper_router.jobs.sqlite import open_store
@@ -63,18 +64,19 @@ async def store(tmp_path):
 @asynccontextmanager
 async def running(store, tmp_path, recogniser, **limits):
     """Run jobs until the block ends."""
-    runner = JobRunner(
-        store=store,
-        transcriber=recogniser,
-        directory=tmp_path / "audio",
-        limits=JobLimits(**{"max_running": 2, "keep_s": 1000.0, **limits}),
-        notice=lambda job, transcript: {"status": job.status, "text": transcript and "text"},
-    )
-    await runner.open()
-    try:
-        yield runner
-    finally:
-        await runner.close()
+    with JobFiles.open(tmp_path) as files:
+        runner = JobRunner(
+            store=store,
+            transcriber=recogniser,
+            files=files,
+            limits=JobLimits(**{"max_running": 2, "max_queued": 9, "keep_s": 1000.0, **limits}),
+            notice=lambda job, transcript: {"status": job.status, "text": transcript and "text"},
+        )
+        await runner.open()
+        try:
+            yield runner
+        finally:
+            await runner.close()
 
 
 def job_with_audio(tmp_path, name: str, **changes):

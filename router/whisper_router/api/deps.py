@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from aiohttp import web
@@ -14,6 +15,8 @@ from whisper_router.api.key_source import KeySource
 from whisper_router.audio.spool import Spool
 from whisper_router.audio.upload import UploadLimits
 from whisper_router.domain import TranscriptEvent, TranscriptionRequest
+from whisper_router.jobs.model import Job
+from whisper_router.jobs.store import JobStore
 from whisper_router.live.turns import TurnOptions
 from whisper_router.pipeline.live import LiveRun
 from whisper_router.pipeline.progress import ProgressBoard, Tracker
@@ -151,6 +154,49 @@ class Queues(Protocol):
         ...
 
 
+class JobService(Protocol):
+    """Jobs: what is known of them, and what may be done to them."""
+
+    @property
+    def store(self) -> JobStore:
+        """All jobs."""
+        ...
+
+    @property
+    def spool(self) -> Spool:
+        """Where uploads for jobs arrive."""
+        ...
+
+    @property
+    def max_queued(self) -> int:
+        """How many jobs may wait."""
+        ...
+
+    def adopt(self, path: Path, job_id: str) -> Path:
+        """Take over an uploaded file for a job; return where it is. Blocking."""
+        ...
+
+    async def submit(self, job: Job) -> Job:
+        """Queue a new job; return it, or the one made with the same idempotency key before."""
+        ...
+
+    async def cancel(self, job: Job) -> bool:
+        """End a job, and free its worker if it runs. False: it had ended before."""
+        ...
+
+    async def erase(self, job: Job) -> None:
+        """Cancel a job if need be, and delete all that is known of it."""
+        ...
+
+    def tracker(self, job_id: str) -> Tracker | None:
+        """Return how far a running job is."""
+        ...
+
+    def watch(self, job_id: str) -> AbstractContextManager[asyncio.Event]:
+        """Yield an event that is set whenever the job's status changes; the caller clears it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainLimits:
     """How much of a refused upload is read on, so that the client gets to see the refusal."""
@@ -187,6 +233,7 @@ class ApiDeps:
     keys: KeySource
     queues: Queues
     processes: Processes
+    jobs: JobService | None = None
     progress: ProgressBoard = field(default_factory=ProgressBoard)
     cors: CorsPolicy = field(default_factory=CorsPolicy)
     drain: DrainLimits = field(default_factory=DrainLimits)

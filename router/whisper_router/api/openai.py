@@ -10,7 +10,9 @@ from whisper_router.api.auth import client_of
 from whisper_router.api.body import leave_waiting, send_continue
 from whisper_router.api.context import FIRST_TURN, REQUEST_ID
 from whisper_router.api.deps import DEPS, ModelEntry
+from whisper_router.api.fields import Fields, boolean
 from whisper_router.api.forms import Order, parse_order
+from whisper_router.api.jobs import submit_upload
 from whisper_router.api.relay import check_hops, send_on, via
 from whisper_router.api.wire import json_response
 from whisper_router.audio.media import pcm_format
@@ -96,6 +98,8 @@ async def _recognise(request: web.Request, task: Task) -> web.StreamResponse:
                 via=via(request),
             )
             deps.models.check(order.request.model)
+            if boolean("async", Fields(upload.fields).text("async")):
+                return await submit_upload(request, upload, order)
             events = deps.transcriber.run(order.request, _media_source(upload), tracker)
             with deps.models.in_use(order.request.model, order.keep_alive_s):
                 async with aclosing(events):

@@ -4,7 +4,7 @@ import asyncio
 
 from aiohttp import web
 
-from whisper_router.api import admin, health, live_ws, openai, progress
+from whisper_router.api import admin, health, jobs, live_ws, openai, progress
 from whisper_router.api.auth import authenticate
 from whisper_router.api.body import drain_unread
 from whisper_router.api.context import add_headers, identify_request, log_access
@@ -14,7 +14,7 @@ from whisper_router.api.problems import answer_problems
 from whisper_router.api.realtime import routes as realtime
 from whisper_router.api.runner import refuse_surplus
 
-DIALECTS = (health, openai, live_ws, realtime, progress, admin)
+DIALECTS = (health, openai, live_ws, realtime, progress, jobs, admin)
 
 
 def build_api(deps: ApiDeps) -> web.Application:

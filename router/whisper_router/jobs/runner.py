@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from whisper_router.audio.spool import Spool
 from whisper_router.domain import (
     Lane,
     LanguageDetected,
@@ -27,6 +28,7 @@ from whisper_router.errors import (
     RouterError,
     Unavailable,
 )
+from whisper_router.jobs.files import JobFiles
 from whisper_router.jobs.model import Delivery, Job, JobStatus
 from whisper_router.jobs.store import JobStore
 from whisper_router.pipeline.chunk_memory import ChunkMemory
@@ -62,11 +64,13 @@ class Transcriber(Protocol):
 class JobLimits:
     """How jobs run and what is kept of them.
 
-    Results are erased after `keep_s`; with `keep_audio` the audio is kept as long, else it goes
-    with the job's end. What is unavailable is tried `max_attempts` times.
+    No more than `max_queued` may wait. Results are erased after `keep_s`; with `keep_audio` the
+    audio is kept as long, else it goes with the job's end. What is unavailable is tried
+    `max_attempts` times.
     """
 
     max_running: int
+    max_queued: int
     keep_s: float
     keep_audio: bool = False
     max_attempts: int = 20
@@ -80,13 +84,13 @@ class JobRunner:
         *,
         store: JobStore,
         transcriber: Transcriber,
-        directory: Path,
+        files: JobFiles,
         limits: JobLimits,
         notice: Callable[[Job, Transcript | None], Json],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`directory` is for audio; `notice` makes the body of a webhook of an ended job."""
-        self.store, self.directory = store, directory
+        """`notice` makes the body of a webhook of an ended job."""
+        self.store, self._files = store, files
         self._transcriber, self._limits, self._notice = transcriber, limits, notice
         self._clock, self._tasks = clock, Tasks()
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -97,7 +101,6 @@ class JobRunner:
 
     async def open(self) -> None:
         """Go on with what a process before has left."""
-        await asyncio.to_thread(_make_private, self.directory)
         left = await self.store.requeue()
         if left:
             log.info("jobs_resumed", jobs=left)
@@ -109,6 +112,20 @@ class JobRunner:
     async def close(self) -> None:
         """Stop; jobs that run are queued again, and keep what their chunks have given."""
         await self._tasks.close_in_full()
+
+    @property
+    def spool(self) -> Spool:
+        """Where uploads for jobs arrive."""
+        return self._files.spool
+
+    @property
+    def max_queued(self) -> int:
+        """How many jobs may wait."""
+        return self._limits.max_queued
+
+    def adopt(self, path: Path, job_id: str) -> Path:
+        """Take over an uploaded file for a job; return where it is. Blocking."""
+        return self._files.adopt(path, job_id)
 
     async def submit(self, job: Job) -> Job:
         """Queue a new job; return it, or the one made with the same idempotency key before."""
@@ -274,7 +291,7 @@ class JobRunner:
 
     async def _erase_orphans(self) -> None:
         """Delete files that no job needs: their upload, or their job's end, was cut short."""
-        for path in await asyncio.to_thread(_files, self.directory):
+        for path in await asyncio.to_thread(_files, self.spool.directory):
             job = await self.store.find(path.stem)
             if job is None or (job.has_ended and not self._limits.keep_audio):
                 await asyncio.to_thread(path.unlink, missing_ok=True)
@@ -300,10 +317,6 @@ class _Memory:
     ) -> None:
         """Keep what the chunk gave."""
         await self._store.keep_chunk(self._job_id, planned.start, planned.end, events)
-
-
-def _make_private(directory: Path) -> None:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _files(directory: Path) -> Sequence[Path]:

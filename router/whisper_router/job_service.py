@@ -1,0 +1,56 @@
+"""Jobs over a whole router, where they can be kept."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import structlog
+
+from whisper_router.api.job_body import notice
+from whisper_router.app import Router
+from whisper_router.errors import ConfigurationError
+from whisper_router.jobs.files import JobFiles
+from whisper_router.jobs.runner import JobLimits, JobRunner
+from whisper_router.jobs.sqlite import open_store
+from whisper_router.places import jobs_directory
+
+log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def running_jobs(router: Router) -> AsyncIterator[JobRunner | None]:
+    """Run jobs until the block ends; None: there are none here.
+
+    Raises:
+        ConfigurationError: the directory that is configured for them cannot be used.
+    """
+    settings = router.settings.jobs
+    if not settings.enabled:
+        yield None
+        return
+    async with AsyncExitStack() as stack:
+        try:
+            directory = jobs_directory(router.settings)
+            files = stack.enter_context(await asyncio.to_thread(JobFiles.open, directory))
+            store = await stack.enter_async_context(open_store(files.store))
+        except (ConfigurationError, RuntimeError) as error:  # no home directory: RuntimeError
+            if settings.directory is not None:
+                raise ConfigurationError(str(error)) from error
+            log.warning("jobs_unavailable", reason=str(error))
+            yield None
+            return
+        runner = JobRunner(
+            store=store,
+            transcriber=router.transcriber,
+            files=files,
+            limits=JobLimits(
+                max_running=settings.max_running,
+                max_queued=settings.max_queued,
+                keep_s=settings.keep_s,
+                keep_audio=settings.keep_audio,
+            ),
+            notice=notice,
+        )
+        await runner.open()
+        stack.push_async_callback(runner.close)
+        yield runner
