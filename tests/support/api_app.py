@@ -18,6 +18,7 @@ from whisper_router.api.cors import CorsPolicy
 from whisper_router.api.deps import (
     ApiDeps,
     DrainLimits,
+    JobService,
     Live,
     LiveLimits,
     ModelEntry,
@@ -249,6 +250,7 @@ class Setup:
     first_request_s: float = 60.0
     live: Live | None = None
     live_limits: LiveLimits = field(default_factory=LiveLimits)
+    jobs: JobService | None = None
 
     queues: Dispatchers = field(default_factory=no_queues)
 
@@ -304,6 +306,7 @@ async def serve_api(directory: Path, setup: Setup) -> AsyncIterator[Api]:
         transcriber=recogniser,
         live=setup.live or _no_live(spool),
         live_limits=setup.live_limits,
+        jobs=setup.jobs,
         relay=Relay(_nobody_else),
         models=names,
         ready=setup.is_ready,

@@ -219,6 +219,7 @@ async def _queue(
     deps = request.app[DEPS]
     service, job_id = service_of(deps), f"job_{uuid.uuid4().hex}"
     deps.models.check(order.request.model)
+    _check_source(fields, upload)
     webhook = webhook_of(fields)
     if (await service.store.counts()).get(JobStatus.QUEUED, 0) >= service.max_queued:
         raise QueueFull(f"{service.max_queued} jobs are queued already (jobs.max_queued).")
@@ -228,7 +229,7 @@ async def _queue(
         request_id=job_id,
         word_timestamps=can_time or order.request.word_timestamps,  # for any format later
     )
-    audio = await _audio(service, fields, upload, job_id)
+    audio = await _audio(service, upload, job_id)
     made = await service.submit(
         Job(
             id=job_id,
@@ -248,21 +249,26 @@ async def _queue(
     return json_response(await _whole(request, made), status=202, headers=headers)
 
 
-async def _audio(
-    service: JobService, fields: Sequence[tuple[str, str]], upload: Upload | None, job_id: str
-) -> JobAudio:
+def _check_source(fields: Sequence[tuple[str, str]], upload: Upload | None) -> None:
+    """Raise InvalidRequest unless there is either a file or an address."""
     url = Fields(fields).text("url", "audio_url")
-    if upload is not None and upload.file is not None:
-        if url is not None:
-            raise InvalidParameter("'file' and 'url' cannot be given together.", param="url")
-        return JobAudio(
-            path=await asyncio.to_thread(service.adopt, upload.file, job_id),
-            name=upload.filename or "",
-            pcm=pcm_format(upload.content_type),
-        )
-    if url is None:
+    has_file = upload is not None and upload.file is not None
+    if has_file and url is not None:
+        raise InvalidParameter("'file' and 'url' cannot be given together.", param="url")
+    if not has_file and url is None:
         raise MissingParameter("file")
-    raise InvalidParameter("Audio by address is not supported yet.", param="url")
+    if url is not None:
+        raise InvalidParameter("Audio by address is not supported yet.", param="url")
+
+
+async def _audio(service: JobService, upload: Upload | None, job_id: str) -> JobAudio:
+    if upload is None or upload.file is None:
+        return JobAudio()
+    return JobAudio(
+        path=await asyncio.to_thread(service.adopt, upload.file, job_id),
+        name=upload.filename or "",
+        pcm=pcm_format(upload.content_type),
+    )
 
 
 def _idempotency_key(request: web.Request) -> str | None:
