@@ -30,9 +30,10 @@ def main() -> int:
                 rounds=arguments.minutes,
                 round_s=60.0,
                 sessions=arguments.sessions,
+                show=lambda line: print(line, flush=True),
             )
         )
-    print("\n".join(soaked.lines()))
+    print("\n".join(soaked.summary()))
     return 1 if soaked.broken else 0
 
 

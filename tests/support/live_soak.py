@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +38,12 @@ write_timeout_s = 2
 """
 
 
+HEADER = (
+    f"{'round':>5} {'sessions':>8} {'router MiB':>10} {'engine MiB':>10} {'files':>5} "
+    f"{'threads':>8}  how they ended"
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rest:
     """What was there when nobody spoke."""
@@ -69,11 +75,12 @@ class Soaked:
 
     def lines(self) -> Iterator[str]:
         """Yield a report."""
-        yield (
-            f"{'round':>5} {'sessions':>8} {'router MiB':>10} {'engine MiB':>10} {'files':>5} "
-            f"{'threads':>8}  how they ended"
-        )
+        yield HEADER
         yield from (rest.line(number) for number, rest in enumerate(self.rests, start=1))
+        yield from self.summary()
+
+    def summary(self) -> Iterator[str]:
+        """Yield what all rounds came to."""
         yield (
             f"{self.sessions} sessions, {self.finished} of them finished: "
             f"{self.sent_s:.3f} s of audio sent, {self.heard_s:.3f} s heard; "
@@ -90,8 +97,13 @@ async def soak(
     round_s: float,
     sessions: int,
     kinds: Sequence[Kind] = KINDS,
+    show: Callable[[str], None] = lambda _line: None,
 ) -> Soaked:
-    """Let so many clients hold sessions, round after round with a quiet moment after each."""
+    """Let so many clients hold sessions, round after round with a quiet moment after each.
+
+    `show` gets a line for each round as it ends.
+    """
+    show(HEADER)
     found, said = Soaked(), await asyncio.to_thread(speeches, folder, seed=seed)
     dice = [random.Random(f"{seed} {number}") for number in range(sessions)]
     with running_server(folder, config=CONFIG) as server:
@@ -104,6 +116,7 @@ async def soak(
                 await _judge(server, all_held, found)
                 await _quiet(server, http, found)
                 found.rests.append(await asyncio.to_thread(_rest, server, all_held))
+                show(found.rests[-1].line(len(found.rests)))
         found.broken += _grown(found.rests)
         found.broken += [f"{line}" for line in server.log if line.get("event") in BUGS]
         if (code := await asyncio.to_thread(server.stop)) != 0:

@@ -44,7 +44,7 @@ def resampled(samples: np.ndarray, rate_hz: int) -> np.ndarray:
     frame.sample_rate = 16_000
     resampler = av.AudioResampler(format="s16", layout="mono", rate=rate_hz)
     parts = [*resampler.resample(frame), *resampler.resample(None)]
-    return np.concatenate([part.to_ndarray().reshape(-1) for part in parts])
+    return np.concatenate([samples[:0], *(part.to_ndarray().reshape(-1) for part in parts)])
 
 
 class RealtimeClient:
