@@ -6,7 +6,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisper_router.api.subtitles import ARROW, cues, milliseconds, srt, vtt
+from whisper_router.api.subtitles import ARROW, Cue, aud, cues, lrc, milliseconds, srt, tsv, vtt
 from whisper_router.domain import Segment
 
 SRT_BLOCK = re.compile(
@@ -29,7 +29,7 @@ anything = st.builds(
 def test_srt_counts_from_one_and_has_commas():
     """Contract case 24."""
     segments = [said(" Turn the light off.", 0, 2.6), said(" Now.", 3661.0015, 3662)]
-    assert srt(segments) == (
+    assert srt(cues(segments)) == (
         "1\n00:00:00,000 --> 00:00:02,600\nTurn the light off.\n\n"
         "2\n01:01:01,002 --> 01:01:02,000\nNow.\n\n"
     )
@@ -37,18 +37,18 @@ def test_srt_counts_from_one_and_has_commas():
 
 def test_vtt_has_a_header_and_points_and_no_ids():
     """Contract case 25."""
-    assert vtt([said(" Hi.", 0, 0.5)]) == "WEBVTT\n\n00:00:00.000 --> 00:00:00.500\nHi.\n\n"
+    assert vtt(cues([said(" Hi.", 0, 0.5)])) == "WEBVTT\n\n00:00:00.000 --> 00:00:00.500\nHi.\n\n"
 
 
 def test_silence_has_no_cues():
     """An empty file in SRT, a bare header in WebVTT."""
-    assert srt([said("", 0, 1)]) == ""
+    assert srt(cues([said("", 0, 1)])) == ""
     assert vtt([]) == "WEBVTT\n\n"
 
 
 def test_empty_segments_leave_no_gap_in_the_numbers():
     """Players complain about gaps."""
-    text = srt([said(" a", 0, 1), said("  ", 1, 2), said(" b", 2, 3)])
+    text = srt(cues([said(" a", 0, 1), said("  ", 1, 2), said(" b", 2, 3)]))
     assert re.findall(r"^(\d+)$", text, re.MULTILINE) == ["1", "2"]
 
 
@@ -79,10 +79,22 @@ def test_cues_are_in_order_and_never_empty(segments: list[Segment]):
 @given(st.lists(anything, max_size=8))
 def test_any_srt_text_is_a_sequence_of_blocks(segments: list[Segment]):
     """A strict parser reads the whole text, with indices 1 to n."""
-    text, position, indices = srt(segments), 0, []
+    text, position, indices = srt(cues(segments)), 0, []
     while position < len(text):
         match = SRT_BLOCK.match(text, position)
         assert match is not None
         indices.append(int(match[1]))
         position = match.end()
     assert indices == list(range(1, len(indices) + 1))
+
+
+def test_tables_labels_and_lyrics_have_a_line_for_each_cue():
+    """Milliseconds, seconds, and minutes with hundredths of a second."""
+    shown = [
+        Cue(start_ms=0, end_ms=1500, text="red\ngreen"),
+        Cue(start_ms=3_599_996, end_ms=3_600_500, text="blue"),
+    ]
+    assert tsv(shown) == "start\tend\ttext\n0\t1500\tred green\n3599996\t3600500\tblue\n"
+    assert aud(shown) == "0.000\t1.500\tred green\n3599.996\t3600.500\tblue\n"
+    assert lrc(shown) == "[00:00.00]red green\n[60:00.00]blue\n"
+    assert (tsv([]), aud([]), lrc([])) == ("start\tend\ttext\n", "", "")

@@ -2,7 +2,7 @@
 
 import math
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from aiohttp import web
 
 from whisper_router.api import subtitles
 from whisper_router.api.forms import Granularity, ResponseFormat, ResponseOptions
+from whisper_router.api.shaping import shaped
 from whisper_router.api.wire import encode_json, encode_text
 from whisper_router.domain import Segment, Task, TokenLogprob, Transcript, Word
 from whisper_router.languages import LANGUAGES
@@ -180,18 +181,35 @@ def _text(transcript: Transcript, _options: ResponseOptions) -> bytes:
     return encode_text(transcript.text + "\n")
 
 
-def _srt(transcript: Transcript, _options: ResponseOptions) -> bytes:
-    return encode_text(subtitles.srt(transcript.segments))
+def _cues(transcript: Transcript, options: ResponseOptions) -> Iterator[subtitles.Cue]:
+    if options.shape.is_plain:
+        return subtitles.cues(transcript.segments)
+    return shaped(transcript.segments, options.shape)
 
 
-def _vtt(transcript: Transcript, _options: ResponseOptions) -> bytes:
-    return encode_text(subtitles.vtt(transcript.segments))
+def _vtt_json(transcript: Transcript, options: ResponseOptions) -> bytes:
+    """Return `verbose_json` with the subtitles in it, as whisperX API server does."""
+    vtt_text = subtitles.vtt(_cues(transcript, options))
+    return encode_json(verbose_body(transcript, options) | {"vtt_text": vtt_text})
+
+
+def _as_subtitles(
+    write: Callable[[Iterable[subtitles.Cue]], str], content_type: str = TEXT_TYPE
+) -> Format:
+    def render(transcript: Transcript, options: ResponseOptions) -> bytes:
+        return encode_text(write(_cues(transcript, options)))
+
+    return Format(content_type=content_type, render=render)
 
 
 FORMATS: Mapping[ResponseFormat, Format] = {
     ResponseFormat.JSON: Format(content_type=JSON_TYPE, render=_json),
     ResponseFormat.TEXT: Format(content_type=TEXT_TYPE, render=_text),
-    ResponseFormat.SRT: Format(content_type=TEXT_TYPE, render=_srt),
+    ResponseFormat.SRT: _as_subtitles(subtitles.srt),
     ResponseFormat.VERBOSE_JSON: Format(content_type=JSON_TYPE, render=_verbose_json),
-    ResponseFormat.VTT: Format(content_type=TEXT_TYPE, render=_vtt),
+    ResponseFormat.VTT: _as_subtitles(subtitles.vtt),
+    ResponseFormat.TSV: _as_subtitles(subtitles.tsv),
+    ResponseFormat.LRC: _as_subtitles(subtitles.lrc),
+    ResponseFormat.AUD: _as_subtitles(subtitles.aud),
+    ResponseFormat.VTT_JSON: Format(content_type=JSON_TYPE, render=_vtt_json),
 }

@@ -4,7 +4,7 @@ What is refused is what OpenAI refuses for every model; unknown fields are ignor
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from whisper_router.api.chunking import Chunking, parse_chunking
@@ -17,6 +17,7 @@ from whisper_router.api.fields import (
     number,
     quoted,
 )
+from whisper_router.api.shaping import Shape
 from whisper_router.domain import Client, DecodingOptions, OnError, Task, TranscriptionRequest
 from whisper_router.errors import InvalidParameter, MissingParameter
 from whisper_router.languages import language_code
@@ -36,6 +37,10 @@ class ResponseFormat(StrEnum):
     SRT = "srt"
     VERBOSE_JSON = "verbose_json"
     VTT = "vtt"
+    TSV = "tsv"
+    LRC = "lrc"
+    AUD = "aud"
+    VTT_JSON = "vtt_json"
 
 
 class Granularity(StrEnum):
@@ -51,6 +56,17 @@ class Included(StrEnum):
     LOGPROBS = "logprobs"
 
 
+SUBTITLES = frozenset(
+    {
+        ResponseFormat.SRT,
+        ResponseFormat.VTT,
+        ResponseFormat.TSV,
+        ResponseFormat.LRC,
+        ResponseFormat.AUD,
+        ResponseFormat.VTT_JSON,
+    }
+)
+VERBOSE = frozenset({ResponseFormat.VERBOSE_JSON, ResponseFormat.VTT_JSON})
 STREAMABLE = frozenset({ResponseFormat.JSON, ResponseFormat.TEXT})
 
 
@@ -62,6 +78,7 @@ class ResponseOptions:
     granularities: frozenset[Granularity] = frozenset({Granularity.SEGMENT})
     logprobs: bool = False
     stream: bool = False
+    shape: Shape = field(default_factory=Shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +123,7 @@ def parse_order(
             language=_source_language(form, task),
             prompt=form.text("prompt") or "",
             hotwords=_hotwords(form),
-            word_timestamps=Granularity.WORD in response.granularities,
+            word_timestamps=_wants_words(response),
             logprobs=response.logprobs,
             vad=_voice_activity(form, chunking),
             speech=chunking.speech,
@@ -125,7 +142,9 @@ def parse_order(
 def _translated(form: Fields) -> ResponseOptions:
     """Translations have no granularities and no log probabilities; `stream` is our extension."""
     wanted = _response_format(form)
-    return ResponseOptions(response_format=wanted, stream=_stream(form, wanted))
+    return ResponseOptions(
+        response_format=wanted, stream=_stream(form, wanted), shape=_shape(form, wanted)
+    )
 
 
 def _transcribed(form: Fields) -> ResponseOptions:
@@ -136,7 +155,27 @@ def _transcribed(form: Fields) -> ResponseOptions:
         granularities=_granularities(form, wanted),
         logprobs=Included.LOGPROBS in included,
         stream=_stream(form, wanted),
+        shape=_shape(form, wanted),
     )
+
+
+def _shape(form: Fields, wanted: ResponseFormat) -> Shape:
+    """Return how subtitles are to be shaped; other formats have no lines, so nothing is refused."""
+    shape = Shape(
+        max_line_width=_count(form, "max_line_width", 1000),
+        max_line_count=_count(form, "max_line_count", 10),
+        max_words_per_line=_count(form, "max_words_per_line", 100),
+        highlight_words=boolean("highlight_words", form.text("highlight_words")) or False,
+    )
+    return shape if wanted in SUBTITLES else Shape()
+
+
+def _count(form: Fields, name: str, most: int) -> int | None:
+    return integer(name, form.text(name), low=1, high=most)
+
+
+def _wants_words(response: ResponseOptions) -> bool:
+    return Granularity.WORD in response.granularities or not response.shape.is_plain
 
 
 def _response_format(form: Fields) -> ResponseFormat:
@@ -154,7 +193,7 @@ def _response_format(form: Fields) -> ResponseFormat:
 def _granularities(form: Fields, wanted: ResponseFormat) -> frozenset[Granularity]:
     words = form.words("timestamp_granularities")
     chosen = frozenset(choice(GRANULARITIES, word, Granularity) for word in words)
-    if chosen and wanted is not ResponseFormat.VERBOSE_JSON:
+    if chosen and wanted not in VERBOSE:
         raise InvalidParameter(
             f"response_format must be 'verbose_json' if {GRANULARITIES} is provided.",
             param=GRANULARITIES,

@@ -1,6 +1,6 @@
-"""SRT and WebVTT text from segments. Pure."""
+"""Subtitles, lyrics and labels from segments. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from whisper_router.domain import Segment
@@ -11,7 +11,7 @@ LONGEST_S = 1e9  # no audio is that long
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cue:
-    """One line of subtitles: never empty, without line breaks, `start_ms < end_ms`."""
+    """One subtitle: never empty, without empty lines, `start_ms < end_ms`."""
 
     start_ms: int
     end_ms: int
@@ -22,28 +22,46 @@ def cues(segments: Sequence[Segment]) -> Iterator[Cue]:
     """Yield the segments that hold text, in an order in which starts never go back."""
     start_ms = 0
     for segment in segments:
-        text = _one_line(segment.text)
+        text = one_line(segment.text)
         if text:
             start_ms = max(start_ms, milliseconds(segment.start_s))
             end_ms = max(start_ms + 1, milliseconds(segment.end_s))
             yield Cue(start_ms=start_ms, end_ms=end_ms, text=text)
 
 
-def srt(segments: Sequence[Segment]) -> str:
+def srt(shown: Iterable[Cue]) -> str:
     """Return SubRip text, indices from 1; empty without speech."""
     return "".join(
         f"{index}\n{_clock(cue.start_ms, ',')} --> {_clock(cue.end_ms, ',')}\n{cue.text}\n\n"
-        for index, cue in enumerate(cues(segments), start=1)
+        for index, cue in enumerate(shown, start=1)
     )
 
 
-def vtt(segments: Sequence[Segment]) -> str:
+def vtt(shown: Iterable[Cue]) -> str:
     """Return WebVTT text without cue ids; only the header without speech."""
     body = (
         f"{_clock(cue.start_ms, '.')} --> {_clock(cue.end_ms, '.')}\n{cue.text}\n\n"
-        for cue in cues(segments)
+        for cue in shown
     )
     return "WEBVTT\n\n" + "".join(body)
+
+
+def tsv(shown: Iterable[Cue]) -> str:
+    """Return a table of milliseconds and text, as openai-whisper writes it."""
+    rows = (f"{cue.start_ms}\t{cue.end_ms}\t{_flat(cue)}\n" for cue in shown)
+    return "start\tend\ttext\n" + "".join(rows)
+
+
+def aud(shown: Iterable[Cue]) -> str:
+    """Return a label track of Audacity: seconds and text, without a header."""
+    return "".join(
+        f"{cue.start_ms / 1000:.3f}\t{cue.end_ms / 1000:.3f}\t{_flat(cue)}\n" for cue in shown
+    )
+
+
+def lrc(shown: Iterable[Cue]) -> str:
+    """Return lyrics with their times, to the hundredth of a second."""
+    return "".join(f"[{_lyrics_clock(cue.start_ms)}]{_flat(cue)}\n" for cue in shown)
 
 
 def milliseconds(time_s: float) -> int:
@@ -51,7 +69,16 @@ def milliseconds(time_s: float) -> int:
     return round(max(time_s, 0.0) * 1000) if time_s < LONGEST_S else 0
 
 
-def _one_line(text: str) -> str:
+def _flat(cue: Cue) -> str:
+    return cue.text.replace("\n", " ")
+
+
+def _lyrics_clock(time_ms: int) -> str:
+    minutes, hundredths = divmod(round(time_ms / 10), 6000)
+    return f"{minutes:02d}:{hundredths / 100:05.2f}"
+
+
+def one_line(text: str) -> str:
     """Collapse white space and break up arrows (three hyphens in a row leave one behind)."""
     line = " ".join(text.split())
     while ARROW in line:

@@ -1,0 +1,107 @@
+"""Subtitles in lines that people can read: so wide, so many, so many words, the spoken one marked.
+
+The options are those of openai-whisper's subtitle writers. Pure.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from whisper_router.api.subtitles import Cue, milliseconds, one_line
+from whisper_router.domain import Segment
+from whisper_router.live.words import LiveWord, words_in
+
+Line = Sequence[LiveWord]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """How cues are made of words. None: as many as there are.
+
+    A cue has lines of at most `max_line_width` characters, and at most `max_line_count` of them;
+    or it has at most `max_words_per_line` words in one line. With `highlight_words` a cue is
+    repeated for each of its words, which is underlined.
+    """
+
+    max_line_width: int | None = None
+    max_line_count: int | None = None
+    max_words_per_line: int | None = None
+    highlight_words: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether segments are cues as they are."""
+        return self == Shape()
+
+
+def shaped(segments: Sequence[Segment], shape: Shape) -> Iterator[Cue]:
+    """Yield cues in an order in which starts never go back, none longer than its segment."""
+    latest_ms = 0
+    for segment in segments:
+        words = [word for word in words_in([segment], offset_s=0.0) if word.text.strip()]
+        for block in _blocks(words, shape):
+            for cue in _highlighted(block) if shape.highlight_words else [_cue(block)]:
+                start_ms = max(latest_ms, cue.start_ms)
+                end_ms = max(start_ms + 1, cue.end_ms)
+                latest_ms = start_ms
+                yield Cue(start_ms=start_ms, end_ms=end_ms, text=cue.text)
+
+
+def _blocks(words: Sequence[LiveWord], shape: Shape) -> Iterator[Sequence[Line]]:
+    """Yield the lines of each cue."""
+    lines = list(_lines(words, shape))
+    if shape.max_line_width is None and shape.max_words_per_line is not None:
+        per_cue = 1
+    else:
+        per_cue = shape.max_line_count or max(1, len(lines))
+    for begin in range(0, len(lines), per_cue):
+        yield lines[begin : begin + per_cue]
+
+
+def _lines(words: Sequence[LiveWord], shape: Shape) -> Iterator[Line]:
+    line: list[LiveWord] = []
+    width = 0
+    for word in words:
+        own = len(one_line(word.text)) + (1 if line and word.text[:1].isspace() else 0)
+        is_wide = shape.max_line_width is not None and width + own > shape.max_line_width
+        is_many = shape.max_words_per_line is not None and len(line) >= shape.max_words_per_line
+        if line and (is_wide or is_many):
+            yield line
+            line, width = [], 0
+            own = len(one_line(word.text))
+        line.append(word)
+        width += own
+    if line:
+        yield line
+
+
+def _cue(block: Sequence[Line]) -> Cue:
+    return Cue(
+        start_ms=milliseconds(block[0][0].start_s),
+        end_ms=milliseconds(block[-1][-1].end_s),
+        text=_text(block, marked=None),
+    )
+
+
+def _highlighted(block: Sequence[Line]) -> Iterator[Cue]:
+    """Yield a cue for each word, and for each pause between two of them one without a mark."""
+    words = [word for line in block for word in line]
+    at_ms = milliseconds(words[0].start_s)
+    for word in words:
+        start_ms, end_ms = milliseconds(word.start_s), milliseconds(word.end_s)
+        if start_ms > at_ms:
+            yield Cue(start_ms=at_ms, end_ms=start_ms, text=_text(block, marked=None))
+        if end_ms > max(start_ms, at_ms):
+            yield Cue(start_ms=max(start_ms, at_ms), end_ms=end_ms, text=_text(block, marked=word))
+        at_ms = max(at_ms, end_ms)
+
+
+def _text(block: Sequence[Line], *, marked: LiveWord | None) -> str:
+    return "\n".join(
+        one_line("".join(_marked(word) if word is marked else word.text for word in line))
+        for line in block
+    )
+
+
+def _marked(word: LiveWord) -> str:
+    bare = word.text.strip()
+    return word.text.replace(bare, f"<u>{bare}</u>", 1)
