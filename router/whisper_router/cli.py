@@ -109,7 +109,7 @@ def _add_transcribe(commands: Subparsers) -> None:
     add(
         "--format",
         default="text",
-        choices=("text", "json", "verbose_json", "srt", "vtt"),
+        choices=("text", "json", "verbose_json", "srt", "vtt", "tsv", "lrc"),
         help="format of the result (default: text)",
     )
     add("--output-dir", type=Path, help="write one file per input here instead of printing")

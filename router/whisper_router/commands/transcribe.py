@@ -21,7 +21,15 @@ from whisper_router.languages import language_code
 from whisper_router.logs import LogFormat, configure_logging
 from whisper_router.settings import Settings
 
-SUFFIXES = {"text": ".txt", "json": ".json", "verbose_json": ".json", "srt": ".srt", "vtt": ".vtt"}
+SUFFIXES = {
+    "text": ".txt",
+    "json": ".json",
+    "verbose_json": ".json",
+    "srt": ".srt",
+    "vtt": ".vtt",
+    "tsv": ".tsv",
+    "lrc": ".lrc",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
