@@ -2,7 +2,9 @@
 
 import asyncio
 import base64
+import gc
 import json
+import weakref
 from contextlib import asynccontextmanager
 
 import pytest
@@ -102,6 +104,20 @@ async def test_a_turn_from_its_first_byte_to_its_transcript(router):
         assert done["transcript"] == "hello world"
         assert done["usage"]["seconds"] == pytest.approx(len(audio) / 48_000, abs=0.001)
     assert router.live.running() == {}
+
+
+async def test_a_session_that_was_closed_keeps_no_audio(router):
+    """Without waiting for the garbage collector, which comes by when it likes."""
+    gc.disable()
+    try:
+        async with talking(router) as client:
+            await client.append(pcm24(HELLO))
+            run = weakref.ref(client.session._leg.run)
+            audio = weakref.ref(client.session._log)
+        assert run() is None
+        assert audio() is None
+    finally:
+        gc.enable()
 
 
 async def test_the_end_makes_everything_final(router):

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from whisper_router.api.deps import Live, ModelDirectory
@@ -83,15 +84,6 @@ class RealtimeSession:
         self._legs: asyncio.Queue[_Leg | None] = asyncio.Queue()
         self._stacks: list[AsyncExitStack] = []
         self._cuts: deque[Callable[[], Iterable[Json]]] = deque()  # what to do as they are reached
-        self._handlers: dict[str, Callable[[Json], Awaitable[None]]] = {
-            "session.update": self._update,
-            "transcription_session.update": self._update_beta,
-            "input_audio_buffer.append": self._append,
-            "input_audio_buffer.commit": self._commit,
-            "input_audio_buffer.clear": self._clear,
-            "conversation.item.retrieve": self._retrieve,
-            "conversation.item.delete": self._delete,
-        }
 
     async def begin(self) -> None:
         """Tell that there is a session."""
@@ -108,14 +100,14 @@ class RealtimeSession:
         try:
             body = await unpacked(message)
             event_id = body.get("event_id")
-            handler = self._handlers.get(kind_of(body))
+            handler = HANDLERS.get(kind_of(body))
             if handler is None:
                 raise InvalidParameter(
                     f"Invalid value: '{body['type']}'. A transcription session takes "
-                    f"{', '.join(self._handlers)}.",
+                    f"{', '.join(HANDLERS)}.",
                     param="type",
                 )
-            await handler(body)
+            await handler(self, body)
         except RouterError as error:
             await self._refuse(error, event_id)
 
@@ -153,9 +145,13 @@ class RealtimeSession:
         self._legs.put_nowait(None)
 
     async def close(self) -> None:
-        """Free all that the session holds."""
+        """Free all that the session holds, at once: a minute of audio is megabytes."""
         for stack in self._stacks:
             await stack.aclose()
+        self._stacks.clear()
+        self._cuts.clear()
+        self._leg, self._legs = None, asyncio.Queue()
+        self._log, self._decoder = _input_of(self._config, at_s=0.0)
 
     async def _update(self, body: Json) -> None:
         await self._configure(
@@ -328,6 +324,19 @@ class RealtimeSession:
     def _shown(self, *, is_beta: bool | None = None) -> Json:
         shape = beta_session if (self._is_beta if is_beta is None else is_beta) else ga_session
         return shape(self._config, session_id=self._id, expires_at=self._order.expires_at)
+
+
+HANDLERS: Mapping[str, Callable[[RealtimeSession, Json], Awaitable[None]]] = MappingProxyType(
+    {
+        "session.update": RealtimeSession._update,
+        "transcription_session.update": RealtimeSession._update_beta,
+        "input_audio_buffer.append": RealtimeSession._append,
+        "input_audio_buffer.commit": RealtimeSession._commit,
+        "input_audio_buffer.clear": RealtimeSession._clear,
+        "conversation.item.retrieve": RealtimeSession._retrieve,
+        "conversation.item.delete": RealtimeSession._delete,
+    }
+)
 
 
 def _input_of(config: SessionConfig, *, at_s: float) -> tuple[AudioLog, StreamDecoder]:
