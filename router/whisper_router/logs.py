@@ -26,6 +26,8 @@ def configure_logging(*, level: str, style: LogFormat) -> None:
             exception_formatter=structlog.dev.plain_traceback,
         )
     )
+    # It would warn of subprotocols, in which a browser's key may be.
+    logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

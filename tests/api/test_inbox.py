@@ -102,6 +102,20 @@ async def test_so_much_may_wait_and_no_more(http):
         await flooding
 
 
+async def test_messages_without_content_are_not_free(http):
+    """Millions of them would be memory, too."""
+    async with (
+        inboxes() as (port, made),
+        http.ws_connect(f"http://127.0.0.1:{port}/") as socket,
+    ):
+        await socket.send_bytes(b"")
+        inbox, _ = await made.get()
+        await inbox._changed.wait()
+        assert inbox._waiting_bytes > 100
+        await inbox.receive()
+        assert inbox._waiting_bytes == 0
+
+
 async def test_a_client_that_answers_no_ping_is_let_go():
     """It is there, and says nothing."""
     async with inboxes(ping_s=0.01, pong_s=0.05) as (port, made):

@@ -76,6 +76,18 @@ def test_what_follows_a_flush_begins_anew():
     assert not silence.any()
 
 
+@pytest.mark.parametrize("cut", [1, 4801, 4802])
+def test_a_flush_in_the_middle_of_a_sample_does_not_shift_the_others(cut):
+    """Its second byte comes later."""
+    data = tone(24_000, 0.3).tobytes()
+    decoder = StreamDecoder(Codec.S16LE, 24_000)
+    parts = [decoder.feed(data[:cut]), decoder.flush(), decoder.feed(data[cut:]), decoder.flush()]
+    heard = np.concatenate(parts)
+    assert abs(len(heard) - 4800) <= 1
+    assert np.abs(heard).max() == pytest.approx(0.5, abs=0.05)
+    assert np.abs(np.diff(heard)).max() < 0.15
+
+
 def test_nothing_is_nothing():
     """No bytes, and half a sample."""
     decoder = StreamDecoder(Codec.S16LE, 24_000)

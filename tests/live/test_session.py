@@ -341,6 +341,39 @@ def test_a_turn_that_sounds_complete_ends_early(dot, later_s):
     assert [event.utterance for event in again if isinstance(event, SpeechStarted)] == [2]
 
 
+def test_padding_that_became_longer_does_not_reach_what_is_gone():
+    """The audio before speech was kept for the old padding only."""
+    session = LiveSession(OPTIONS)
+    play(session, Speaker(begin_s=99, end_s=99), seconds=10)
+    session.tune(TurnOptions(prefix_s=2.0))
+    speaker = Speaker(begin_s=0.3, end_s=1.3)
+    [final] = finals(play(session, speaker, seconds=3))
+    assert 9.0 < final.start_s < 10.3
+
+
+def test_nobody_speaks_once_a_turn_that_sounds_complete_was_ended():
+    """Though the detector would still wait: a cut has nothing to end."""
+    session = LiveSession(LiveOptions(turns=TurnOptions(silence_s=4.0, early_s=0.6)))
+    speaker = Speaker(begin_s=0.512, end_s=2.56, pace_s=0.512, last=".")
+    events = play(session, speaker, seconds=2.56 + 0.7)
+    assert len(finals(events)) == 1
+    assert not session.is_speaking
+    session.cut()
+    assert [type(event) for event in session.take_events()] == [Reached]
+
+
+def test_a_language_that_was_found_stays_when_something_else_changes():
+    """Until one is named, or a named one is taken back."""
+    session = LiveSession(OPTIONS)
+    play(session, Speaker(begin_s=0.5, end_s=2), seconds=3)
+    assert session.language == "en"
+    session.expect(language=None, prompt="Ines")
+    assert session.language == "en"
+    session.expect(language="de", prompt="Ines")
+    session.expect(language=None, prompt="Ines")
+    assert session.language is None
+
+
 def test_options_may_change_while_a_session_goes_on():
     """Turns, language and prompt; they hold for what comes."""
     session, speaker = LiveSession(OPTIONS), Speaker(begin_s=0.5, end_s=1.5)

@@ -85,6 +85,27 @@ def test_a_pause_may_linger_before_it_ends_a_turn():
     assert kinds == [Kind.BEGAN, *pause, Kind.RESUMED, *pause, Kind.ENDED]
 
 
+def test_a_noise_after_a_pause_that_has_lingered_is_no_speech():
+    """A word is: the turn goes on, and its padding is still there."""
+    options = TurnOptions(settle_s=0.096, early_s=0.16, silence_s=2.0, prefix_s=0.032)
+    found = marks((5, 0.9), (6, 0.0), (2, 0.9), (6, 0.0), (3, 0.9), options=options)
+    assert [mark[0] for mark in found] == [
+        Kind.BEGAN,
+        Kind.PAUSED,
+        Kind.LINGERED,
+        Kind.RESUMED,
+    ]
+    assert found[-1][1:] == (18, 22)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.1, 0.15])
+def test_silence_ends_a_turn_whatever_the_threshold_is(threshold):
+    """The hysteresis cannot take it below nothing."""
+    options = TurnOptions(threshold=threshold)
+    kinds = [mark[0] for mark in marks((10, 0.9), (30, 0.0), options=options)]
+    assert kinds == [Kind.BEGAN, Kind.PAUSED, Kind.ENDED]
+
+
 def test_options_hold_from_where_they_change():
     """In a turn, too."""
     finder = TurnFinder(OPTIONS)

@@ -40,12 +40,9 @@ class ClientSecrets:
             QueueFull: there are too many by now.
         """
         now_s = time.time()
-        if len(self._secrets) >= self._most:
-            self._secrets = {
-                value: secret
-                for value, secret in self._secrets.items()
-                if secret.expires_at > now_s
-            }
+        self._secrets = {
+            value: secret for value, secret in self._secrets.items() if secret.expires_at > now_s
+        }
         if len(self._secrets) >= self._most:
             raise QueueFull(f"There are {self._most} client secrets already.")
         secret = ClientSecret(

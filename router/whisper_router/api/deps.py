@@ -109,6 +109,10 @@ class Live(Protocol):
         """Raise RouterError if no session could do what is asked for."""
         ...
 
+    def alias(self, name: str) -> str:
+        """Return the alias that a name means. Raises ModelNotFound."""
+        ...
+
     def open(self, request: TranscriptionRequest) -> AbstractAsyncContextManager[LiveRun]:
         """Run a session until the block ends. Raises RouterError before any audio."""
         ...

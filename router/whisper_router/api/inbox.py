@@ -9,6 +9,8 @@ PING_S = 20.0
 PONG_S = 20.0
 """How long a client that is listened to may be silent after a ping."""
 MAX_WAITING_BYTES = 4 << 20
+MESSAGE_BYTES = 256
+"""What a message takes besides its content."""
 GOODBYES = frozenset({WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR})
 
 
@@ -37,7 +39,7 @@ class Inbox:
                 return self._goodbye
             if self._messages:
                 message = self._messages.popleft()
-                self._waiting_bytes -= len(message.data)
+                self._waiting_bytes -= _size(message)
                 self._room.set()
                 return message
             self._changed.clear()
@@ -52,7 +54,7 @@ class Inbox:
             await self._take(await self._socket.receive())
 
     async def keep_alive(self) -> None:
-        """Ping from time to time; abort the connection of a client that does not answer."""
+        """Ping from time to time; who does not answer is taken for gone."""
         while True:
             await asyncio.sleep(self._ping_s)
             self._heard.clear()
@@ -76,7 +78,7 @@ class Inbox:
             self._take_leave(message)
         elif message.type is not WSMsgType.PONG:
             self._messages.append(message)
-            self._waiting_bytes += len(message.data)
+            self._waiting_bytes += _size(message)
             self._changed.set()
 
     async def _answer(self, ping: WSMessage) -> None:
@@ -89,3 +91,8 @@ class Inbox:
         self._goodbye = message
         self._messages.clear()
         self._changed.set()
+
+
+def _size(message: WSMessage) -> int:
+    """Return what a message that waits costs: an empty one is not free."""
+    return len(message.data) + MESSAGE_BYTES

@@ -49,6 +49,15 @@ class PcmReader:
             samples = _mono(data[begin : min(begin + piece, whole)], self.form)
             yield self._resampled(samples)
 
+    def flush(self) -> Floats:
+        """Return what the filter has kept; what comes next has nothing to do with it.
+
+        A sample of which only the first bytes are here is completed by that, all the same.
+        """
+        rest = self.end()
+        self._resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE_HZ)
+        return rest
+
     def end(self) -> Floats:
         """Return what the filter has kept; of a sample that is not whole nothing."""
         if self.form.rate_hz == SAMPLE_RATE_HZ:

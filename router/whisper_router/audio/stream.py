@@ -25,8 +25,7 @@ class StreamDecoder:
     """Decodes and resamples one mono stream."""
 
     def __init__(self, codec: Codec, rate_hz: int) -> None:
-        self._form = PcmFormat(rate_hz=rate_hz, width=2, channels=1)
-        self._reader = PcmReader(self._form)
+        self._reader = PcmReader(PcmFormat(rate_hz=rate_hz, width=2, channels=1))
         self._law = None if codec is Codec.S16LE else _law(codec, rate_hz)
 
     def feed(self, data: bytes) -> Floats:
@@ -38,9 +37,7 @@ class StreamDecoder:
 
     def flush(self) -> Floats:
         """Return the samples that were held back; what comes next has nothing to do with them."""
-        rest = self._reader.end()
-        self._reader = PcmReader(self._form)
-        return rest
+        return self._reader.flush()
 
 
 def _law(codec: Codec, rate_hz: int) -> av.AudioCodecContext:

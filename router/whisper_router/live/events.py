@@ -17,13 +17,14 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechStopped:
-    """Nobody has spoken since `at_s`.
+    """Nobody has spoken since `at_s`, which was clear at `known_at_s`.
 
     An utterance that was cut, as somebody asked for or because it is too long, ends without this.
     """
 
     utterance: int
     at_s: float
+    known_at_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,7 +75,7 @@ class LiveSession:
         self, options: LiveOptions, *, language: str | None = None, prompt: str = ""
     ) -> None:
         """`language` None: it is detected, and kept from the first confirmed word on."""
-        self.language = language
+        self.language, self._is_named = language, language is not None
         self._options, self._prompt = options, prompt
         self._turns = TurnFinder(options.turns)
         capacity_s = options.max_window_s + options.turns.prefix_s + options.max_backlog_s
@@ -114,8 +114,8 @@ class LiveSession:
 
     @property
     def is_speaking(self) -> bool:
-        """Whether somebody speaks where the audio ends now."""
-        return self._turns.is_turn
+        """Whether there is an utterance where the audio ends now, or one is about to be found."""
+        return self._turns.is_turn and (self._utterance is not None or bool(self._marks))
 
     def hear(self, samples: Floats, probabilities: Sequence[float]) -> None:
         """Take the next windows, `room` samples at most, with the probability of speech in each.
@@ -148,8 +148,13 @@ class LiveSession:
         self._turns.tune(turns)
 
     def expect(self, *, language: str | None, prompt: str) -> None:
-        """Recognise from now on with these; `language` None: detect it, once more if need be."""
-        self.language, self._prompt = language, prompt
+        """Recognise from now on with these; `language` None: detect it.
+
+        A language that was found stays unless another one was named before.
+        """
+        if language is not None or self._is_named:
+            self.language, self._is_named = language, language is not None
+        self._prompt = prompt
 
     def take_request(self) -> Hypothesis | None:
         """Return what to recognise now. It is returned once and wants an answer."""
@@ -266,7 +271,13 @@ class LiveSession:
             mark.kind is Kind.LINGERED
             and sounds_complete(text_of((*utterance.words, *utterance.agreement.tentative)))
         ):
-            self._events.append(SpeechStopped(utterance=utterance.number, at_s=to_seconds(mark.at)))
+            self._events.append(
+                SpeechStopped(
+                    utterance=utterance.number,
+                    at_s=to_seconds(mark.at),
+                    known_at_s=to_seconds(mark.known_at),
+                )
+            )
             self._close(utterance, mark.known_at)
 
     def _close(self, utterance: Utterance, end: int) -> None:
@@ -283,7 +294,7 @@ class LiveSession:
 
     def _begin(self, at: int) -> None:
         self._count += 1
-        start = max(at, self._ended_at)
+        start = max(at, self._ended_at, self._ring.begin)  # padding may have become longer
         self._utterance = Utterance(
             number=self._count, start=start, window=start, asked_to=start, answered_to=start
         )

@@ -9,6 +9,9 @@ from whisper_router.domain import SAMPLE_RATE_HZ
 WINDOW = 512
 """Samples that one probability stands for (Silero VAD 5 at 16 kHz)."""
 
+LEAST = 0.01
+"""A probability below this is silence, whatever the options are: else a turn could have no end."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnOptions:
@@ -50,6 +53,21 @@ class Mark:
     known_at: int
 
 
+@dataclass(slots=True)
+class _Run:
+    """Windows with speech, one after the other."""
+
+    begin: int = 0
+    count: int = 0
+
+    def add(self, begin: int, least: int) -> bool:
+        """Count a window; return whether there are enough of them for a word."""
+        if not self.count:
+            self.begin = begin
+        self.count += 1
+        return self.count >= least
+
+
 class TurnFinder:
     """Fed with one probability for each `WINDOW` samples in order; its marks take turns.
 
@@ -68,11 +86,12 @@ class TurnFinder:
         self._is_turn = False
         self._quiet: int | None = None  # where its present silence began
         self._is_paused = self._has_lingered = False
+        self._again = _Run()  # speech after a pause that has lingered
 
     def tune(self, options: TurnOptions) -> None:
         """Judge what comes from now on by these options."""
-        self._threshold = options.threshold
-        self._leave = options.threshold - options.hysteresis
+        self._threshold = max(options.threshold, 2 * LEAST)
+        self._leave = max(self._threshold - options.hysteresis, LEAST)
         self._least = max(1, round(options.min_speech_s * SAMPLE_RATE_HZ / WINDOW))
         self._prefix = round(options.prefix_s * SAMPLE_RATE_HZ)
         self._silence = round(options.silence_s * SAMPLE_RATE_HZ)
@@ -89,6 +108,8 @@ class TurnFinder:
     def needed_from(self) -> int:
         """The earliest sample that a mark may name which has not come yet, but for its end."""
         begin = self.position if self._first is None or self._is_turn else self._first
+        if self._again.count:
+            begin = self._again.begin
         return max(0, begin - self._prefix)
 
     def feed(self, probability: float, length: int = WINDOW) -> Mark | None:
@@ -112,8 +133,11 @@ class TurnFinder:
     def _speak(self, begin: int) -> Mark | None:
         if self._first is None:
             self._first, self._voiced = begin, 0
+        if self._has_lingered and not self._again.add(begin, self._least):
+            return None  # a noise: the turn may be over by now, and it is no word
+        begin = self._again.begin if self._has_lingered else begin
         self._voiced += 1
-        self._quiet, self._has_lingered = None, False
+        self._quiet, self._has_lingered, self._again = None, False, _Run()
         if not self._is_turn and self._voiced >= self._least:
             self._is_turn, self.silent_from = True, None
             return self._mark(Kind.BEGAN, max(0, self._first - self._prefix))
@@ -125,6 +149,7 @@ class TurnFinder:
     def _fall_silent(self, begin: int) -> Mark | None:
         self._quiet = begin if self._quiet is None else self._quiet
         silent = self.position - self._quiet
+        self._again = _Run()
         if not self._is_turn:
             if silent >= self._settle:  # a noise, too short for a word
                 self._first = self._quiet = None
@@ -150,7 +175,7 @@ class TurnFinder:
     def _leave_turn(self, at: int) -> None:
         self._first = self._quiet = None
         self._is_turn = self._is_paused = self._has_lingered = False
-        self.silent_from = at
+        self._again, self.silent_from = _Run(), at
 
     def _mark(self, kind: Kind, at: int) -> Mark:
         return Mark(kind=kind, at=at, known_at=self.position)

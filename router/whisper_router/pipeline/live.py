@@ -79,6 +79,10 @@ class LiveSessions:
         """When a turn begins and ends unless somebody says otherwise."""
         return self._limits.options.turns
 
+    def alias(self, name: str) -> str:
+        """Return the alias that a name means. Raises ModelNotFound."""
+        return self._dispatcher_of(name).pool.alias
+
     def check(self, request: TranscriptionRequest) -> None:
         """Raise ModelNotFound or InvalidParameter if no session could do what is asked for."""
         check_demands(request, self._dispatcher_of(request.model).pool.capabilities)

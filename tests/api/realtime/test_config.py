@@ -1,5 +1,7 @@
 """A session's configuration: defaults, updates, and what is refused."""
 
+import math
+
 import pytest
 
 from whisper_router.api.realtime.config import (
@@ -64,6 +66,18 @@ def test_null_switches_off_or_goes_back_to_the_default():
     assert config.input.transcription == Transcription(model="whisper-1")
     config = updated(updated(transcription={"language": "en"}), transcription={"language": None})
     assert config.language is None
+
+
+def test_null_in_turn_detection_goes_back_to_what_is_usual():
+    """Of either type."""
+    config = updated(turn_detection={"type": "server_vad", "silence_duration_ms": 100})
+    config = updated(
+        config,
+        turn_detection={"type": "server_vad", "threshold": None, "silence_duration_ms": None},
+    )
+    assert config.input.turn_detection == ServerVad(silence_duration_ms=700)
+    config = updated(config, turn_detection={"type": "semantic_vad", "eagerness": None})
+    assert config.input.turn_detection == SemanticVad()
 
 
 def test_another_type_begins_with_its_own_defaults():
@@ -141,6 +155,31 @@ def test_include_is_a_list_or_null():
             "invalid_value",
         ),
         ({"include": ["everything"]}, "session.include.0", "invalid_value"),
+        (
+            {"audio": {"input": {"noise_reduction": {"strength": 0.5}}}},
+            "session.audio.input.noise_reduction.type",
+            "missing_required_parameter",
+        ),
+        (
+            {"audio": {"input": {"noise_reduction": {"type": "near_field", "strength": math.inf}}}},
+            "session.audio.input.noise_reduction.strength",
+            "invalid_value",
+        ),
+        (
+            {"audio": {"input": {"turn_detection": {"type": "server_vad", "threshold": 7}}}},
+            "session.audio.input.turn_detection.threshold",
+            "invalid_value",
+        ),
+        (
+            {"audio": {"input": {"transcription": {"prompt": "x" * 5000}}}},
+            "session.audio.input.transcription.prompt",
+            "invalid_value",
+        ),
+        (
+            {"audio": {"input": {"transcription": {"keywords": ["x"] * 101}}}},
+            "session.audio.input.transcription.keywords",
+            "invalid_value",
+        ),
         ({"audio": 7}, "session.audio", "invalid_value"),
     ],
 )

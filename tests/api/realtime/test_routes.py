@@ -61,9 +61,10 @@ async def test_the_beta_has_its_own_route(url, http):
                     "audio": {"input": {"transcription": {"model": "x"}}},
                 }
             },
-            404,
-            None,
+            400,
+            "session.audio.input.transcription.model",
         ),
+        ("client_secrets", {"sesion": {}}, 400, "sesion"),
         ("transcription_sessions", {"input_audio_format": "x"}, 400, "input_audio_format"),
         ("transcription_sessions", {"volume": 1}, 400, "volume"),
     ],
@@ -76,6 +77,14 @@ async def test_what_is_wrong_is_refused_by_its_name(url, http, path, body, statu
     assert error["type"] == "invalid_request_error"
     if status == 400:
         assert error["param"] == param
+
+
+async def test_a_page_of_another_site_makes_no_secrets_where_no_key_is_needed(url, http):
+    """They would be good for the WebSocket."""
+    for path in ("client_secrets", "transcription_sessions"):
+        headers = {"Origin": "https://evil.example"}
+        async with http.post(f"{url}/{path}", headers=headers) as response:
+            assert response.status == 403
 
 
 async def test_what_is_no_json_is_refused(url, http):

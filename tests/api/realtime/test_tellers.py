@@ -56,7 +56,7 @@ def test_with_turn_detection_an_utterance_is_an_item():
         [
             SpeechStarted(utterance=1, at_s=1),
             Confirmed(utterance=1, words=[word(" Turn"), word(" it")]),
-            SpeechStopped(utterance=1, at_s=3),
+            SpeechStopped(utterance=1, at_s=2.5, known_at_s=3),
             Ended(utterance=1, start_s=1, end_s=3),
             Confirmed(utterance=1, words=[word(" off.")]),
             final(1),
@@ -147,13 +147,19 @@ def test_commits_back_to_back_are_completed_in_turn():
 
 @pytest.mark.parametrize("make", [ByTurns, ByCommits])
 def test_what_was_cleared_is_not_part_of_the_next_item(make):
-    """Its words are gone."""
+    """Its words are gone, also those that are told after the client has cleared them."""
     teller = make(Items(), is_beta=False)
     told = tell(
         teller,
+        [SpeechStarted(utterance=1, at_s=0), Confirmed(utterance=1, words=[word(" red")])],
+    )
+    if isinstance(teller, ByCommits):
+        teller.clear()
+        late = [Confirmed(utterance=1, words=[word(" green")]), Tentative(utterance=1, text="x")]
+        assert tell(teller, late, FULL) == []
+    told += tell(
+        teller,
         [
-            SpeechStarted(utterance=1, at_s=0),
-            Confirmed(utterance=1, words=[word(" red")]),
             Cleared(at_s=2),
             SpeechStarted(utterance=2, at_s=3),
             Confirmed(utterance=2, words=[word(" blue")]),

@@ -19,7 +19,10 @@ LOGPROBS = "item.input_audio_transcription.logprobs"
 TENTATIVE = "item.input_audio_transcription.tentative"
 """Ours: what is heard but may change is told too."""
 FORBIDDEN_IN_KEYWORDS = frozenset("<>\r\n")
-NULL_IS_DEFAULT = frozenset({"format", "transcription", "audio", "input", "eagerness", "strength"})
+NULL_IS_DEFAULT = frozenset(
+    {"format", "transcription", "audio", "input", "eagerness", "strength"}
+    | {"threshold", "prefix_padding_ms", "silence_duration_ms"}
+)
 """Elsewhere null is a value of its own: off, or not given."""
 CODES = {
     "extra_forbidden": "unknown_parameter",
@@ -63,17 +66,19 @@ class Transcription(_Part):
 
     model: str | None = None
     language: str | None = None
-    languages: list[str] | None = Field(default=None, min_length=1)
-    keywords: list[str] | None = None
-    prompt: str | None = None
+    languages: list[str] | None = Field(default=None, min_length=1, max_length=100)
+    keywords: list[Annotated[str, Field(max_length=100)]] | None = Field(
+        default=None, max_length=100
+    )
+    prompt: str | None = Field(default=None, max_length=4096)
     delay: Literal["minimal", "low", "medium", "high", "xhigh"] | None = None
 
 
 class NoiseReduction(_Part):
     """Accepted and told again; the audio is heard as it is."""
 
-    type: Literal["near_field", "far_field"] | None = None
-    strength: float = 1.0
+    type: Literal["near_field", "far_field"]
+    strength: float = Field(default=1.0, ge=0, le=1, allow_inf_nan=False)
 
 
 class ServerVad(_Part):
@@ -205,7 +210,10 @@ def _merged(current: Any, update: Any, default: Any) -> Any:
     merged = dict(begin)
     for name, value in update.items():
         if value is None and name in NULL_IS_DEFAULT:
-            merged[name] = usual.get(name)
+            if usual.get(name) is None:
+                merged.pop(name, None)  # the type has a default of its own
+            else:
+                merged[name] = usual[name]
         else:
             merged[name] = _merged(begin.get(name), value, usual.get(name))
     return merged
@@ -220,6 +228,8 @@ def _problem(error: ValidationError) -> InvalidParameter:
     first = error.errors(include_url=False, include_input=False)[0]
     path = ".".join(["session", *(str(part) for part in first["loc"] if part not in TAGS)])
     code = CODES.get(first["type"], "invalid_value")
+    if code.startswith("integer_") and not path.endswith(("_ms", ".rate")):
+        code = "invalid_value"
     if code == "unknown_parameter":
         return InvalidParameter(f"Unknown parameter: '{path}'.", param=path, code=code)
     if first["type"] == "missing":

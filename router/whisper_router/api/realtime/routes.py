@@ -6,15 +6,17 @@ from typing import Any
 
 from aiohttp import web
 
-from whisper_router.api.auth import KEY
+from whisper_router.api.auth import KEY, refuse_foreign_pages
 from whisper_router.api.deps import DEPS
+from whisper_router.api.fields import quoted
 from whisper_router.api.realtime.config import SessionConfig
 from whisper_router.api.realtime.handshake import usual_config
 from whisper_router.api.realtime.items import new_id
+from whisper_router.api.realtime.session import DEFAULT_MODEL
 from whisper_router.api.realtime.shapes import beta_path, beta_session, from_beta, ga_session
 from whisper_router.api.realtime.socket import realtime
 from whisper_router.api.wire import json_response
-from whisper_router.errors import InvalidParameter, InvalidRequest
+from whisper_router.errors import InvalidParameter, InvalidRequest, ModelNotFound
 
 LEAST_S, USUAL_S, MOST_S = 10, 600, 7200
 Json = dict[str, Any]
@@ -34,8 +36,14 @@ def routes() -> Sequence[web.RouteDef]:
 
 
 async def make_secret(request: web.Request) -> web.Response:
-    """POST /v1/realtime/client_secrets"""
+    """POST /v1/realtime/client_secrets."""
+    refuse_foreign_pages(request)
     deps, body = request.app[DEPS], await _body(request)
+    for name in body:
+        if name not in {"session", "expires_after"}:
+            raise InvalidParameter(
+                f"Unknown parameter: {quoted(name)}.", param=name[:60], code="unknown_parameter"
+            )
     usual = usual_config(deps.live.turns)
     config = usual
     if body.get("session") is not None:
@@ -52,6 +60,7 @@ async def make_secret(request: web.Request) -> web.Response:
 
 async def make_beta_session(request: web.Request) -> web.Response:
     """POST /v1/realtime/transcription_sessions, as it was before client secrets."""
+    refuse_foreign_pages(request)
     deps, body = request.app[DEPS], await _body(request)
     usual = usual_config(deps.live.turns)
     try:
@@ -70,8 +79,13 @@ async def make_beta_session(request: web.Request) -> web.Response:
 
 
 def _check_model(request: web.Request, config: SessionConfig) -> None:
-    """Raise ModelNotFound if sessions could not begin with this."""
-    request.app[DEPS].models.check(config.input.transcription.model or "")
+    """Raise InvalidParameter if sessions could not begin with this."""
+    try:
+        request.app[DEPS].models.check(config.input.transcription.model or DEFAULT_MODEL)
+    except ModelNotFound as error:
+        raise InvalidParameter(
+            str(error), param="session.audio.input.transcription.model", code="invalid_model"
+        ) from error
 
 
 async def _body(request: web.Request) -> Json:

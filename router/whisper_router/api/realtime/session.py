@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from whisper_router.api.deps import Live, ModelDirectory
+from whisper_router.api.fields import quoted
 from whisper_router.api.realtime.client_events import (
     audio_of,
     item_id_of,
@@ -36,6 +37,9 @@ Json = dict[str, Any]
 
 DEFAULT_MODEL = "whisper-1"
 LEAST_COMMIT_S = 0.1
+APPEND = "input_audio_buffer.append"
+MAX_EVENT_BYTES = 256 << 10
+"""Of an event that is no audio."""
 PIECE_BYTES = 96_000
 """So much is decoded at a time, 2 s of 24 kHz samples, which takes about a millisecond."""
 CODECS = {Pcm: (Codec.S16LE, 24_000), Pcmu: (Codec.MULAW, 8000), Pcma: (Codec.ALAW, 8000)}
@@ -103,10 +107,12 @@ class RealtimeSession:
             handler = HANDLERS.get(kind_of(body))
             if handler is None:
                 raise InvalidParameter(
-                    f"Invalid value: '{body['type']}'. A transcription session takes "
+                    f"Invalid value: {quoted(body['type'])}. A transcription session takes "
                     f"{', '.join(HANDLERS)}.",
                     param="type",
                 )
+            if len(message) > MAX_EVENT_BYTES and handler is not HANDLERS[APPEND]:
+                raise InvalidRequest(f"Only '{APPEND}' may have more than {MAX_EVENT_BYTES} bytes.")
             await handler(self, body)
         except RouterError as error:
             await self._refuse(error, event_id)
@@ -119,9 +125,9 @@ class RealtimeSession:
             await self._refuse(error, None)
 
     async def _refuse(self, error: RouterError, event_id: object) -> None:
-        """Tell what is wrong; raise it if the session cannot go on."""
+        """Tell what is wrong; raise it if there is no live session to go on with."""
         await self._send([error_event(error, event_id)])
-        if not isinstance(error, InvalidRequest):
+        if not isinstance(error, InvalidRequest) and self._leg is None:
             raise error
 
     async def _hear(self, audio: bytes) -> None:
@@ -141,13 +147,16 @@ class RealtimeSession:
 
     async def end(self) -> None:
         """Make what was heard final; then `tell` returns."""
-        await self._end_leg()
-        self._legs.put_nowait(None)
+        try:
+            await self._end_leg()
+        finally:
+            self._legs.put_nowait(None)
 
     async def close(self) -> None:
         """Free all that the session holds, at once: a minute of audio is megabytes."""
-        for stack in self._stacks:
-            await stack.aclose()
+        async with AsyncExitStack() as all_stacks:
+            for stack in self._stacks:
+                all_stacks.push_async_exit(stack)
         self._stacks.clear()
         self._cuts.clear()
         self._leg, self._legs = None, asyncio.Queue()
@@ -178,15 +187,20 @@ class RealtimeSession:
                 param="session.audio.input.format",
             )
         self._check(config)
-        if _request_model(config) != _request_model(before):
+        alias = self._live.alias(_request_model(config))
+        if self._leg is not None and alias != self._live.alias(_request_model(before)):
+            following = await self._open(config)  # or the session stays with the model it has
             await self._end_leg()
+            self._leg = following
+            self._legs.put_nowait(following)
         await self._flush()
         self._config = config
         if is_other_format:
             self._log, self._decoder = _input_of(config, at_s=self._log.end_s)
         run = (await self._begun()).run
         run.tune(config.turns(self._live.turns))
-        run.expect(self._request(config))
+        if self._request(config) != self._request(before):
+            run.expect(self._request(config))
         if (config.input.turn_detection is None) != isinstance(self._turns, ByCommits):
             await self._switch(run)
         shown = self._shown(is_beta=reply.startswith("transcription_session"))
@@ -225,20 +239,26 @@ class RealtimeSession:
             await self._leg.run.cut()
 
     def _commit_by_client(self) -> Sequence[Json]:
+        """Return what to send at once; an item of before that is not committed yet goes first."""
         turns, start_s, end_s = self._turns, self._committed_s, self._log.end_s
         if not isinstance(turns, ByCommits):
             return ()
         self._committed_s = end_s
-        self._cuts.append(lambda: turns.reached(self._config))
-        return list(turns.commit(start_s, end_s))
+        if self._telling is turns:
+            self._cuts.append(lambda: turns.reached(self._config))
+            return list(turns.commit(start_s, end_s))
+        self._cuts.append(lambda: (*turns.commit(start_s, end_s), *turns.reached(self._config)))
+        return ()
 
     async def _clear(self, _body: Json) -> None:
         self._committed_s = self._log.end_s
         await self._flush()
         if self._leg is None:
             await self._send([server_event("input_audio_buffer.cleared")])
-        else:
-            await self._leg.run.clear()
+            return
+        if isinstance(self._turns, ByCommits):
+            self._turns.clear()
+        await self._leg.run.clear()
 
     async def _retrieve(self, body: Json) -> None:
         item = self._items.get(item_id_of(body))
@@ -280,15 +300,18 @@ class RealtimeSession:
     async def _begun(self) -> _Leg:
         """Return the live session; begin one if there is none."""
         if self._leg is None:
-            stack = AsyncExitStack()
-            self._stacks.append(stack)
-            request = self._request(self._config)
-            run = await stack.enter_async_context(self._live.open(request))
-            stack.enter_context(self._models.in_use(request.model, None))
-            run.tune(self._config.turns(self._live.turns))
-            self._leg = _Leg(run=run, stack=stack, begin_s=self._log.end_s)
+            self._leg = await self._open(self._config)
             self._legs.put_nowait(self._leg)
         return self._leg
+
+    async def _open(self, config: SessionConfig) -> _Leg:
+        stack = AsyncExitStack()
+        self._stacks.append(stack)
+        request = self._request(config)
+        run = await stack.enter_async_context(self._live.open(request))
+        stack.enter_context(self._models.in_use(request.model, None))
+        run.tune(config.turns(self._live.turns))
+        return _Leg(run=run, stack=stack, begin_s=self._log.end_s)
 
     async def _end_leg(self) -> None:
         if self._leg is not None:
@@ -330,7 +353,7 @@ HANDLERS: Mapping[str, Callable[[RealtimeSession, Json], Awaitable[None]]] = Map
     {
         "session.update": RealtimeSession._update,
         "transcription_session.update": RealtimeSession._update_beta,
-        "input_audio_buffer.append": RealtimeSession._append,
+        APPEND: RealtimeSession._append,
         "input_audio_buffer.commit": RealtimeSession._commit,
         "input_audio_buffer.clear": RealtimeSession._clear,
         "conversation.item.retrieve": RealtimeSession._retrieve,

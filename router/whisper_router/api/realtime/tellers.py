@@ -58,7 +58,7 @@ class ByTurns:
                     "input_audio_buffer.speech_started", audio_start_ms=at_ms, item_id=item.id
                 )
             case SpeechStopped():
-                at_ms = _ms(event.at_s + begin_s)
+                at_ms = _ms(event.known_at_s + begin_s)
                 yield server_event(
                     "input_audio_buffer.speech_stopped", audio_end_ms=at_ms, item_id=item.id
                 )
@@ -94,6 +94,12 @@ class ByCommits:
         self._awaited.append(item)
         yield from committed(item, self._items, is_beta=self._is_beta)
 
+    def clear(self) -> None:
+        """Take note that what was said since the last commit is to be forgotten."""
+        item, self._open = self._open or new_item(), None
+        item.is_deleted = True
+        self._awaited.append(item)
+
     def reached(self, config: SessionConfig) -> Iterator[Json]:
         """Yield what to send once all that was said before the oldest commit is recognised."""
         item = self._awaited.popleft()
@@ -113,7 +119,7 @@ class ByCommits:
             case Failed():
                 self._current.error = event.error
             case Cleared():
-                self._open = None
+                self._awaited.popleft()
                 yield server_event("input_audio_buffer.cleared")
             case Tentative() | Lag():
                 yield from tentative(self._current, event, config)
@@ -175,7 +181,7 @@ def failed(item: Item, error: RouterError) -> Iterator[Json]:
 
 def tentative(item: Item, event: Tentative | Lag, config: SessionConfig) -> Iterator[Json]:
     """Yield what may change, and how late the server is, where the client asks for that."""
-    if not config.includes(TENTATIVE):
+    if not config.includes(TENTATIVE) or item.is_deleted:
         return
     if isinstance(event, Tentative):
         yield _of(item, "tentative", text=event.text)
