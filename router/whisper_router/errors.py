@@ -133,6 +133,36 @@ class UploadTimeout(RouterError):
     status, kind, code = 408, INVALID_REQUEST, "upload_timeout"
 
 
+class UrlRefused(InvalidRequest):
+    """An address that a client named is not one to which a request may go."""
+
+    code, param = "url_refused", "url"
+
+
+class UrlFetchFailed(InvalidRequest):
+    """What an address stands for could not be fetched: no host, no such file, cut short."""
+
+    code, param = "url_fetch_failed", "url"
+
+
+class UrlUnsupported(UnsupportedFormat):
+    """What an address stands for is neither audio nor video."""
+
+    param = "url"
+
+
+class UrlTooLarge(RouterError):
+    """What an address stands for is over the configured limit."""
+
+    status, kind, code, param = 413, INVALID_REQUEST, "url_too_large", "url"
+
+
+class UrlTimeout(RouterError):
+    """Fetching from an address took too long, or the host was silent for too long."""
+
+    status, kind, code, param = 408, INVALID_REQUEST, "url_timeout", "url"
+
+
 class AudioRejected(RouterError):
     """Engines crashed on the same stretch of audio twice, or an engine refused it."""
 
