@@ -178,12 +178,7 @@ class FilePart(SpoolFile):
 
     async def _flush(self) -> None:
         content, self._content = self._content, bytearray()
-        try:
-            await asyncio.to_thread(self.write, content)
-        except OSError as error:
-            if error.errno in _NO_SPACE:
-                raise storage_full() from error
-            raise
+        await append(self, content)
 
 
 class _FieldPart:
@@ -236,6 +231,20 @@ def check_extension(
             f"Invalid file format. Supported formats: {sorted(extensions)}. The file's extension "
             f"is '{extension[:20]}'; the accepted ones are the setting 'audio.extensions'."
         )
+
+
+async def append(file: SpoolFile, content: bytearray) -> None:
+    """Write to a file in a thread.
+
+    Raises:
+        StorageFull: the disk is full.
+    """
+    try:
+        await asyncio.to_thread(file.write, content)
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise storage_full() from error
+        raise
 
 
 def storage_full() -> StorageFull:

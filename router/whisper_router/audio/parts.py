@@ -41,7 +41,7 @@ def part_info(headers: Mapping[str, str]) -> PartInfo:
     content_type = headers.get("content-type")
     return PartInfo(
         name=_percent_decoded(name),
-        filename=_filename(disposition),
+        filename=file_name(disposition),
         content_type=content_type,
         charset=header_parameters(content_type or "").get("charset"),
         transfer_encoding=headers.get("content-transfer-encoding", "binary").lower(),
@@ -143,7 +143,8 @@ def _base64(symbols: bytes) -> bytes:
         raise MultipartError("a base64 part is broken") from error
 
 
-def _filename(disposition: Mapping[str, str]) -> str | None:
+def file_name(disposition: Mapping[str, str]) -> str | None:
+    """Return the name in the parameters of a Content-Disposition header, without directories."""
     extended = disposition.get("filename*", "")
     charset, quote, rest = extended.partition("'")
     if quote and charset.lower() in _CHARSETS:  # RFC 5987; RFC 7578 forbids it, clients send it

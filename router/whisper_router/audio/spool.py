@@ -98,6 +98,14 @@ class SpoolFile:
                 view = view[written:]
                 self.size_bytes += written
 
+    def keep(self) -> None:
+        """Close the file and leave it where it is; it is no longer ours to write or delete."""
+        with self._lock:
+            self._discarded = True
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
     def discard(self) -> None:
         """Close and delete the file."""
         with self._lock:
