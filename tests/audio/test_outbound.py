@@ -68,6 +68,7 @@ HOSTILE = """
     http://good.example@127.0.0.1:{port}/
     http://good.example:80@127.0.0.1:{port}/
     http://@127.0.0.1:{port}/
+    http://@example.com/
     http://good.example\\@127.0.0.1:{port}/
     http://127.0.0.1:{port}\\@good.example/
     http://127.0.0.1:{port}#@good.example/
@@ -253,6 +254,21 @@ async def test_a_proxy_of_the_environment_is_not_used(inside: Host, monkeypatch)
     assert inside.connections == 0
 
 
+@pytest.mark.parametrize("path", ["/a%2Fb/%7Ec?d=%2F&e=%2f+%20", "/?", "/'(x)*;y,z?q=[1]"])
+async def test_an_address_is_asked_for_as_it_was_written(path: str):
+    """It may hold a signature that is made over its very characters."""
+    seen = []
+
+    async def handle(request: web.Request) -> web.Response:
+        seen.append(request.raw_path)
+        return web.Response()
+
+    async with web_host(handle) as host:
+        await get(Outbound(OutboundOptions(allow_private=True)), host.url + path)
+        await get(Outbound(OutboundOptions(allow_private=True)), host.url + "/grüße?q=ü")
+    assert seen == [path.removesuffix("?"), "/gr%C3%BC%C3%9Fe?q=%C3%BC"]
+
+
 async def test_every_request_has_a_connection_and_no_past():
     """No cookie, no authorisation and no open connection is carried from one to the next."""
     seen = []
@@ -277,7 +293,7 @@ async def test_every_request_has_a_connection_and_no_past():
 def test_what_cannot_be_an_address_is_refused_at_once():
     """Also what is only too long; a fragment is dropped, as it is nobody's business."""
     outbound = Outbound(OutboundOptions())
-    assert str(outbound.check("https://Example.com/a?b#c")) == "https://example.com/a?b"
+    assert str(outbound.check("https://example.com/a?b#c")) == "https://example.com/a?b"
     for url in ("https://example.com/" + "a" * 5000, "https://exa mple.com/", "https://a/\r\nX: y"):
         with pytest.raises(UrlRefused):
             outbound.check(url)

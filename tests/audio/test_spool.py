@@ -120,6 +120,16 @@ def test_start_times_tell_processes_apart():
     assert process_start_time(1 << 30) is None
 
 
+def test_a_kept_file_stays_as_it_is(tmp_path):
+    """Whoever has it now may write to it and delete it."""
+    file = SpoolFile(tmp_path / "upload")
+    file.write(bytearray(b"abc"))
+    file.keep()
+    file.write(bytearray(b"def"))
+    file.discard()
+    assert file.path.read_bytes() == b"abc"
+
+
 def test_a_discarded_file_takes_no_more_bytes(tmp_path):
     """A write that comes late does not bring the file back."""
     file = SpoolFile(tmp_path / "upload")

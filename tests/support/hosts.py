@@ -21,7 +21,7 @@ class Names(AbstractResolver):
 
     async def resolve(self, host, port=0, family=socket.AF_UNSPEC) -> list[ResolveResult]:
         self.asked.append(host)
-        answers = self.table.get(host)
+        answers = self.table.get(host.lower())
         if answers is None:
             raise socket.gaierror(socket.EAI_NONAME, "no such name")
         found = answers.pop(0) if len(answers) > 1 else answers[0]
@@ -84,7 +84,11 @@ async def raw_host(answer: Answer) -> AsyncIterator[Host]:
 async def web_host(handle: Callable[[web.Request], Awaitable[web.StreamResponse]]):
     """Run an aiohttp server whose every path is answered by `handle`; yield its port."""
     app = web.Application(client_max_size=1 << 26)
-    app.router.add_route("*", "/{path:.*}", handle)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return await handle(request)
+
+    app.router.add_route("*", "/{path:.*}", answer)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     try:

@@ -13,7 +13,7 @@ from yarl import URL
 
 from whisper_router.audio.form import WRITE_BYTES, append, check_extension, storage_full
 from whisper_router.audio.media import EXTENSIONS
-from whisper_router.audio.outbound import CONNECT_FAILURES, Outbound, reason_of
+from whisper_router.audio.outbound import CONNECT_FAILURES, Outbound, parse_url, reason_of
 from whisper_router.audio.parts import file_name, header_parameters
 from whisper_router.audio.spool import SpoolFile
 from whisper_router.errors import (
@@ -132,7 +132,7 @@ def _next(response: ClientResponse) -> str:
     if not location:
         raise UrlFetchFailed(f"'{response.url.host}' redirects without saying where to.")
     try:
-        return str(response.url.join(URL(location)))
+        return str(response.url.join(parse_url(location)))
     except ValueError as error:
         message = f"'{response.url.host}' redirects to an address that cannot be understood."
         raise UrlRefused(message) from error

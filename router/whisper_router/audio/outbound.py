@@ -72,14 +72,17 @@ class Outbound:
         if len(url) > MAX_URL_CHARACTERS or _NOT_IN_A_URL.search(url):
             raise UrlRefused("The address is too long, or holds a character that none may hold.")
         try:
-            parsed = URL(url)
+            parsed = parse_url(url)
+            host, port = parsed.raw_host, parsed.port
         except ValueError as error:
             raise UrlRefused("The address cannot be understood.") from error
         if parsed.scheme not in {"http", "https"}:
             raise UrlRefused("The address must begin with http:// or https://.")
-        if parsed.user is not None or parsed.password is not None:
+        if "@" in parsed.raw_authority:
             raise UrlRefused("The address must not hold a user's name or a password.")
-        self._check_host(parsed.raw_host or "")
+        if not host or not port:
+            raise UrlRefused("The address does not name a host.")
+        self._check_host(host)
         return parsed.with_fragment(None)
 
     @asynccontextmanager
@@ -181,6 +184,15 @@ class _Guard(AbstractResolver):
         if not self._outbound.allows(str(address[0]), name=self._name):
             raise PermissionError(errno.EACCES, "an address that is not allowed")
         return socket.socket(family, kind, protocol)
+
+
+def parse_url(text: str) -> URL:
+    """Return an address as it stands: another spelling may not fit a signature that is in it.
+
+    Raises:
+        ValueError: it cannot be understood.
+    """
+    return URL(text, encoded=text.isascii())
 
 
 def refused(host: str) -> UrlRefused:
