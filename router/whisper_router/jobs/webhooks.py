@@ -123,13 +123,13 @@ class WebhookSender:
         """Begin what is due and has room; return for how long nothing more will be."""
         now_s = self._clock()
         # Those that run are found again: nothing was noted of them when the store was read, though
-        # they may have ended since. One more than there is room for tells when the next is due.
+        # they may have ended since.
         busy = frozenset(self._running)
-        limit = self._options.max_concurrent + 1
+        limit = self._options.max_concurrent
         for delivery in await self._store.due(now_s=now_s + LOOK_AHEAD_S, limit=limit):
             if delivery.id in busy:
                 continue
-            if len(self._running) >= self._options.max_concurrent:
+            if len(self._running) >= limit:
                 break
             if delivery.next_s is not None and delivery.next_s > now_s:
                 return delivery.next_s - now_s
