@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from support.in_process import settings_in
+from whisper_router.audio.fetch_url import FetchLimits, UrlFetcher
+from whisper_router.audio.outbound import Outbound, OutboundOptions
 from whisper_router.errors import ConfigurationError
 from whisper_router.job_service import running_jobs
 from whisper_router.settings import JobSettings
@@ -16,25 +18,30 @@ def router(tmp_path, **jobs):
     return SimpleNamespace(settings=settings, transcriber=None)
 
 
+def running_jobs_of(router):
+    outbound = Outbound(OutboundOptions())
+    return running_jobs(router, outbound, UrlFetcher(outbound, FetchLimits()))
+
+
 async def test_jobs_are_kept_in_the_directory_that_is_named(tmp_path):
     """It is made."""
-    async with running_jobs(router(tmp_path, directory=tmp_path / "a" / "b")) as jobs:
+    async with running_jobs_of(router(tmp_path, directory=tmp_path / "a" / "b")) as jobs:
         assert jobs is not None
         assert (tmp_path / "a" / "b" / "jobs.db").exists()
 
 
 async def test_no_jobs_may_be_wanted(tmp_path):
     """Then nothing is made."""
-    async with running_jobs(router(tmp_path, enabled=False, directory=tmp_path / "a")) as jobs:
+    async with running_jobs_of(router(tmp_path, enabled=False, directory=tmp_path / "a")) as jobs:
         assert jobs is None
     assert not (tmp_path / "a").exists()
 
 
 async def test_a_directory_that_is_named_must_be_usable(tmp_path):
     """Two servers cannot share one."""
-    async with running_jobs(router(tmp_path, directory=tmp_path / "a")):
+    async with running_jobs_of(router(tmp_path, directory=tmp_path / "a")):
         with pytest.raises(ConfigurationError, match="another server"):
-            async with running_jobs(router(tmp_path, directory=tmp_path / "a")):
+            async with running_jobs_of(router(tmp_path, directory=tmp_path / "a")):
                 pass
 
 
@@ -42,5 +49,5 @@ async def test_without_a_name_a_server_goes_on_without_jobs(tmp_path, monkeypatc
     """As in a container that is read-only."""
     (tmp_path / "state").write_text("a file is in the way")
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
-    async with running_jobs(router(tmp_path)) as jobs:
+    async with running_jobs_of(router(tmp_path)) as jobs:
         assert jobs is None

@@ -8,18 +8,24 @@ import structlog
 
 from whisper_router.api.job_body import notice
 from whisper_router.app import Router
+from whisper_router.audio.fetch_url import UrlFetcher
+from whisper_router.audio.outbound import Outbound
 from whisper_router.errors import ConfigurationError
 from whisper_router.jobs.files import JobFiles
 from whisper_router.jobs.runner import JobLimits, JobRunner
 from whisper_router.jobs.sqlite import open_store
+from whisper_router.jobs.webhooks import WebhookOptions, WebhookSender
 from whisper_router.places import jobs_directory
+from whisper_router.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def running_jobs(router: Router) -> AsyncIterator[JobRunner | None]:
-    """Run jobs until the block ends; None: there are none here.
+async def running_jobs(
+    router: Router, outbound: Outbound, fetcher: UrlFetcher
+) -> AsyncIterator[JobRunner | None]:
+    """Run jobs, and call their webhooks, until the block ends; None: there are none here.
 
     Raises:
         ConfigurationError: the directory that is configured for them cannot be used.
@@ -43,6 +49,7 @@ async def running_jobs(router: Router) -> AsyncIterator[JobRunner | None]:
             store=store,
             transcriber=router.transcriber,
             files=files,
+            fetcher=fetcher,
             limits=JobLimits(
                 max_running=settings.max_running,
                 max_queued=settings.max_queued,
@@ -53,4 +60,13 @@ async def running_jobs(router: Router) -> AsyncIterator[JobRunner | None]:
         )
         await runner.open()
         stack.push_async_callback(runner.close)
+        tasks = Tasks()
+        stack.push_async_callback(tasks.close_in_full)
+        sender = WebhookSender(
+            store=store,
+            outbound=outbound,
+            options=WebhookOptions(timeout_s=router.settings.outbound.webhook_timeout_s),
+            wake=runner.delivery_due,
+        )
+        tasks.spawn(sender.run(), name="call webhooks")
         yield runner

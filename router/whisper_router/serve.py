@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 
 import structlog
@@ -23,12 +23,15 @@ from whisper_router.api.wyoming.announcement import require_zeroconf
 from whisper_router.api.wyoming.listener import WyomingListener
 from whisper_router.api.wyoming.service import WyomingLimits, WyomingService
 from whisper_router.app import Router, build_router
+from whisper_router.audio.fetch_url import FetchLimits, UrlFetcher
+from whisper_router.audio.outbound import Outbound, OutboundOptions
 from whisper_router.audio.upload import UploadLimits
 from whisper_router.control import Control
 from whisper_router.descriptors import FileLimits, file_limits, raise_file_limit
 from whisper_router.directory import Directory
 from whisper_router.errors import ConfigurationError
 from whisper_router.job_service import running_jobs
+from whisper_router.jobs.runner import JobRunner
 from whisper_router.logs import configure_logging
 from whisper_router.reload import Reloader
 from whisper_router.sdnotify import notifier_from
@@ -95,16 +98,27 @@ async def running_server(
     _refuse_open_network(settings)
     _check_wyoming(settings)
     keys = await asyncio.to_thread(_keys, settings)
+    outbound = _outbound(settings)
+    fetcher = UrlFetcher(outbound, _fetch_limits(settings))
     async with (
         build_router(settings, child_files=child_files) as router,
-        running_jobs(router) as jobs,
+        running_jobs(router, outbound, fetcher) as jobs,
     ):
         reloader = None if load is None else Reloader(router, load)
         directory = Directory(router)
         wyoming, most = WyomingListener(_wyoming(router, directory)), file_limits().connections
         runner = ApiRunner(
             build_api(
-                replace(_deps(router, directory, keys, Control(router, reloader)), jobs=jobs)
+                _deps(
+                    router,
+                    directory,
+                    _Behind(
+                        keys=keys,
+                        control=Control(router, reloader),
+                        jobs=jobs,
+                        fetcher=fetcher,
+                    ),
+                )
             ),
             handler_cancellation=True,  # a client that leaves must free its worker
             access_log=None,
@@ -158,7 +172,39 @@ def _report_limits(now: FileLimits, before: FileLimits) -> None:
         log.warning("file_limit_low", soft=now.soft, connections=now.connections)
 
 
-def _deps(router: Router, directory: Directory, keys: KeySource, control: Control) -> ApiDeps:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Behind:
+    """What is behind the API besides the router itself."""
+
+    keys: KeySource
+    control: Control
+    jobs: JobRunner | None
+    fetcher: UrlFetcher
+
+
+def _outbound(settings: Settings) -> Outbound:
+    return Outbound(
+        OutboundOptions(
+            allow_private=settings.outbound.allow_private,
+            allowed_hosts=settings.outbound.allowed_hosts,
+        )
+    )
+
+
+def _fetch_limits(settings: Settings) -> FetchLimits:
+    return FetchLimits(
+        max_bytes=settings.server.max_upload_bytes,
+        timeout_s=settings.outbound.url_timeout_s,
+        idle_timeout_s=settings.server.upload_idle_timeout_s,
+        extensions=_extensions(settings),
+    )
+
+
+def _extensions(settings: Settings) -> frozenset[str]:
+    return frozenset(item.lower() for item in settings.audio.extensions)
+
+
+def _deps(router: Router, directory: Directory, behind: _Behind) -> ApiDeps:
     settings = router.settings
     return ApiDeps(
         service=_about(),
@@ -171,7 +217,7 @@ def _deps(router: Router, directory: Directory, keys: KeySource, control: Contro
         upload_limits=UploadLimits(
             max_upload_bytes=settings.server.max_upload_bytes,
             idle_timeout_s=settings.server.upload_idle_timeout_s,
-            extensions=frozenset(item.lower() for item in settings.audio.extensions),
+            extensions=_extensions(settings),
         ),
         live_limits=LiveLimits(
             no_data_s=settings.live.no_data_s,
@@ -179,9 +225,11 @@ def _deps(router: Router, directory: Directory, keys: KeySource, control: Contro
             write_timeout_s=settings.live.write_timeout_s,
             max_session_s=settings.live.max_session_s,
         ),
-        keys=keys,
+        keys=behind.keys,
         queues=router.dispatchers,
-        processes=control,
+        processes=behind.control,
+        fetcher=behind.fetcher,
+        jobs=behind.jobs,
         cors=CorsPolicy(origins=settings.server.cors_origins),
     )
 

@@ -218,6 +218,21 @@ class JobSettings(Section):
     """Whether the audio is kept as long as the result; else it is erased when the job ends."""
 
 
+class OutboundSettings(Section):
+    """Requests that clients have this server make: for audio by its address, and to webhooks."""
+
+    allow_private: bool = False
+    """Whether addresses of private networks and of this machine may be asked. Where clients are not
+    trusted this opens what only this server can reach."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Hosts that may be asked although their addresses are private: names, addresses or networks
+    such as "10.0.0.0/8"."""
+    url_timeout_s: float = Field(default=900.0, gt=0)
+    """How long fetching audio may take; it may be as large as an upload."""
+    webhook_timeout_s: float = Field(default=15.0, gt=0)
+    """How long a webhook may take to answer."""
+
+
 class SupervisionSettings(Section):
     """How engine processes are started, watched and stopped."""
 
@@ -345,6 +360,8 @@ class Settings(BaseSettings):
     """Wyoming, the protocol of Home Assistant's voice assistants."""
     jobs: JobSettings = JobSettings()
     """Transcriptions that outlive their request (`/v1/jobs`)."""
+    outbound: OutboundSettings = OutboundSettings()
+    """Requests that clients have this server make."""
     supervision: SupervisionSettings = SupervisionSettings()
     """How engine processes are started, watched and stopped."""
     devices: DeviceSettings = DeviceSettings()

@@ -24,6 +24,7 @@ async def api_with_jobs(start, folder: Path):
             store=store,
             transcriber=None,
             files=files,
+            fetcher=None,
             limits=JobLimits(max_running=1, max_queued=2, keep_s=10.0),
             notice=lambda job, transcript: {},
         )

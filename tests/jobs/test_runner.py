@@ -69,6 +69,7 @@ async def running(store, tmp_path, recogniser, **limits):
             store=store,
             transcriber=recogniser,
             files=files,
+            fetcher=None,
             limits=JobLimits(**{"max_running": 2, "max_queued": 9, "keep_s": 1000.0, **limits}),
             notice=lambda job, transcript: {"status": job.status, "text": transcript and "text"},
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from support.job_samples import EVENTS, TRANSCRIPT, WEBHOOK, make_job
-from whisper_router.jobs.model import Delivery, JobStatus
+from whisper_router.jobs.model import Delivery, JobAudio, JobStatus
 from whisper_router.jobs.sqlite import open_store
 from whisper_router.jobs.store import JobStore
 
@@ -137,7 +137,7 @@ async def test_old_jobs_and_erased_audio_are_known(store):
     await store.finish("job_0", JobStatus.CANCELLED, now_s=10.0)
     assert [job.id for job in await store.ended_before(11.0)] == ["job_0"]
     assert await store.ended_before(10.0) == []
-    await store.audio_erased("job_0")
+    await store.set_audio("job_0", JobAudio(name="a.wav"))
     audio = (await store.find("job_0")).audio
     assert (audio.path, audio.name) == (None, "a.wav")
     assert (await store.find("job_1")).audio.path == Path("/spool/a.wav")

@@ -28,6 +28,8 @@ from whisper_router.api.deps import (
 from whisper_router.api.key_source import FixedKeys, KeySource
 from whisper_router.api.routes import build_api
 from whisper_router.api.runner import ApiRunner
+from whisper_router.audio.fetch_url import FetchLimits, UrlFetcher
+from whisper_router.audio.outbound import Outbound, OutboundOptions
 from whisper_router.audio.spool import Spool
 from whisper_router.audio.upload import UploadLimits
 from whisper_router.domain import (
@@ -307,6 +309,7 @@ async def serve_api(directory: Path, setup: Setup) -> AsyncIterator[Api]:
         live=setup.live or _no_live(spool),
         live_limits=setup.live_limits,
         jobs=setup.jobs,
+        fetcher=UrlFetcher(Outbound(OutboundOptions()), FetchLimits()),
         relay=Relay(_nobody_else),
         models=names,
         ready=setup.is_ready,

@@ -1,6 +1,7 @@
 """`/v1/jobs` on the real server: real speech, kills, and answers in every format."""
 
 import asyncio
+import base64
 import io
 import json
 import signal
@@ -11,6 +12,8 @@ import openai
 import pytest
 
 from support.client import ask, queue_of, session, until_queue
+from support.job_chaos import run_jobs
+from support.job_receiver import receiver
 from support.server import running_server
 from support.speech import sample
 
@@ -19,6 +22,8 @@ default_model = "demo"
 [jobs]
 directory = "{folder}/state"
 max_running = 2
+[outbound]
+allow_private = true
 """
 MINUTE, HELLO = sample("en_two_speakers_long"), sample("en_hello_gb")
 
@@ -176,6 +181,7 @@ async def test_the_same_idempotency_key_makes_one_job(server, http):
         ({"webhook": "nowhere"}, 400, "webhook"),
         ({"task": "sing"}, 400, "task"),
         ({"url": "https://example.org/"}, 400, "url"),
+        ({"webhook": "http://169.254.169.254/"}, 400, "webhook"),
     ],
 )
 async def test_what_cannot_be_a_job_is_refused_at_once(server, http, fields, status, param):
@@ -198,6 +204,70 @@ async def test_audio_that_is_none_fails_its_job(server, http):
     assert (failed["status"], failed["error"]["code"]) == ("failed", "audio_undecodable")
     status, body = await result(http, server.url, job["id"])
     assert (status, json.loads(body)["error"]["code"]) == (400, "audio_undecodable")
+
+
+async def test_audio_may_be_at_an_address(server, http, tmp_path):
+    """For a job, as JSON, and for an answer at once; what is not there fails."""
+    (tmp_path / "hello.wav").write_bytes(HELLO.path.read_bytes())
+    async with receiver(tmp_path) as host:
+        body = {"model": "demo", "url": f"{host.url}/hello.wav"}
+        async with http.post(f"{server.url}/v1/jobs", json=body) as response:
+            assert response.status == 202
+            job = await ended(http, server.url, (await response.json())["id"])
+        assert (job["status"], job["filename"]) == ("completed", "hello.wav")
+        assert json.loads((await result(http, server.url, job["id"]))[1])["text"] == HELLO.text
+        form = aiohttp.FormData({"model": "demo", "audio_url": f"{host.url}/hello.wav"})
+        form.add_field("other", io.BytesIO(b""), filename="")
+        async with http.post(f"{server.url}/v1/audio/transcriptions", data=form) as response:
+            assert (await response.json())["text"] == HELLO.text
+        body["url"] = f"{host.url}/nothing.wav"
+        async with http.post(f"{server.url}/v1/jobs", json=body) as response:
+            job = await ended(http, server.url, (await response.json())["id"])
+    assert (job["status"], job["error"]["code"]) == ("failed", "url_fetch_failed")
+
+
+async def test_a_webhook_is_told_of_the_end_and_signed(server, http, tmp_path):
+    """With the text; the job shows that it was."""
+    secret = "whsec_" + base64.b64encode(bytes(32)).decode()
+    async with receiver(tmp_path) as told:
+        webhook = json.dumps({"url": f"{told.url}/hook", "secret": secret})
+        job = await submit(http, server.url, webhook=webhook)
+        await told.until(1)
+        [call] = told.calls[job["id"]]
+        assert call["body"]["type"] == "job.completed"
+        assert call["body"]["data"]["text"] == HELLO.text
+        assert told.headers[0]["webhook-signature"].startswith("v1,")
+        async with asyncio.timeout(10):
+            while True:
+                async with http.get(f"{server.url}/v1/jobs/{job['id']}") as response:
+                    [delivery] = (await response.json())["deliveries"]
+                if delivery["delivered_at"]:
+                    break
+        assert (delivery["id"], delivery["attempts"]) == (call["id"], 1)
+
+
+async def test_a_private_address_is_not_asked_unless_it_is_allowed(tmp_path):
+    """Nothing connects; the client is told at once."""
+    plain = CONFIG.partition("[outbound]")[0].format(folder=tmp_path)
+    async with receiver(tmp_path) as host, session() as http, asyncio.timeout(60):
+        with running_server(tmp_path, config=plain) as server:
+            for body, param in (
+                ({"url": f"{host.url}/hello.wav"}, "url"),
+                ({"url": "https://example.org/", "webhook": f"{host.url}/hook"}, "webhook"),
+            ):
+                async with http.post(f"{server.url}/v1/jobs", json=body) as response:
+                    error = (await response.json())["error"]
+                    assert (response.status, error["code"]) == (400, "url_refused")
+                    assert error["param"] == param
+
+
+async def test_routers_that_are_killed_lose_no_job_and_run_no_stored_chunk_again(tmp_path):
+    """Every webhook comes, with one id each; `chaos_jobs.py` (bench) does it with fifty."""
+    report = await run_jobs(tmp_path, jobs=5, seed=11, pause_s=(1.5, 3.0))
+    print("\n".join(report.lines()))
+    assert report.broken == []
+    assert report.kills > 0
+    assert report.chunks_kept > 0
 
 
 async def test_keys_see_their_own_jobs(tmp_path):

@@ -12,6 +12,7 @@ from aiohttp import web
 from whisper_router.api.client_secrets import ClientSecrets
 from whisper_router.api.cors import CorsPolicy
 from whisper_router.api.key_source import KeySource
+from whisper_router.audio.fetch_url import FetchedAudio
 from whisper_router.audio.spool import Spool
 from whisper_router.audio.upload import UploadLimits
 from whisper_router.domain import TranscriptEvent, TranscriptionRequest
@@ -158,6 +159,18 @@ class Queues(Protocol):
         ...
 
 
+class Fetcher(Protocol):
+    """Fetches audio from addresses that clients name."""
+
+    def check(self, url: str) -> None:
+        """Raise UrlRefused if the address cannot be asked for, as far as that is seen in it."""
+        ...
+
+    async def fetch(self, url: str, target: Path) -> FetchedAudio:
+        """Fetch an address to a new file. Raises RouterError."""
+        ...
+
+
 class JobService(Protocol):
     """Jobs: what is known of them, and what may be done to them."""
 
@@ -237,6 +250,7 @@ class ApiDeps:
     keys: KeySource
     queues: Queues
     processes: Processes
+    fetcher: Fetcher
     jobs: JobService | None = None
     progress: ProgressBoard = field(default_factory=ProgressBoard)
     cors: CorsPolicy = field(default_factory=CorsPolicy)

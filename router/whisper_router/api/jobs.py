@@ -32,8 +32,9 @@ from whisper_router.errors import (
     QueueFull,
     RouterError,
     Unavailable,
+    UrlRefused,
 )
-from whisper_router.jobs.model import Job, JobAudio, JobStatus
+from whisper_router.jobs.model import Job, JobAudio, JobStatus, Webhook
 
 MAX_KEY = 255
 MOST_LISTED, USUALLY_LISTED = 1000, 20
@@ -221,6 +222,7 @@ async def _queue(
     deps.models.check(order.request.model)
     _check_source(fields, upload)
     webhook = webhook_of(fields)
+    _check_addresses(deps, fields, webhook)
     if (await service.store.counts()).get(JobStatus.QUEUED, 0) >= service.max_queued:
         raise QueueFull(f"{service.max_queued} jobs are queued already (jobs.max_queued).")
     can_time = deps.processes.pool(order.request.model).capabilities.word_timestamps
@@ -229,7 +231,7 @@ async def _queue(
         request_id=job_id,
         word_timestamps=can_time or order.request.word_timestamps,  # for any format later
     )
-    audio = await _audio(service, upload, job_id)
+    audio = await _audio(service, fields, upload, job_id)
     made = await service.submit(
         Job(
             id=job_id,
@@ -257,13 +259,27 @@ def _check_source(fields: Sequence[tuple[str, str]], upload: Upload | None) -> N
         raise InvalidParameter("'file' and 'url' cannot be given together.", param="url")
     if not has_file and url is None:
         raise MissingParameter("file")
-    if url is not None:
-        raise InvalidParameter("Audio by address is not supported yet.", param="url")
 
 
-async def _audio(service: JobService, upload: Upload | None, job_id: str) -> JobAudio:
+def _check_addresses(
+    deps: ApiDeps, fields: Sequence[tuple[str, str]], webhook: Webhook | None
+) -> None:
+    """Raise UrlRefused if an address can be seen to be one that may not be asked."""
+    if (url := Fields(fields).text("url", "audio_url")) is not None:
+        deps.fetcher.check(url.strip())
+    if webhook is not None:
+        try:
+            deps.fetcher.check(webhook.url)
+        except UrlRefused as error:
+            error.param = "webhook"
+            raise
+
+
+async def _audio(
+    service: JobService, fields: Sequence[tuple[str, str]], upload: Upload | None, job_id: str
+) -> JobAudio:
     if upload is None or upload.file is None:
-        return JobAudio()
+        return JobAudio(url=Fields(fields).text("url", "audio_url"))
     return JobAudio(
         path=await asyncio.to_thread(service.adopt, upload.file, job_id),
         name=upload.filename or "",

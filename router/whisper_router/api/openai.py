@@ -1,7 +1,8 @@
 """The OpenAI audio API: transcriptions, translations, models."""
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 
 from aiohttp import web
 
@@ -9,7 +10,7 @@ from whisper_router.api import formats, sse
 from whisper_router.api.auth import client_of
 from whisper_router.api.body import leave_waiting, send_continue
 from whisper_router.api.context import FIRST_TURN, REQUEST_ID
-from whisper_router.api.deps import DEPS, ModelEntry
+from whisper_router.api.deps import DEPS, ApiDeps, ModelEntry
 from whisper_router.api.fields import Fields, boolean
 from whisper_router.api.forms import Order, parse_order
 from whisper_router.api.jobs import submit_upload
@@ -18,7 +19,12 @@ from whisper_router.api.wire import json_response
 from whisper_router.audio.media import pcm_format
 from whisper_router.audio.upload import Upload, incoming_upload
 from whisper_router.domain import Task, TranscriptEvent
-from whisper_router.errors import MissingParameter, ModelNotFound, PermissionDenied
+from whisper_router.errors import (
+    InvalidParameter,
+    MissingParameter,
+    ModelNotFound,
+    PermissionDenied,
+)
 from whisper_router.pipeline.transcribe import MediaSource, collect
 
 PREFIXES = ("/v1", "")  # many programs leave /v1 out of their base URL
@@ -100,10 +106,11 @@ async def _recognise(request: web.Request, task: Task) -> web.StreamResponse:
             deps.models.check(order.request.model)
             if boolean("async", Fields(upload.fields).text("async")):
                 return await submit_upload(request, upload, order)
-            events = deps.transcriber.run(order.request, _media_source(upload), tracker)
-            with deps.models.in_use(order.request.model, order.keep_alive_s):
-                async with aclosing(events):
-                    return await _answer(request, order, events)
+            async with _media_source(deps, upload) as media:
+                events = deps.transcriber.run(order.request, media, tracker)
+                with deps.models.in_use(order.request.model, order.keep_alive_s):
+                    async with aclosing(events):
+                        return await _answer(request, order, events)
 
 
 async def _answer(
@@ -117,10 +124,23 @@ async def _answer(
     return formats.respond(await collect(events, order.request), order.response)
 
 
-def _media_source(upload: Upload) -> MediaSource:
-    if upload.file is None:
+@asynccontextmanager
+async def _media_source(deps: ApiDeps, upload: Upload) -> AsyncIterator[MediaSource]:
+    """Yield the file that was sent, or one with what is at the address that was sent."""
+    url = Fields(upload.fields).text("url", "audio_url")
+    if upload.file is not None:
+        if url is not None:
+            raise InvalidParameter("'file' and 'url' cannot be given together.", param="url")
+        yield MediaSource(path=upload.file, pcm=pcm_format(upload.content_type))
+        return
+    if url is None:
         raise MissingParameter("file")
-    return MediaSource(path=upload.file, pcm=pcm_format(upload.content_type))
+    target = deps.spool.new_path(".fetched")
+    try:
+        await deps.fetcher.fetch(url.strip(), target)
+        yield MediaSource(path=target)
+    finally:
+        await asyncio.shield(asyncio.to_thread(target.unlink, missing_ok=True))
 
 
 async def _named_model(request: web.Request) -> ModelEntry:

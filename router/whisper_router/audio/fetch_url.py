@@ -70,6 +70,21 @@ class FetchedAudio:
     size_bytes: int
 
 
+class UrlFetcher:
+    """Fetches what clients name, all under the same limits."""
+
+    def __init__(self, outbound: Outbound, limits: FetchLimits) -> None:
+        self._outbound, self._limits = outbound, limits
+
+    def check(self, url: str) -> None:
+        """Raise UrlRefused if the address cannot be asked for, as far as that is seen in it."""
+        self._outbound.check(url)
+
+    async def fetch(self, url: str, target: Path) -> FetchedAudio:
+        """Fetch an address to a new file. Raises as `fetch`."""
+        return await fetch(self._outbound, url, target, self._limits)
+
+
 async def fetch(outbound: Outbound, url: str, target: Path, limits: FetchLimits) -> FetchedAudio:
     """Fetch `url` to the new file `target`, which is there only if all of it is.
 

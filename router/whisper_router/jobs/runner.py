@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from whisper_router.audio.fetch_url import FetchedAudio
 from whisper_router.audio.spool import Spool
 from whisper_router.domain import (
     Lane,
@@ -60,6 +61,14 @@ class Transcriber(Protocol):
         ...
 
 
+class Fetcher(Protocol):
+    """Fetches audio that is elsewhere (`audio.fetch_url`)."""
+
+    async def fetch(self, url: str, target: Path) -> FetchedAudio:
+        """Fetch an address to a new file. Raises RouterError."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobLimits:
     """How jobs run and what is kept of them.
@@ -85,6 +94,7 @@ class JobRunner:
         store: JobStore,
         transcriber: Transcriber,
         files: JobFiles,
+        fetcher: Fetcher,
         limits: JobLimits,
         notice: Callable[[Job, Transcript | None], Json],
         clock: Callable[[], float] = time.time,
@@ -92,6 +102,7 @@ class JobRunner:
         """`notice` makes the body of a webhook of an ended job."""
         self.store, self._files = store, files
         self._transcriber, self._limits, self._notice = transcriber, limits, notice
+        self._fetcher = fetcher
         self._clock, self._tasks = clock, Tasks()
         self._running: dict[str, asyncio.Task[None]] = {}
         self._trackers: dict[str, Tracker] = {}
@@ -212,13 +223,24 @@ class JobRunner:
             self._queued.set()
 
     async def _recognise(self, job: Job) -> Transcript:
-        if job.audio.path is None:
-            raise InvalidRequest("The job's audio is no longer there.")
+        path = await self._audio(job)
         request = replace(job.request, lane=Lane.JOB)
-        media = MediaSource(path=job.audio.path, pcm=job.audio.pcm)
+        media = MediaSource(path=path, pcm=job.audio.pcm)
         memory = _Memory(self.store, job.id, await self.store.chunks(job.id))
         tracker = self._trackers[job.id]
         return await collect(self._transcriber.run(request, media, tracker, memory), request)
+
+    async def _audio(self, job: Job) -> Path:
+        """Return where the audio is; fetch it if it is elsewhere."""
+        if job.audio.path is not None:
+            return job.audio.path
+        if job.audio.url is None:
+            raise InvalidRequest("The job's audio is no longer there.")
+        target = self.spool.directory / f"{job.id}.fetched"
+        fetched = await self._fetcher.fetch(job.audio.url, target)
+        audio = replace(job.audio, path=target, name=fetched.name)
+        await self.store.set_audio(job.id, audio)
+        return target
 
     async def _fail(self, job: Job, error: RouterError) -> None:
         """End the job with its error, or have it tried again if that may help."""
@@ -285,9 +307,10 @@ class JobRunner:
             await asyncio.sleep(SWEEP_S)
 
     async def _erase_audio(self, job: Job) -> None:
-        if job.audio.path is not None:
-            await asyncio.to_thread(job.audio.path.unlink, missing_ok=True)
-            await self.store.audio_erased(job.id)
+        known = await self.store.find(job.id) or job  # what was fetched is known there only
+        if known.audio.path is not None:
+            await asyncio.to_thread(known.audio.path.unlink, missing_ok=True)
+            await self.store.set_audio(job.id, replace(known.audio, path=None, pcm=None))
 
     async def _erase_orphans(self) -> None:
         """Delete files that no job needs: their upload, or their job's end, was cut short."""

@@ -235,13 +235,10 @@ class SqliteStore:
             (start, end, dump_events(events), job_id, JobStatus.RUNNING),
         )
 
-    async def audio_erased(self, job_id: str) -> None:
-        """Note that the job's file is no longer there."""
-        job = await self.find(job_id)
-        if job is not None:
-            audio = dump_audio(JobAudio(url=job.audio.url, name=job.audio.name))
-            sql = "UPDATE jobs SET audio = ? WHERE id = ?"
-            await self._write(sql, (audio, job_id))
+    async def set_audio(self, job_id: str, audio: JobAudio) -> None:
+        """Note where the job's audio is by now."""
+        sql = "UPDATE jobs SET audio = ? WHERE id = ?"
+        await self._write(sql, (dump_audio(audio), job_id))
 
     async def delete(self, job_id: str) -> None:
         """Erase a job and all that is known of it."""

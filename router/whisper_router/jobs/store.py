@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from whisper_router.domain import LanguageDetected, Segment, Transcript
-from whisper_router.jobs.model import Delivery, Job, JobStatus
+from whisper_router.jobs.model import Delivery, Job, JobAudio, JobStatus
 
 Json = Mapping[str, Any]
 
@@ -72,8 +72,8 @@ class JobStore(Protocol):
         """Keep what a chunk gave."""
         ...
 
-    async def audio_erased(self, job_id: str) -> None:
-        """Note that the job's file is no longer there."""
+    async def set_audio(self, job_id: str, audio: JobAudio) -> None:
+        """Note where the job's audio is by now."""
         ...
 
     async def delete(self, job_id: str) -> None:
