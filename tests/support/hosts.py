@@ -64,10 +64,12 @@ async def raw_host(answer: Answer) -> AsyncIterator[Host]:
         try:
             await reader.readuntil(b"\r\n\r\n")
             await answer(reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+        except asyncio.CancelledError:
+            writer.transport.abort()
+        except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
-            writer.close()
+            await close(writer)
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     host = Host(port=server.sockets[0].getsockname()[1])
@@ -97,6 +99,15 @@ async def web_host(handle: Callable[[web.Request], Awaitable[web.StreamResponse]
         yield Host(port=runner.addresses[0][1])
     finally:
         await runner.cleanup()
+
+
+async def close(writer: asyncio.StreamWriter) -> None:
+    """Close a connection, and return once it is; at once if nobody waits for what was written."""
+    writer.close()
+    try:
+        await writer.wait_closed()
+    except (ConnectionError, asyncio.CancelledError):
+        writer.transport.abort()
 
 
 def abort(writer: asyncio.StreamWriter) -> None:
