@@ -35,10 +35,11 @@ from whisper_router.errors import (
     UrlRefused,
 )
 from whisper_router.jobs.model import Job, JobAudio, JobStatus, Webhook
+from whisper_router.jobs.webhook_headers import check_webhook
 
 MAX_KEY = 255
 MOST_LISTED, USUALLY_LISTED = 1000, 20
-REFRESH_S = 1.0
+REFRESH_S = 0.25
 """How often events are looked at although only the progress may have changed."""
 Json = dict[str, Any]
 
@@ -268,6 +269,7 @@ def _check_addresses(
     if (url := Fields(fields).text("url", "audio_url")) is not None:
         deps.fetcher.check(url.strip())
     if webhook is not None:
+        check_webhook(webhook, param="webhook")
         try:
             deps.fetcher.check(webhook.url)
         except UrlRefused as error:

@@ -38,8 +38,7 @@ async def open_store(path: Path) -> AsyncIterator["SqliteStore"]:
         ConfigurationError: it is not ours, of a newer version, or cannot be written.
     """
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        await asyncio.to_thread(_make, path)
         database = await aiosqlite.connect(path, isolation_level=None)
     except (OSError, aiosqlite.Error) as error:
         raise ConfigurationError(f"the job store {path} cannot be used: {error}") from error
@@ -49,6 +48,11 @@ async def open_store(path: Path) -> AsyncIterator["SqliteStore"]:
         yield SqliteStore(database)
     finally:
         await database.close()
+
+
+def _make(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
