@@ -68,5 +68,6 @@ def test_no_further_field_is_documented():
     rest = set(documented_fields()) - set(VALUES)
     assert rest == {
         "file", "response_format", "stream", "keep_alive",
+        "max_line_width", "max_line_count", "max_words_per_line", "highlight_words",
         "known_speaker_names[]", "known_speaker_references[]",
     }  # fmt: skip

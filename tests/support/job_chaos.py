@@ -91,7 +91,8 @@ async def run_jobs(folder: Path, *, jobs: int, seed: int, pause_s: tuple[float, 
             report.chunks_kept += _look(folder)[0]
             with running_server(folder, config=CONFIG.format(folder=folder)) as server:
                 try:
-                    async with asyncio.timeout(dice.uniform(*pause_s)):
+                    # Each router lives a little longer, so that some work is done on any machine.
+                    async with asyncio.timeout(dice.uniform(*pause_s) * (1 + report.kills / 3)):
                         await told.until(jobs)
                 except TimeoutError:
                     report.kills += 1

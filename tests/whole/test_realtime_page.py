@@ -52,6 +52,7 @@ async def test_words_are_shown_as_they_are_spoken(tmp_path, page_url):
                 executable_path=chromium, args=arguments, ignore_default_args=["--mute-audio"]
             )
             page = await browser.new_page(viewport={"width": 800, "height": 400})
+            page.set_default_timeout(80_000)
             await page.goto(f"{page_url}#url={quote(socket, safe='')}&key={KEY}")
             await page.wait_for_function("document.getElementById('tentative').textContent")
             expected = " / ".join(text for _, _, text in said.segments)
