@@ -4,6 +4,7 @@ import asyncio
 import os
 import struct
 from collections.abc import AsyncGenerator
+from pathlib import Path
 
 from whisper_router.domain import SAMPLE_RATE_HZ, Chunk
 from whisper_router.errors import EngineRejected
@@ -38,18 +39,21 @@ async def wav(chunk: Chunk) -> AsyncGenerator[bytes]:
     missing = max(0, MIN_SAMPLES - (chunk.end - chunk.start))
     left = SAMPLE_BYTES * (chunk.end - chunk.start)
     yield _header(left + SAMPLE_BYTES * missing)
-    file = await asyncio.to_thread(chunk.path.open, "rb")
-    try:
-        await asyncio.to_thread(file.seek, SAMPLE_BYTES * chunk.start)
-        while left > 0:
-            piece = await asyncio.to_thread(file.read, min(left, PIECE_BYTES))
-            if not piece:
-                raise EOFError("the audio was cut short while it was sent")
-            left -= len(piece)
-            yield piece
-    finally:
-        file.close()
+    at = SAMPLE_BYTES * chunk.start
+    while left > 0:
+        piece = await asyncio.to_thread(_read, chunk.path, at, min(left, PIECE_BYTES))
+        if not piece:
+            raise EOFError("the audio was cut short while it was sent")
+        at, left = at + len(piece), left - len(piece)
+        yield piece
     yield bytes(SAMPLE_BYTES * missing)
+
+
+def _read(path: Path, at: int, size: int) -> bytes:
+    """Read in a thread. The file is open for no longer: whoever waits may be cancelled."""
+    with path.open("rb") as file:
+        file.seek(at)
+        return file.read(size)
 
 
 def _header(data_bytes: int) -> bytes:
