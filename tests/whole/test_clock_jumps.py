@@ -21,10 +21,10 @@ TELLS_THE_DATE = {
     "router/whisper_router/directory.py": "`created` of a model, as OpenAI has it",
     "router/whisper_router/commands/keys.py": "when a key was made",
     "router/whisper_router/api/client_secrets.py": "`expires_at` of a secret, as OpenAI has it",
-    "router/whisper_router/api/realtime/handshake.py": "`expires_at` of a session, as OpenAI has it",
+    "router/whisper_router/api/realtime/handshake.py": "`expires_at` of a session",
     "router/whisper_router/api/jobs.py": "when a job was made",
     "router/whisper_router/jobs/runner.py": "jobs are kept over restarts, so is their age",
-    "router/whisper_router/jobs/webhooks.py": "attempts are due over restarts, and signed with a time",
+    "router/whisper_router/jobs/webhooks.py": "attempts outlive restarts and are signed with a time",
 }
 
 
