@@ -24,7 +24,7 @@ TELLS_THE_DATE = {
     "router/whisper_router/api/realtime/handshake.py": "`expires_at` of a session",
     "router/whisper_router/api/jobs.py": "when a job was made",
     "router/whisper_router/jobs/runner.py": "jobs are kept over restarts, so is their age",
-    "router/whisper_router/jobs/webhooks.py": "attempts outlive restarts and are signed with a time",
+    "router/whisper_router/jobs/webhooks.py": "attempts outlive restarts, signatures have a time",
 }
 
 
