@@ -1,6 +1,8 @@
 """The store: who starts a download, who waits for it, and what a request is told meanwhile."""
 
 import asyncio
+import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +13,7 @@ import pytest
 
 from support import fetch_once
 from support.hub import Fault, Hub
+from support.processes import children
 from whisper_router.errors import ModelUnavailable, RouterError, ShuttingDown, StorageFull
 from whisper_router.models.download import WORKER_ARGV, DownloadProgress
 from whisper_router.models.file_lock import lock_file, try_lock
@@ -269,14 +272,14 @@ async def test_a_killed_download_program_is_reported_and_the_next_resumes(
     """The out-of-memory killer, say."""
     hub.add(NAME, CONTENT)
     hub.faults[NAME].append(Fault(after_bytes=HALF, stall=True))
-    store = make_store()
+    store, before = make_store(), children()
     await reach(store, HALF)
     joined = asyncio.Event()
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         waiter = group.create_task(fetch_error(store, joined))
         await joined.wait()
-        (worker,) = psutil.Process().children()
-        worker.kill()
+        (worker,) = children() - before
+        os.kill(worker, signal.SIGKILL)
     assert isinstance(waiter.result(), ModelUnavailable)
     assert "ended by SIGKILL" in str(waiter.result())
     assert (await store.fetch(SOURCE)).read_bytes() == CONTENT
@@ -298,7 +301,7 @@ async def test_closing_ends_the_download_and_tells_the_waiters(
     """The router stops: no worker stays behind, what was fetched does."""
     hub.add(NAME, CONTENT)
     hub.faults[NAME].append(Fault(after_bytes=HALF, stall=True))
-    store = make_store()
+    store, before = make_store(), children()
     await reach(store, HALF)
 
     joined = asyncio.Event()
@@ -307,7 +310,7 @@ async def test_closing_ends_the_download_and_tells_the_waiters(
         await joined.wait()
         await tasks.close()
     assert isinstance(waiter.result(), ShuttingDown)
-    assert psutil.Process().children() == []
+    assert children() - before == set()
     assert sum(path.stat().st_size for path in parts_of(store.path(SOURCE))) == HALF
 
 
