@@ -33,6 +33,7 @@ async def page_url():
     await runner.cleanup()
 
 
+@pytest.mark.alone  # a browser that gets no time drops what its microphone hears
 async def test_words_are_shown_as_they_are_spoken(tmp_path, page_url):
     """Three utterances from the fake microphone, with tentative words on the way."""
     said = sample("en_three_segments")
