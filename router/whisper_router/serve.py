@@ -14,7 +14,7 @@ import structlog
 from aiohttp import web
 
 from whisper_router.api.cors import CorsPolicy
-from whisper_router.api.deps import ApiDeps, LiveLimits, ServiceInfo
+from whisper_router.api.deps import ApiDeps, DialectOptions, LiveLimits, ServiceInfo
 from whisper_router.api.key_source import FixedKeys, KeyFile, KeySource
 from whisper_router.api.routes import build_api
 from whisper_router.api.runner import ApiRunner
@@ -231,6 +231,11 @@ def _deps(router: Router, directory: Directory, behind: _Behind) -> ApiDeps:
         fetcher=behind.fetcher,
         jobs=behind.jobs,
         cors=CorsPolicy(origins=settings.server.cors_origins),
+        dialects=DialectOptions(
+            enabled=frozenset(settings.dialects.enabled),
+            whisperx_root=settings.dialects.whisperx_root,
+            old_sse=settings.dialects.old_sse,
+        ),
     )
 
 

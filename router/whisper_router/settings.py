@@ -20,6 +20,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from whisper_router.api.deps import Dialect
 from whisper_router.api.wyoming.address import parse_uri
 from whisper_router.audio.media import EXTENSIONS
 from whisper_router.logs import LogFormat
@@ -37,6 +38,7 @@ def _words(value: object) -> object:
 
 SomeBytes = Annotated[ByteSize, Field(ge=1)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+Dialects = Annotated[tuple[Dialect, ...], NoDecode, BeforeValidator(_words)]
 
 
 class Section(BaseModel):
@@ -218,6 +220,18 @@ class JobSettings(Section):
     """Whether the audio is kept as long as the result; else it is erased when the job ends."""
 
 
+class DialectSettings(Section):
+    """The APIs of other servers, for clients that were made for those (docs/dialects.md)."""
+
+    enabled: Dialects = tuple(Dialect)
+    """Those that are served beside the OpenAI API."""
+    whisperx_root: bool = False
+    """Whether `/v1/audio/transcriptions` itself answers as whisperX API server does, whose answers
+    are otherwise under `/whisperx`."""
+    old_sse: bool = False
+    """Whether a stream is as that of faster-whisper-server was: a whole answer in each event."""
+
+
 class OutboundSettings(Section):
     """Requests that clients have this server make: for audio by its address, and to webhooks."""
 
@@ -360,6 +374,8 @@ class Settings(BaseSettings):
     """Wyoming, the protocol of Home Assistant's voice assistants."""
     jobs: JobSettings = JobSettings()
     """Transcriptions that outlive their request (`/v1/jobs`)."""
+    dialects: DialectSettings = DialectSettings()
+    """The APIs of other servers."""
     outbound: OutboundSettings = OutboundSettings()
     """Requests that clients have this server make."""
     supervision: SupervisionSettings = SupervisionSettings()

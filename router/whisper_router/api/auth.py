@@ -82,18 +82,25 @@ def refuse_foreign_pages(request: web.Request) -> None:
 
 
 def presented_key(request: web.BaseRequest) -> str | None:
-    """Return the key of `Authorization: Bearer` (in any case) or `x-api-key`.
+    """Return the key of `Authorization: Bearer` (in any case), `x-api-key` or `x-admin-api-key`.
+
+    The last is insanely-fast-whisper-api's.
 
     For a WebSocket also of `api-key` and, as a browser can add no headers, of the subprotocol
     `openai-insecure-api-key.KEY` and the `api_key` of the query.
     """
     scheme, _, credentials = request.headers.get(hdrs.AUTHORIZATION, "").strip().partition(" ")
     bearer = credentials.strip() if scheme.lower() == "bearer" else ""
-    key = bearer or request.headers.get("x-api-key", "").strip()
+    names = ("x-api-key", "x-admin-api-key")
+    key = bearer or next((key for name in names if (key := _header(request, name))), "")
     if not key and request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
-        key = request.headers.get("api-key", "").strip() or _subprotocol_key(request)
+        key = _header(request, "api-key") or _subprotocol_key(request)
         key = key or request.query.get("api_key", "").strip()
     return key or None
+
+
+def _header(request: web.BaseRequest, name: str) -> str:
+    return request.headers.get(name, "").strip()
 
 
 def _subprotocol_key(request: web.BaseRequest) -> str:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -235,6 +236,29 @@ class LiveLimits:
     max_session_s: float = 3600.0
 
 
+class Dialect(StrEnum):
+    """A server whose API is served beside our own."""
+
+    INSANELY_FAST_WHISPER = "insanely_fast_whisper"
+    SPEACHES = "speaches"
+    WHISPER_ASR = "whisper_asr"
+    WHISPER_CPP = "whisper_cpp"
+    WHISPERX = "whisperx"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialectOptions:
+    """Which servers' APIs there are, and what is served as they do where they differ.
+
+    `whisperx_root`: the OpenAI routes take the fields and give the answers of whisperX API server.
+    `old_sse`: a stream is one whole answer per event, as that of faster-whisper-server was.
+    """
+
+    enabled: frozenset[Dialect] = frozenset(Dialect)
+    whisperx_root: bool = False
+    old_sse: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiDeps:
     """Everything behind the API."""
@@ -257,6 +281,7 @@ class ApiDeps:
     drain: DrainLimits = field(default_factory=DrainLimits)
     live_limits: LiveLimits = field(default_factory=LiveLimits)
     client_secrets: ClientSecrets = field(default_factory=ClientSecrets)
+    dialects: DialectOptions = field(default_factory=DialectOptions)
     heartbeat_s: float = 15.0
 
 

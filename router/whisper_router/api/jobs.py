@@ -13,13 +13,12 @@ from aiohttp import web
 from whisper_router.api import formats
 from whisper_router.api.auth import client_of
 from whisper_router.api.body import leave_waiting, send_continue
-from whisper_router.api.context import REQUEST_ID
 from whisper_router.api.deps import DEPS, ApiDeps, JobService
 from whisper_router.api.fields import Fields, choice, integer
 from whisper_router.api.forms import Order, ResponseOptions, parse_order
 from whisper_router.api.job_body import deliveries_body, job_body
 from whisper_router.api.job_order import fields_of, response_fields, webhook_of
-from whisper_router.api.relay import via
+from whisper_router.api.recognise import order_of, url_in, with_model
 from whisper_router.api.sse import HEADERS, HEARTBEAT
 from whisper_router.api.wire import encode_json, json_response
 from whisper_router.audio.media import pcm_format
@@ -202,14 +201,7 @@ async def _submit(
     request: web.Request, fields: Sequence[tuple[str, str]], upload: Upload | None
 ) -> web.Response:
     task = choice("task", Fields(fields).text("task") or Task.TRANSCRIBE, Task)
-    order = parse_order(
-        [*fields, *([] if Fields(fields).text("model") else [("model", "whisper-1")])],
-        task=task,
-        request_id=request[REQUEST_ID],
-        client=client_of(request),
-        via=via(request),
-    )
-    return await _queue(request, fields, upload, order)
+    return await _queue(request, fields, upload, order_of(request, with_model(fields), task))
 
 
 async def _queue(
@@ -220,7 +212,6 @@ async def _queue(
 ) -> web.Response:
     deps = request.app[DEPS]
     service, job_id = service_of(deps), f"job_{uuid.uuid4().hex}"
-    deps.models.check(order.request.model)
     _check_source(fields, upload)
     webhook = webhook_of(fields)
     _check_addresses(deps, fields, webhook)
@@ -254,7 +245,7 @@ async def _queue(
 
 def _check_source(fields: Sequence[tuple[str, str]], upload: Upload | None) -> None:
     """Raise InvalidRequest unless there is either a file or an address."""
-    url = Fields(fields).text("url", "audio_url")
+    url = url_in(fields)
     has_file = upload is not None and upload.file is not None
     if has_file and url is not None:
         raise InvalidParameter("'file' and 'url' cannot be given together.", param="url")
@@ -266,8 +257,8 @@ def _check_addresses(
     deps: ApiDeps, fields: Sequence[tuple[str, str]], webhook: Webhook | None
 ) -> None:
     """Raise UrlRefused if an address can be seen to be one that may not be asked."""
-    if (url := Fields(fields).text("url", "audio_url")) is not None:
-        deps.fetcher.check(url.strip())
+    if (url := url_in(fields)) is not None:
+        deps.fetcher.check(url)
     if webhook is not None:
         check_webhook(webhook, param="webhook")
         try:
@@ -281,7 +272,7 @@ async def _audio(
     service: JobService, fields: Sequence[tuple[str, str]], upload: Upload | None, job_id: str
 ) -> JobAudio:
     if upload is None or upload.file is None:
-        return JobAudio(url=Fields(fields).text("url", "audio_url"))
+        return JobAudio(url=url_in(fields))
     return JobAudio(
         path=await asyncio.to_thread(service.adopt, upload.file, job_id),
         name=upload.filename or "",

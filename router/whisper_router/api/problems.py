@@ -21,6 +21,9 @@ MAX_SHOWN = 200
 NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 SCHEMES = frozenset({"http", "https"})
 
+DETAILED = web.AppKey("detailed", frozenset[str])
+"""Paths, as they are registered, of servers made with FastAPI, whose errors are `{detail}`."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -28,21 +31,30 @@ class InternalError(RouterError):
     """A bug: the cause is in the log, under the request's id."""
 
 
-def problem(error: RouterError, headers: Mapping[str, str] | None = None) -> web.Response:
-    """Return the answer to a request that ended with `error`."""
+def problem(
+    error: RouterError, headers: Mapping[str, str] | None = None, *, detailed: bool = False
+) -> web.Response:
+    """Return the answer to a request that ended with `error`.
+
+    `detailed`: with FastAPI's `detail` beside the OpenAI API's `error`.
+    """
+    detail = {"detail": str(error)} if detailed else {}
     return json_response(
-        error.envelope(), status=error.status, headers={**_retry(error), **(headers or {})}
+        {**detail, **error.envelope()},
+        status=error.status,
+        headers={**_retry(error), **(headers or {})},
     )
 
 
 @web.middleware
 async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer every failure with the OpenAI error body."""
+    detailed = _has_detail(request)
     try:
         return await handler(request)
     except RouterError as error:
         _log_failure(error)
-        return problem(error, error_headers(error))
+        return problem(error, error_headers(error), detailed=detailed)
     except web.HTTPException as error:
         if error.status < 400:
             raise
@@ -50,12 +62,12 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
     except OSError as error:
         if error.errno not in NO_DESCRIPTORS:
             log.exception("request_failed")
-            return problem(internal_error())
+            return problem(internal_error(), detailed=detailed)
         log.warning("request_refused", status=503, reason="no descriptors are left")
-        return problem(too_many_open_files())
+        return problem(too_many_open_files(), detailed=detailed)
     except Exception:  # the boundary: whatever it is, the client gets an answer and the log a trace
         log.exception("request_failed")
-        return problem(internal_error())
+        return problem(internal_error(), detailed=detailed)
 
 
 def internal_error() -> RouterError:
@@ -96,6 +108,12 @@ def _from_aiohttp(request: web.Request, error: web.HTTPException) -> web.Respons
     kind = INVALID_REQUEST if error.status < 500 else SERVER_ERROR
     body = {"message": error.text or error.reason, "type": kind, "param": None, "code": None}
     return json_response({"error": body}, status=error.status)
+
+
+def _has_detail(request: web.Request) -> bool:
+    """Return whether the route is of a server whose clients look for `detail`."""
+    resource = request.match_info.route.resource
+    return resource is not None and resource.canonical in request.app[DETAILED]
 
 
 def _retry(error: RouterError) -> Mapping[str, str]:

@@ -4,17 +4,17 @@ import asyncio
 
 from aiohttp import web
 
-from whisper_router.api import admin, health, jobs, live_ws, openai, progress
+from whisper_router.api import admin, dialects, health, jobs, live_ws, openai, progress
 from whisper_router.api.auth import authenticate
 from whisper_router.api.body import drain_unread
 from whisper_router.api.context import add_headers, identify_request, log_access
 from whisper_router.api.cors import answer_preflights
 from whisper_router.api.deps import DEPS, STOPPING, ApiDeps
-from whisper_router.api.problems import answer_problems
+from whisper_router.api.problems import DETAILED, answer_problems
 from whisper_router.api.realtime import routes as realtime
 from whisper_router.api.runner import refuse_surplus
 
-DIALECTS = (health, openai, live_ws, realtime, progress, jobs, admin)
+PARTS = (health, openai, live_ws, realtime, progress, jobs, admin)
 
 
 def build_api(deps: ApiDeps) -> web.Application:
@@ -34,10 +34,12 @@ def build_api(deps: ApiDeps) -> web.Application:
         ]
     )
     app[DEPS], app[STOPPING] = deps, asyncio.Event()
+    app[DETAILED] = dialects.detailed_paths(deps.dialects)
     app.on_shutdown.append(_note_stop)
     app.on_response_prepare.append(add_headers)
-    for dialect in DIALECTS:
-        app.add_routes(dialect.routes())
+    app.add_routes(dialects.routes(deps.dialects))
+    for part in PARTS:
+        app.add_routes(part.routes())
     return app
 
 

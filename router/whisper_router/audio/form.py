@@ -68,9 +68,9 @@ class _Part(Protocol):
 class Form:
     """Collects the parts of one body."""
 
-    def __init__(self, spool: Spool, limits: UploadLimits) -> None:
+    def __init__(self, spool: Spool, limits: UploadLimits, *, file_part: str = FILE_PART) -> None:
         self._spool = spool
-        self._limits = limits
+        self._limits, self._file_part = limits, file_part
         self.fields: list[tuple[str, str]] = []
         """The text fields that are here, in their order."""
         self._field_bytes = 0
@@ -137,7 +137,7 @@ class Form:
     def _begin(self, event: PartBegin) -> None:
         info = part_info(event.headers)
         self._decoder = transfer_decoder(info.transfer_encoding)
-        if info.name == FILE_PART:
+        if info.name == self._file_part:
             self._part = self.file = self._begin_file(info)
             return
         self.count(event.size_bytes)
@@ -145,7 +145,9 @@ class Form:
 
     def _begin_file(self, info: PartInfo) -> "FilePart":
         if self.file is not None:
-            raise InvalidParameter("Only one 'file' part may be sent.", param=FILE_PART)
+            raise InvalidParameter(
+                f"Only one '{self._file_part}' part may be sent.", param=self._file_part
+            )
         check_extension(info.filename, info.content_type, self._limits.extensions)
         return FilePart(self._spool.new_path(), info, write_bytes=self._write_bytes)
 

@@ -7,7 +7,14 @@ from contextlib import aclosing, asynccontextmanager
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from whisper_router.audio.form import WRITE_BYTES, Form, Upload, UploadLimits, storage_full
+from whisper_router.audio.form import (
+    FILE_PART,
+    WRITE_BYTES,
+    Form,
+    Upload,
+    UploadLimits,
+    storage_full,
+)
 from whisper_router.audio.multipart import MultipartError, MultipartParser
 from whisper_router.audio.parts import header_parameters
 from whisper_router.audio.spool import Spool
@@ -68,10 +75,10 @@ class IncomingUpload:
 
 @asynccontextmanager
 async def incoming_upload(
-    request: web.BaseRequest, spool: Spool, limits: UploadLimits
+    request: web.BaseRequest, spool: Spool, limits: UploadLimits, *, file_part: str = FILE_PART
 ) -> AsyncIterator[IncomingUpload]:
-    """Begin to read a body; see `spool_upload`."""
-    form = Form(spool, limits)
+    """Begin to read a body; see `spool_upload`. `file_part` is the name of the file's part."""
+    form = Form(spool, limits, file_part=file_part)
     try:
         parser = MultipartParser(_boundary(request))
         await _check_length(request, spool, limits)

@@ -1,0 +1,49 @@
+"""The APIs of other servers, each a thin module over the same pipeline."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Protocol
+
+from aiohttp import web
+
+from whisper_router.api.deps import Dialect, DialectOptions
+
+__all__ = ["detailed_paths", "routes"]
+
+
+class _Module(Protocol):
+    """A module of this package."""
+
+    DETAILED: bool
+    """Whether its errors are FastAPI's."""
+
+    def routes(self, options: DialectOptions) -> Sequence[web.RouteDef]:
+        """Return its routes."""
+        ...
+
+
+MODULES: Mapping[Dialect, _Module] = MappingProxyType({})
+
+
+def routes(options: DialectOptions) -> Sequence[web.RouteDef]:
+    """Return the routes of the dialects that are served. They come before the OpenAI API's."""
+    return [route for module in _served(options) for route in module.routes(options)]
+
+
+def detailed_paths(options: DialectOptions) -> frozenset[str]:
+    """Return the paths whose errors also have FastAPI's `detail`."""
+    return frozenset(
+        _canonical(route.path)
+        for module in _served(options)
+        if module.DETAILED
+        for route in module.routes(options)
+    )
+
+
+def _served(options: DialectOptions) -> Sequence[_Module]:
+    return [module for dialect, module in MODULES.items() if dialect in options.enabled]
+
+
+def _canonical(path: str) -> str:
+    """Return a path as its resource names it: without the patterns of its parts."""
+    return web.UrlDispatcher().add_resource(path).canonical
