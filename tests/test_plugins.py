@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from whisper_router.errors import ConfigurationError
-from whisper_router.plugins import GROUP, load_engines
+from whisper_router.plugins import GROUP, load_alignments, load_diarizations, load_engines
 
 
 @pytest.fixture
@@ -35,6 +35,12 @@ def write_plugin(directory: Path) -> None:
 def test_the_built_in_engine_comes_through_the_same_door():
     """Nothing but its entry point names it."""
     assert load_engines()["whispercpp"].name == "whispercpp"
+
+
+def test_so_do_the_plugins_of_the_other_stages():
+    """Each stage has a group of its own."""
+    assert load_alignments().keys() >= {"dtw", "none"}
+    assert load_diarizations()["channels"].needs_levels
 
 
 def test_an_installed_plugin_is_found(install, tmp_path):

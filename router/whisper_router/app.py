@@ -20,9 +20,10 @@ from whisper_router.models.store import ModelStore, StoreConfig
 from whisper_router.pipeline.chunk import ChunkBudget
 from whisper_router.pipeline.live import LiveDefaults, LiveSessions
 from whisper_router.pipeline.relay import Relay
+from whisper_router.pipeline.stages import Stages
 from whisper_router.pipeline.transcribe import ChunkOptions, Transcriber
 from whisper_router.places import run_directory, spool_root, store_directory
-from whisper_router.plugins import load_engines
+from whisper_router.plugins import load_alignments, load_diarizations, load_engines
 from whisper_router.scheduling.dispatch import Dispatchers, QueueLimits
 from whisper_router.settings import Settings
 from whisper_router.supervisor.budgets import MemoryBudgets
@@ -57,6 +58,7 @@ class Router:
     spool: Spool
     media: MediaPool
     dispatchers: Dispatchers
+    stages: Stages
     transcriber: Transcriber
     live: LiveSessions
     relay: Relay
@@ -86,6 +88,7 @@ async def build_router(
         ConfigurationError: an alias, an engine option or a directory cannot be used.
     """
     current = Current(settings=settings, aliases=build_aliases(settings, load_engines()))
+    stages = build_stages(settings)
     async with AsyncExitStack() as stack:
         tasks = Tasks()
         stack.push_async_callback(tasks.close)
@@ -110,7 +113,10 @@ async def build_router(
             spool=spool,
             media=media,
             dispatchers=dispatchers,
-            transcriber=_transcriber(settings, media, spool, dispatchers, tasks),
+            stages=stages,
+            transcriber=_transcriber(
+                settings, media, spool, dispatchers, stages=stages, tasks=tasks
+            ),
             live=live,
             relay=Relay(dispatchers),
             tasks=tasks,
@@ -246,8 +252,29 @@ def _queue_limits(settings: Settings) -> QueueLimits:
     )
 
 
+def build_stages(settings: Settings) -> Stages:
+    """Return the installed plugins of the stages around recognition.
+
+    Raises:
+        ConfigurationError: one cannot be loaded, or the configured one is not installed.
+    """
+    diarizations, chosen = load_diarizations(), settings.stages.diarization
+    if chosen and chosen not in diarizations:
+        known = ", ".join(sorted(diarizations)) or "none"
+        raise ConfigurationError(
+            f"stages.diarization: no diarization '{chosen}' is installed; installed are: {known}"
+        )
+    return Stages(alignments=load_alignments(), diarizations=diarizations, diarization=chosen)
+
+
 def _transcriber(
-    settings: Settings, media: MediaPool, spool: Spool, dispatchers: Dispatchers, tasks: Tasks
+    settings: Settings,
+    media: MediaPool,
+    spool: Spool,
+    dispatchers: Dispatchers,
+    *,
+    stages: Stages,
+    tasks: Tasks,
 ) -> Transcriber:
     vad = settings.vad
     return Transcriber(
@@ -266,6 +293,7 @@ def _transcriber(
             max_silence_s=vad.max_silence_s,
             budget=_chunk_budget(settings),
         ),
+        stages=stages,
         tasks=tasks,
     )
 

@@ -57,12 +57,16 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
-    """A word with its place in time. `text` has no surrounding white space."""
+    """A word with its place in time. `text` has no surrounding white space.
+
+    `speaker` says whose it is where speakers were told apart.
+    """
 
     text: str
     start_s: float
     end_s: float
     probability: float
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +75,8 @@ class Segment:
 
     `text` keeps its leading space and has no trailing white space, so that joining the texts of
     consecutive segments gives the whole text. `seek_s` is where the decoder's 30 s window began.
-    `language` is set where a request may hold several. Every number is finite.
+    `language` is set where a request may hold several, `speaker` where speakers were told apart.
+    Every number is finite.
     """
 
     start_s: float
@@ -86,6 +91,7 @@ class Segment:
     compression_ratio: float = 0.0
     no_speech_prob: float = 0.0
     language: str | None = None
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +126,21 @@ class SpeechDetection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakerOptions:
+    """How to tell speakers apart.
+
+    `method` is the name of a diarization plugin; empty: as the server is configured. `names` are
+    those of known speakers. `has_references`: there are samples of their voices to compare with.
+    """
+
+    method: str = ""
+    min_speakers: int | None = None
+    max_speakers: int | None = None
+    names: Sequence[str] = ()
+    has_references: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptionRequest:
     """One request, free of any dialect.
 
@@ -127,6 +148,8 @@ class TranscriptionRequest:
     or, with `mixed_languages`, for each chunk. `hotwords` are words that the speech is likely to
     hold. `vad` None means: as the server is configured. `carry_context` gives each chunk the text
     before it as a prompt, which makes the chunks wait for each other; None: if that costs no time.
+    `alignment` is the name of the plugin that places words in time; empty: none is asked for.
+    `speakers` None: speakers are not told apart.
     `via` is the `Via` header (RFC 9110 7.6.3) for servers that work on it is sent on to.
     """
 
@@ -142,6 +165,8 @@ class TranscriptionRequest:
     speech: SpeechDetection = field(default_factory=SpeechDetection)
     mixed_languages: bool = False
     carry_context: bool | None = None
+    alignment: str = ""
+    speakers: SpeakerOptions | None = None
     on_error: OnError = OnError.FAIL
     lane: Lane = Lane.INTERACTIVE
     client: Client = field(default_factory=Client)

@@ -79,6 +79,12 @@ class AudioTooShort(InvalidRequest):
     code, param = "audio_too_short", "file"
 
 
+class ChannelsMissing(InvalidRequest):
+    """Speakers are to be told apart by their channels, and the audio has one only."""
+
+    code, param = "unsupported_value", "diarization"
+
+
 class AudioTooLong(InvalidRequest):
     """The file decodes to more audio than the configured limit."""
 

@@ -220,6 +220,13 @@ class JobSettings(Section):
     """Whether the audio is kept as long as the result; else it is erased when the job ends."""
 
 
+class StageSettings(Section):
+    """What is done with a transcript beside recognising it (docs/engines.md)."""
+
+    diarization: str = "channels"
+    """The plugin that tells speakers apart where a request does not name one."""
+
+
 class DialectSettings(Section):
     """The APIs of other servers, for clients that were made for those (docs/dialects.md)."""
 
@@ -374,6 +381,8 @@ class Settings(BaseSettings):
     """Wyoming, the protocol of Home Assistant's voice assistants."""
     jobs: JobSettings = JobSettings()
     """Transcriptions that outlive their request (`/v1/jobs`)."""
+    stages: StageSettings = StageSettings()
+    """Stages around recognition."""
     dialects: DialectSettings = DialectSettings()
     """The APIs of other servers."""
     outbound: OutboundSettings = OutboundSettings()

@@ -47,7 +47,8 @@ VALUES = {
     "vad": "true", "beam_size": "2", "best_of": "2", "temperature_inc": "0.1",
     "entropy_threshold": "1", "logprob_threshold": "-2", "no_speech_threshold": "0.1",
     "suppress_nst": "true", "context": "true", "on_error": "skip",
-    "timestamp_granularities[]": "word", "model": "m",
+    "timestamp_granularities[]": "word", "model": "m", "diarize": "true",
+    "diarization": "channels", "align": "true", "alignment": "none",
 }  # fmt: skip
 
 
@@ -64,10 +65,11 @@ def test_every_documented_field_changes_the_request(name: str):
 
 
 def test_no_further_field_is_documented():
-    """The rest is the file, what shapes the answer, and what is checked and ignored."""
+    """The rest is the file, what shapes the answer, and what says more of speakers."""
     rest = set(documented_fields()) - set(VALUES)
     assert rest == {
         "file", "response_format", "stream", "keep_alive",
         "max_line_width", "max_line_count", "max_words_per_line", "highlight_words",
         "known_speaker_names[]", "known_speaker_references[]",
+        "min_speakers", "max_speakers", "num_speakers",
     }  # fmt: skip

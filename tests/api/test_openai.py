@@ -324,7 +324,16 @@ async def test_raw_pcm_is_recognised_by_its_content_type(api: Api, http: aiohttp
         ({"chunking_strategy": "sometimes"}, "chunking_strategy"),
         ({"include": ["everything"]}, "include"),
         ({"known_speaker_names": list("abcde")}, "known_speaker_names"),
-        ({"response_format": "diarized_json", "chunking_strategy": "auto"}, "response_format"),
+        (
+            {
+                "response_format": "diarized_json",
+                "known_speaker_names": ["ann"],
+                "known_speaker_references": ["data:audio/wav;base64,AAAA"],
+            },
+            "known_speaker_references",
+        ),
+        ({"extra_body": {"diarization": "pyannote"}}, "diarization"),
+        ({"extra_body": {"alignment": "wav2vec2"}}, "alignment"),
         ({"stream": True, "response_format": "srt"}, "stream"),
         ({"stream": True, "temperature": 9}, "temperature"),
         ({"model": ""}, "model"),

@@ -140,3 +140,19 @@ async def test_text_is_sent_as_soon_as_it_is_there(api: Api, http: aiohttp.Clien
         assert not api.recogniser.closed.is_set()
         api.recogniser.release.set()
         assert b"transcript.text.done" in await answer.content.read()
+
+
+def test_a_stream_of_speakers_has_an_event_for_each_segment():
+    """The delta names the segment, whose speaker comes after it."""
+    stream = StreamedText(logprobs=False, speakers=True)
+    frames = stream.frame(Segment(start_s=1, end_s=2, text=" Hi.", speaker="A"))
+    delta, segment = (payload(frame + b"\n\n") for frame in frames.strip().split(b"\n\n"))
+    assert delta == {"type": "transcript.text.delta", "delta": "Hi.", "segment_id": "seg_001"}
+    assert segment == {
+        "type": "transcript.text.segment",
+        "id": "seg_001",
+        "start": 1,
+        "end": 2,
+        "text": "Hi.",
+        "speaker": "A",
+    }

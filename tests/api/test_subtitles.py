@@ -6,7 +6,18 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisper_router.api.subtitles import ARROW, Cue, aud, cues, lrc, milliseconds, srt, tsv, vtt
+from whisper_router.api.subtitles import (
+    ARROW,
+    Cue,
+    aud,
+    cues,
+    lrc,
+    milliseconds,
+    rttm,
+    srt,
+    tsv,
+    vtt,
+)
 from whisper_router.domain import Segment
 
 SRT_BLOCK = re.compile(
@@ -98,3 +109,29 @@ def test_tables_labels_and_lyrics_have_a_line_for_each_cue():
     assert aud(shown) == "0.000\t1.500\tred green\n3599.996\t3600.500\tblue\n"
     assert lrc(shown) == "[00:00.00]red green\n[60:00.00]blue\n"
     assert (tsv([]), aud([]), lrc([])) == ("start\tend\ttext\n", "", "")
+
+
+def test_each_format_says_who_speaks_in_its_own_way():
+    """A name cannot end the span that it is in."""
+    segment = Segment(start_s=1, end_s=2.5, text=" Hi.", speaker="A>n [n]")
+    shown = list(cues([segment]))
+    assert "\n[An n]: Hi.\n" in srt(shown)
+    assert "\n<v An n>Hi.\n" in vtt(shown)
+    assert tsv(shown).endswith("1000\t2500\t[An n]: Hi.\n")
+    assert aud(shown) == "1.000\t2.500\t[[An n]]Hi.\n"
+    assert lrc(shown) == "[00:01.00][An n]: Hi.\n"
+
+
+def test_rttm_has_a_line_for_each_turn():
+    """Ten fields; a short pause ends no turn; a name has no spaces."""
+    pieces = [(0, 1, "ann b"), (1.3, 2, "ann b"), (2, 3, "B"), (4, 5, "B"), (5, 6, None)]
+    shown = cues([Segment(start_s=s, end_s=e, text=" x", speaker=who) for s, e, who in pieces])
+    lines = rttm(shown).splitlines()
+    assert lines[0] == "SPEAKER audio 1 0.000 2.000 <NA> <NA> ann_b <NA> <NA>"
+    assert [line.split()[3:5] + line.split()[7:8] for line in lines[1:]] == [
+        ["2.000", "1.000", "B"],
+        ["4.000", "1.000", "B"],
+        ["5.000", "1.000", "unknown"],
+    ]
+    assert all(len(line.split()) == 10 for line in lines)
+    assert rttm([]) == ""

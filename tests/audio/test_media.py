@@ -60,10 +60,17 @@ def test_other_content_types_are_not_raw_pcm(content_type):
 
 @pytest.mark.parametrize("filling", ["a", " ", "a ", "a= ", ";a", ";a =", '"'])
 def test_a_strange_content_type_costs_no_time(filling: str):
-    """It is read in the event loop, and a part may have 16 KiB of headers."""
-    began_s = time.process_time()
-    pcm_format("audio/pcm;" + filling * (16_000 // len(filling)))
-    assert time.process_time() - began_s < 0.2
+    """It is read in the event loop, and a part may have 16 KiB of headers.
+
+    The best of three counts: other programs can slow a processor down.
+    """
+
+    def cost_s() -> float:
+        began_s = time.thread_time()
+        pcm_format("audio/pcm;" + filling * (16_000 // len(filling)))
+        return time.thread_time() - began_s
+
+    assert min(cost_s() for _ in range(3)) < 0.2
 
 
 def test_time_limits_grow_with_the_work():

@@ -16,6 +16,7 @@ from whisper_router.domain import Chunk, Segment, TranscriptionRequest
 from whisper_router.engine_api import EngineEvent
 from whisper_router.pipeline.chunk import ChunkBudget
 from whisper_router.pipeline.progress import ProgressBoard, Stage
+from whisper_router.pipeline.stages import Stages
 from whisper_router.pipeline.transcribe import ChunkOptions, MediaSource, Transcriber, collect
 from whisper_router.scheduling.dispatch import Dispatchers, QueueLimits
 from whisper_router.supervisor.options import SupervisionOptions
@@ -72,6 +73,7 @@ async def transcriber(tmp_path) -> AsyncIterator[Transcriber]:
                 max_silence_s=5.0,
                 budget=ChunkBudget(floor_s=10, factor=1),
             ),
+            stages=Stages(),
             tasks=tasks,
         )
 

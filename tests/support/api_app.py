@@ -55,13 +55,18 @@ from whisper_router.pipeline.chunk import ChunkBudget
 from whisper_router.pipeline.live import LiveDefaults, LiveSessions
 from whisper_router.pipeline.progress import Stage, Tracker
 from whisper_router.pipeline.relay import Relay
+from whisper_router.pipeline.stages import Stages
 from whisper_router.pipeline.transcribe import MediaSource
+from whisper_router.plugins import load_alignments, load_diarizations
 from whisper_router.scheduling.dispatch import Dispatcher, Dispatchers, QueueLimits
 from whisper_router.supervisor.pool import ModelPool
 from whisper_router.supervisor.status import PoolStatus
 
 DEMO = Path(__file__).parents[2] / "engines/whisper_router_engines/whispercpp/demo"
 SAMPLES: Sequence[Mapping[str, Any]] = json.loads((DEMO / "samples.json").read_text("utf-8"))
+STAGES = Stages(
+    alignments=load_alignments(), diarizations=load_diarizations(), diarization="channels"
+)
 GOOD, HELD = "whisper-1", "held"
 NO_START, LATE_CRASH, LATE_BUG, BUG = "no-start", "late-crash", "late-bug", "bug"
 
@@ -87,6 +92,10 @@ class Recogniser:
         self.requests: list[TranscriptionRequest] = []
         self.media: list[tuple[MediaSource, int]] = []
         self.reached, self.release, self.closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    def check(self, request: TranscriptionRequest) -> None:
+        """Accept what the installed stages can do."""
+        STAGES.check(request)
 
     async def run(
         self, request: TranscriptionRequest, media: MediaSource, tracker: Tracker | None = None

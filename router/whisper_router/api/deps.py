@@ -89,6 +89,10 @@ class Readiness:
 class Transcriber(Protocol):
     """Turns an upload into events."""
 
+    def check(self, request: TranscriptionRequest) -> None:
+        """Raise InvalidParameter if what is asked for cannot be done with any audio."""
+        ...
+
     def run(
         self, request: TranscriptionRequest, media: MediaSource, tracker: Tracker | None = None
     ) -> AsyncGenerator[TranscriptEvent, None]:

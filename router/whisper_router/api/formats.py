@@ -4,6 +4,7 @@ import math
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from aiohttp import web
@@ -19,6 +20,7 @@ JSON_TYPE, TEXT_TYPE = "application/json", "text/plain; charset=utf-8"
 SEEK_FRAMES_PER_S = 100  # `seek` counts mel frames of 10 ms
 AUDIO_TOKENS_PER_S = 10  # what gpt-4o-transcribe bills for one second of audio
 TRANSLATION_LANGUAGE = "english"
+UNKNOWN_SPEAKER = "unknown"  # somebody whom the diarization has not heard
 UNKNOWN_LANGUAGE = "unknown"  # nothing was said, and no language was named
 
 ABSURD = 1e12  # no time, probability or ratio is that large; NaN and infinity are not below it
@@ -72,6 +74,35 @@ def verbose_body(transcript: Transcript, options: ResponseOptions) -> Json:
     return body | _holes(transcript)
 
 
+def diarized_body(transcript: Transcript) -> Json:
+    """Return the `diarized_json` object: who says what, turn by turn."""
+    spoken = [segment for segment in transcript.segments if segment.text.strip()]
+    lines = (
+        f"{speaker or UNKNOWN_SPEAKER}: {''.join(item.text for item in turn).strip()}"
+        for speaker, turn in groupby(spoken, key=lambda segment: segment.speaker)
+    )
+    body: Json = {
+        "task": transcript.task.value,
+        "duration": finite(transcript.duration_s),
+        "text": "\n".join(lines),
+        "segments": [diarized_segment(number, item) for number, item in enumerate(spoken, 1)],
+        "usage": duration_usage(transcript.duration_s),
+    }
+    return body | _holes(transcript)
+
+
+def diarized_segment(number: int, segment: Segment) -> Json:
+    """Return one segment of `diarized_json`, which is an event of its stream, too."""
+    return {
+        "type": "transcript.text.segment",
+        "id": f"seg_{number:03d}",
+        "start": finite(segment.start_s),
+        "end": finite(segment.end_s),
+        "text": segment.text.strip(),
+        "speaker": segment.speaker or UNKNOWN_SPEAKER,
+    }
+
+
 def _holes(transcript: Transcript) -> Json:
     """Return the key for stretches that were skipped (`on_error=skip`), when there are any."""
     if not transcript.holes:
@@ -98,6 +129,7 @@ def segment_body(number: int, segment: Segment) -> Json:
         "compression_ratio": finite(segment.compression_ratio, digits=6),
         "no_speech_prob": finite(segment.no_speech_prob, digits=6),
         **({} if segment.language is None else {"language": segment.language}),
+        **({} if segment.speaker is None else {"speaker": segment.speaker}),
     }
 
 
@@ -108,7 +140,8 @@ def word_bodies(transcript: Transcript) -> Iterator[Json]:
         if text := _bare(word):
             start_s = min(max(finite(word.start_s), end_s), duration_s)
             end_s = min(max(finite(word.end_s), start_s), duration_s)
-            yield {"word": text, "start": start_s, "end": end_s}
+            speaker = {} if word.speaker is None else {"speaker": word.speaker}
+            yield {"word": text, "start": start_s, "end": end_s, **speaker}
 
 
 def logprob_bodies(logprobs: Sequence[TokenLogprob]) -> Iterator[Json]:
@@ -187,6 +220,10 @@ def _cues(transcript: Transcript, options: ResponseOptions) -> Iterator[subtitle
     return shaped(transcript.segments, options.shape)
 
 
+def _diarized_json(transcript: Transcript, _options: ResponseOptions) -> bytes:
+    return encode_json(diarized_body(transcript))
+
+
 def _vtt_json(transcript: Transcript, options: ResponseOptions) -> bytes:
     """Return `verbose_json` with the subtitles in it, as whisperX API server does."""
     vtt_text = subtitles.vtt(_cues(transcript, options))
@@ -212,4 +249,6 @@ FORMATS: Mapping[ResponseFormat, Format] = {
     ResponseFormat.LRC: _as_subtitles(subtitles.lrc),
     ResponseFormat.AUD: _as_subtitles(subtitles.aud),
     ResponseFormat.VTT_JSON: Format(content_type=JSON_TYPE, render=_vtt_json),
+    ResponseFormat.DIARIZED_JSON: Format(content_type=JSON_TYPE, render=_diarized_json),
+    ResponseFormat.RTTM: _as_subtitles(subtitles.rttm),
 }

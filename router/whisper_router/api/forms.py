@@ -18,13 +18,13 @@ from whisper_router.api.fields import (
     quoted,
 )
 from whisper_router.api.shaping import Shape
+from whisper_router.api.stages import parse_stages
 from whisper_router.domain import Client, DecodingOptions, OnError, Task, TranscriptionRequest
 from whisper_router.errors import InvalidParameter, MissingParameter
 from whisper_router.languages import language_code
 
 MAX_DECODERS = 8  # WHISPER_MAX_DECODERS of whisper.cpp: beams or candidates at a time
 MIN_INCREMENT = 0.01  # whisper.cpp lists every temperature: a tiny step takes all memory
-MAX_KNOWN_SPEAKERS = 4
 GRANULARITIES = "timestamp_granularities[]"
 FORBIDDEN_IN_KEYWORDS = frozenset("<>\r\n")
 
@@ -41,6 +41,8 @@ class ResponseFormat(StrEnum):
     LRC = "lrc"
     AUD = "aud"
     VTT_JSON = "vtt_json"
+    DIARIZED_JSON = "diarized_json"
+    RTTM = "rttm"
 
 
 class Granularity(StrEnum):
@@ -67,7 +69,9 @@ SUBTITLES = frozenset(
     }
 )
 VERBOSE = frozenset({ResponseFormat.VERBOSE_JSON, ResponseFormat.VTT_JSON})
-STREAMABLE = frozenset({ResponseFormat.JSON, ResponseFormat.TEXT})
+STREAMABLE = frozenset({ResponseFormat.JSON, ResponseFormat.TEXT, ResponseFormat.DIARIZED_JSON})
+DIARIZED = frozenset({ResponseFormat.DIARIZED_JSON, ResponseFormat.RTTM})
+"""Formats that are nothing without speakers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +116,9 @@ def parse_order(
     model = form.text("model")
     if model is None:
         raise MissingParameter("model")
-    _check_speakers(form)
     chunking = parse_chunking(form)
     response = _translated(form) if task is Task.TRANSLATE else _transcribed(form)
+    stages = parse_stages(form, needs_speakers=response.response_format in DIARIZED)
     return Order(
         request=TranscriptionRequest(
             model=model.strip(),
@@ -124,6 +128,8 @@ def parse_order(
             prompt=form.text("prompt") or "",
             hotwords=_hotwords(form),
             word_timestamps=_wants_words(response),
+            alignment=stages.alignment,
+            speakers=stages.speakers,
             logprobs=response.logprobs,
             vad=_voice_activity(form, chunking),
             speech=chunking.speech,
@@ -142,6 +148,13 @@ def parse_order(
 def _translated(form: Fields) -> ResponseOptions:
     """Translations have no granularities and no log probabilities; `stream` is our extension."""
     wanted = _response_format(form)
+    if wanted is ResponseFormat.DIARIZED_JSON:
+        raise InvalidParameter(
+            "response_format 'diarized_json' is not supported for translations. "
+            "Use 'json' or 'verbose_json' instead.",
+            param="response_format",
+            code="unsupported_value",
+        )
     return ResponseOptions(
         response_format=wanted, stream=_stream(form, wanted), shape=_shape(form, wanted)
     )
@@ -180,13 +193,6 @@ def _wants_words(response: ResponseOptions) -> bool:
 
 def _response_format(form: Fields) -> ResponseFormat:
     text = (form.text("response_format") or ResponseFormat.JSON).strip()
-    if text == "diarized_json":
-        raise InvalidParameter(
-            "response_format 'diarized_json' is not supported: this server does not tell "
-            "speakers apart. Use 'json' or 'verbose_json' instead.",
-            param="response_format",
-            code="unsupported_value",
-        )
     return choice("response_format", text, ResponseFormat)
 
 
@@ -207,7 +213,7 @@ def _stream(form: Fields, wanted: ResponseFormat) -> bool:
     if stream and wanted not in STREAMABLE:
         raise InvalidParameter(
             f"stream is not supported with response_format '{wanted}'. "
-            "Use 'json' or 'text', or send stream=false.",
+            "Use 'json', 'text' or 'diarized_json', or send stream=false.",
             param="stream",
             code="unsupported_value",
         )
@@ -254,21 +260,6 @@ def _hotwords(form: Fields) -> tuple[str, ...]:
             "A keyword must not contain '<', '>' or line breaks.", param="keywords"
         )
     return (*keywords, *form.phrases("hotwords"))
-
-
-def _check_speakers(form: Fields) -> None:
-    names = form.phrases("known_speaker_names")
-    references = form.values("known_speaker_references")  # data URLs, with a comma in each
-    if len(names) > MAX_KNOWN_SPEAKERS:
-        raise InvalidParameter(
-            f"At most {MAX_KNOWN_SPEAKERS} known speakers are supported.",
-            param="known_speaker_names",
-        )
-    if references and len(references) != len(names):
-        raise InvalidParameter(
-            "known_speaker_names and known_speaker_references must have the same length.",
-            param="known_speaker_references",
-        )
 
 
 def _voice_activity(form: Fields, chunking: Chunking) -> bool | None:

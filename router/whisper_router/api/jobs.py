@@ -15,7 +15,7 @@ from whisper_router.api.auth import client_of
 from whisper_router.api.body import leave_waiting, send_continue
 from whisper_router.api.deps import DEPS, ApiDeps, JobService
 from whisper_router.api.fields import Fields, choice, integer
-from whisper_router.api.forms import Order, ResponseOptions, parse_order
+from whisper_router.api.forms import DIARIZED, Order, ResponseOptions, parse_order
 from whisper_router.api.job_body import deliveries_body, job_body
 from whisper_router.api.job_order import fields_of, response_fields, webhook_of
 from whisper_router.api.recognise import order_of, url_in, with_model
@@ -333,6 +333,11 @@ def _wanted(request: web.Request, job: Job) -> ResponseOptions:
     )
     if order.response.stream:
         raise InvalidParameter("A result is not streamed.", param="stream")
+    if order.response.response_format in DIARIZED and job.request.speakers is None:
+        raise InvalidParameter(
+            "The job was made without diarization: nobody knows who speaks.",
+            param="response_format",
+        )
     return order.response
 
 

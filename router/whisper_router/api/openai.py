@@ -9,7 +9,7 @@ from whisper_router.api.auth import client_of
 from whisper_router.api.body import leave_waiting
 from whisper_router.api.deps import DEPS, ModelEntry
 from whisper_router.api.fields import Fields, boolean
-from whisper_router.api.forms import Order
+from whisper_router.api.forms import Order, ResponseFormat
 from whisper_router.api.jobs import submit_upload
 from whisper_router.api.recognise import Sent, order_of, reception, recognition, url_in
 from whisper_router.api.relay import check_hops, send_on
@@ -97,7 +97,9 @@ async def _answer(
 ) -> web.StreamResponse:
     if order.response.stream:
         options = sse.StreamOptions(
-            logprobs=order.response.logprobs, heartbeat_s=request.app[DEPS].heartbeat_s
+            logprobs=order.response.logprobs,
+            heartbeat_s=request.app[DEPS].heartbeat_s,
+            speakers=order.response.response_format is ResponseFormat.DIARIZED_JSON,
         )
         return await sse.stream(request, events, options)
     return formats.respond(await collect(events, order.request), order.response)

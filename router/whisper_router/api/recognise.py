@@ -90,7 +90,9 @@ def order_of(
         client=client_of(request),
         via=via(request),
     )
-    request.app[DEPS].models.check(order.request.model)
+    deps = request.app[DEPS]
+    deps.models.check(order.request.model)
+    deps.transcriber.check(order.request)
     return order
 
 

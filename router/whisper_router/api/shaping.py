@@ -43,7 +43,7 @@ def shaped(segments: Sequence[Segment], shape: Shape) -> Iterator[Cue]:
                 start_ms = max(latest_ms, cue.start_ms)
                 end_ms = max(start_ms + 1, cue.end_ms)
                 latest_ms = start_ms
-                yield Cue(start_ms=start_ms, end_ms=end_ms, text=cue.text)
+                yield Cue(start_ms=start_ms, end_ms=end_ms, text=cue.text, speaker=segment.speaker)
 
 
 def _blocks(words: Sequence[LiveWord], shape: Shape) -> Iterator[Sequence[Line]]:

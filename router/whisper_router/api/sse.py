@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import structlog
 from aiohttp import web
 
-from whisper_router.api.formats import Json, logprob_bodies, token_usage
+from whisper_router.api.formats import Json, diarized_segment, logprob_bodies, token_usage
 from whisper_router.api.problems import internal_error
 from whisper_router.api.wire import encode_json
 from whisper_router.domain import AudioFound, AudioReady, Hole, LanguageDetected, TranscriptEvent
@@ -33,10 +33,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamOptions:
-    """`heartbeat_s` is how long a stream may be silent: proxies close silent connections."""
+    """`heartbeat_s` is how long a stream may be silent: proxies close silent connections.
+
+    `speakers`: each segment is told with who says it, after its text.
+    """
 
     logprobs: bool
     heartbeat_s: float
+    speakers: bool = False
 
 
 async def stream(
@@ -51,7 +55,8 @@ async def stream(
     Raises:
         RouterError: the work failed before anything was sent: there is still time for a status.
     """
-    answer, text = _Answer(request), StreamedText(logprobs=options.logprobs)
+    answer = _Answer(request)
+    text = StreamedText(logprobs=options.logprobs, speakers=options.speakers)
     try:
         async with aclosing(with_pulse(events, interval_s=options.heartbeat_s)) as pulse:
             async for event in pulse:
@@ -95,8 +100,9 @@ async def pass_on(
 class StreamedText:
     """Turns transcript events into stream events; the deltas joined are the text of `done`."""
 
-    def __init__(self, *, logprobs: bool) -> None:
-        self._include_logprobs = logprobs
+    def __init__(self, *, logprobs: bool, speakers: bool = False) -> None:
+        self._include_logprobs, self._include_speakers = logprobs, speakers
+        self._segments = 0
         self._sent, self._held_space = "", ""
         self._logprobs: list[Json] = []
         self._is_audio = False
@@ -122,8 +128,13 @@ class StreamedText:
         delta = self._next(event.text)
         if not delta:
             return b""
-        extra = {"logprobs": logprobs} if self._include_logprobs else {}
-        return _frame({"type": "transcript.text.delta", "delta": delta, **extra})
+        extra: Json = {"logprobs": logprobs} if self._include_logprobs else {}
+        if not self._include_speakers:
+            return _frame({"type": "transcript.text.delta", "delta": delta, **extra})
+        self._segments += 1
+        segment = diarized_segment(self._segments, event)
+        extra["segment_id"] = segment["id"]
+        return _frame({"type": "transcript.text.delta", "delta": delta, **extra}) + _frame(segment)
 
     def done(self) -> Json:
         """Return the last event."""

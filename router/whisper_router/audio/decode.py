@@ -7,6 +7,7 @@ concatenation or image-sequence format).
 
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
@@ -23,6 +24,7 @@ from av.error import FFmpegError
 from av.filter import Graph
 from av.stream import Discard
 
+from whisper_router.audio.levels import LevelMeter
 from whisper_router.audio.media import EXTENSIONS, MIN_DURATION_S, PcmFormat
 from whisper_router.audio.spans import BLOCK
 from whisper_router.domain import SAMPLE_RATE_HZ
@@ -77,6 +79,7 @@ def decode(
     pcm: PcmFormat | None,
     max_duration_s: float,
     listener: Listener | None = None,
+    levels: Path | None = None,
 ) -> Decoded:
     """Write the first audio stream of `source` to `target` as raw float32, channels averaged.
 
@@ -84,8 +87,10 @@ def decode(
     Damaged packets are left out and gaps in the time stamps closed, as long as most of the file
     can be decoded. A `target` that exists is written over from its beginning, not emptied first:
     after a crash the same bytes are written once more, under the eyes of who reads them already.
+    `levels` is a file for how loud each channel is (`audio.levels`).
 
     Raises:
+        ChannelsMissing: levels are wanted of audio with one channel.
         AudioUndecodable: it is not audio, or too damaged.
         AudioTooShort: it holds less than 0.1 s.
         AudioTooLong: it holds more than `max_duration_s`; `target` then has what came before.
@@ -95,8 +100,17 @@ def decode(
     with source.open("rb", buffering=0) as file:
         if os.fstat(file.fileno()).st_size == 0:
             raise AudioTooShort(_TOO_SHORT)
-        with _open(file, pcm) as container, _open_target(target) as out:
-            writer = _Writer(out, listener, max_samples=int(max_duration_s * SAMPLE_RATE_HZ))
+        with (
+            _open(file, pcm) as container,
+            _open_target(target) as out,
+            nullcontext() if levels is None else _open_target(levels) as levels_out,
+        ):
+            writer = _Writer(
+                out,
+                listener,
+                max_samples=int(max_duration_s * SAMPLE_RATE_HZ),
+                meter=None if levels_out is None else LevelMeter(levels_out),
+            )
             return _decode_stream(container, writer)
 
 
@@ -224,8 +238,16 @@ def _flushed(stream: AudioStream) -> list[AudioFrame]:
 class _Writer:
     """Resamples frames to the output file. A stream's format may change on its way."""
 
-    def __init__(self, out: BinaryIO, listener: Listener | None, *, max_samples: int) -> None:
+    def __init__(
+        self,
+        out: BinaryIO,
+        listener: Listener | None,
+        *,
+        max_samples: int,
+        meter: LevelMeter | None,
+    ) -> None:
         self.samples = self.rate_hz = self.channels = 0
+        self._meter = meter
         self._out, self._listener = out, listener
         self._max_samples = max_samples
         self._block: Floats = np.empty(BLOCK, dtype=np.float32)
@@ -244,9 +266,13 @@ class _Writer:
         if self._graph is None or shape != self._shape:
             self.end_format()
             self._graph, self._shape = _resampler(*shape, channels=layout.nb_channels), shape
+            if self._meter is not None:
+                self._meter.begin(*shape, channels=layout.nb_channels)
         if not self.channels:
             self.rate_hz, self.channels = frame.sample_rate, layout.nb_channels
         self._check_length(frame.samples * SAMPLE_RATE_HZ // frame.sample_rate)
+        if self._meter is not None:
+            self._meter.add(frame)
         self._resample(self._graph, frame)
 
     def end_format(self) -> None:
@@ -254,12 +280,16 @@ class _Writer:
         if self._graph is not None:
             self._resample(self._graph, None)
             self._graph = None
+        if self._meter is not None:
+            self._meter.end_format()
 
     def finish(self) -> None:
         """Write what is left; the file then holds nothing else."""
         if self._filled:
             self._pass_on()
         self._out.truncate()
+        if self._meter is not None:
+            self._meter.finish()
 
     def _resample(self, graph: Graph, frame: AudioFrame | None) -> None:
         graph.push(frame)

@@ -130,9 +130,12 @@ class MediaPool:
         *,
         pcm: PcmFormat | None = None,
         vad: VadOptions | None = None,
+        levels: Path | None = None,
         heard: Callable[[Heard], None] = _ignore,
     ) -> PreparedAudio:
         """Decode `source` to `target`, and find its speech if `vad` is given.
+
+        How loud each channel is goes to `levels`, as `stage_api.StageAudio` has it.
 
         `heard` is told of each piece once, in order, while the rest is still to come; a worker that
         crashes does not change that. What it was told of can be read from `target`.
@@ -142,14 +145,15 @@ class MediaPool:
         read what was told of.
 
         Raises:
-            AudioUndecodable, AudioTooShort, AudioTooLong: what is wrong with the file.
+            AudioUndecodable, AudioTooShort, AudioTooLong, ChannelsMissing: what is wrong with the
+                file.
             AudioRejected: the decoder crashed on the file twice, or it takes too long or too much
                 memory.
             StorageFull: there is no room for the decoded audio.
             MediaFailed: the workers do not work.
             ShuttingDown: the pool was closed.
         """
-        job = Job(source=source, target=target, pcm=pcm, vad=vad)
+        job = Job(source=source, target=target, pcm=pcm, vad=vad, levels=levels)
         size_bytes = await _size_bytes(source)
         is_large = size_bytes >= LARGE_BYTES
         async with self._room_for_large if is_large else contextlib.nullcontext():

@@ -27,6 +27,7 @@ from whisper_router.errors import (
     AudioTooLong,
     AudioTooShort,
     AudioUndecodable,
+    ChannelsMissing,
     MediaFailed,
     RouterError,
     StorageFull,
@@ -48,6 +49,7 @@ _ERRORS: Mapping[str, type[RouterError]] = {
         AudioTooLong,
         AudioTooShort,
         AudioUndecodable,
+        ChannelsMissing,
         MediaFailed,
         StorageFull,
     )
@@ -60,12 +62,16 @@ class WorkerLostError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A file to decode, and what to look for in it."""
+    """A file to decode, and what to look for in it.
+
+    `levels` is the file for how loud each channel is; None: it is not measured.
+    """
 
     source: Path
     target: Path
     pcm: PcmFormat | None
     vad: VadOptions | None
+    levels: Path | None = None
 
     def line(self) -> bytes:
         """Return what the worker reads."""
@@ -74,6 +80,7 @@ class Job:
             "target": str(self.target),
             "pcm": asdict(self.pcm) if self.pcm else None,
             "vad": asdict(self.vad) if self.vad else None,
+            "levels": None if self.levels is None else str(self.levels),
         }
         return json.dumps(order).encode() + b"\n"
 

@@ -100,6 +100,7 @@ class _Worker:
             pcm=_pcm(job["pcm"]),
             max_duration_s=self._max_duration_s,
             listener=ear,
+            levels=None if job["levels"] is None else Path(job["levels"]),
         )
         ear.end(decoded.duration_s)
         self._tell(

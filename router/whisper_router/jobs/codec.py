@@ -86,7 +86,10 @@ def _event(event: LanguageDetected | Segment) -> Json:
             [item.token, item.logprob, base64.b64encode(item.data).decode()]
             for item in event.logprobs
         ]
-        body["words"] = [[w.text, w.start_s, w.end_s, w.probability] for w in event.words]
+        body["words"] = [
+            [w.text, w.start_s, w.end_s, w.probability, *([w.speaker] if w.speaker else [])]
+            for w in event.words
+        ]
         return {"kind": "segment", **body}
     return {"kind": "language", **body}
 
@@ -102,8 +105,14 @@ def _segment(body: Json) -> Segment:
     values = {name: value for name, value in body.items() if name in known}
     values["tokens"] = tuple(values["tokens"])
     values["words"] = tuple(
-        Word(text=text, start_s=start_s, end_s=end_s, probability=probability)
-        for text, start_s, end_s, probability in values["words"]
+        Word(
+            text=text,
+            start_s=start_s,
+            end_s=end_s,
+            probability=probability,
+            speaker=speaker[0] if speaker else None,
+        )
+        for text, start_s, end_s, probability, *speaker in values["words"]
     )
     values["logprobs"] = tuple(
         TokenLogprob(token=token, logprob=logprob, data=base64.b64decode(data))

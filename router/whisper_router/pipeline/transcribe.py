@@ -29,6 +29,7 @@ from whisper_router.pipeline.poison import Poison
 from whisper_router.pipeline.preparation import Preparation
 from whisper_router.pipeline.progress import Stage, Tracker
 from whisper_router.pipeline.series import Series
+from whisper_router.pipeline.stages import Stages
 from whisper_router.scheduling.dispatch import Dispatcher
 from whisper_router.tasks import Tasks
 
@@ -61,10 +62,11 @@ class Transcriber:
         spool: Spool,
         dispatcher_of: Callable[[str], Dispatcher],
         options: ChunkOptions,
+        stages: Stages,
         tasks: Tasks,
     ) -> None:
         self._media, self._spool, self._dispatcher_of = media, spool, dispatcher_of
-        self._options, self._tasks = options, tasks
+        self._options, self._stages, self._tasks = options, stages, tasks
         self._poison = Poison()
 
     async def run(
@@ -75,6 +77,9 @@ class Transcriber:
         memory: ChunkMemory = NO_MEMORY,
     ) -> AsyncGenerator[TranscriptEvent, None]:
         """Yield `AudioFound`, `LanguageDetected` (if there is speech), segments, then `AudioReady`.
+
+        Segments come as soon as they are known; those of a request that stages after recognition
+        work on, at the end.
 
         Closing the generator stops all work for the request and deletes its files. `tracker` is
         told how far it is. Chunks that `memory` knows are not run.
@@ -92,6 +97,16 @@ class Transcriber:
             tracker.update(stage=Stage.FAILED)  # a stream answers late errors as if it had ended
             raise
 
+    def check(self, request: TranscriptionRequest) -> None:
+        """Refuse what cannot be done with any audio.
+
+        Raises:
+            InvalidParameter: the model or the installed stages cannot do what is asked for.
+            ModelNotFound: there is no such model.
+        """
+        self._stages.check(request)
+        check_demands(request, self._dispatcher_of(request.model).pool.capabilities)
+
     async def _run(
         self,
         request: TranscriptionRequest,
@@ -101,6 +116,8 @@ class Transcriber:
     ) -> AsyncGenerator[TranscriptEvent, None]:
         dispatcher = self._dispatcher_of(request.model)
         capabilities = dispatcher.pool.capabilities
+        self._stages.check(request)
+        request = self._stages.demanding(request, capabilities)
         check_demands(request, capabilities)
         tracker.update(stage=Stage.DECODING)
         began = partial(tracker.update, stage=Stage.TRANSCRIBING)
@@ -109,11 +126,38 @@ class Transcriber:
         async with self._prepared(request, media, tracker) as (preparation, path):
             await preparation.begun()
             yield AudioFound()
-            async with aclosing(series.run(preparation.chunks(), path, self._tasks)) as events:
+            recognised: AsyncGenerator[TranscriptEvent, None]
+            recognised = series.run(preparation.chunks(), path, self._tasks)
+            if self._stages.has_work(request):
+                recognised = self._finished(recognised, request, preparation)
+            async with aclosing(recognised) as events:
                 async for event in events:
                     yield event
             audio = preparation.audio
         yield AudioReady(duration_s=audio.duration_s, speech_s=_speech_s(audio))
+
+    async def _finished(
+        self,
+        events: AsyncGenerator[TranscriptEvent, None],
+        request: TranscriptionRequest,
+        preparation: Preparation,
+    ) -> AsyncGenerator[TranscriptEvent, None]:
+        """Yield the events as they come, but the segments once the other stages had them all."""
+        segments, language = list[Segment](), request.language
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, Segment):
+                    segments.append(event)
+                    continue
+                if isinstance(event, LanguageDetected):
+                    language = event.code
+                yield event
+        audio = preparation.audio
+        levels = levels_path(audio.path) if self._stages.needs_levels(request) else None
+        for segment in await self._stages.finish(
+            request, segments, audio, levels=levels, language=language
+        ):
+            yield segment
 
     def _vad(self, request: TranscriptionRequest) -> VadOptions:
         """Return how to look for speech; a request cannot have long silences taken for speech."""
@@ -142,6 +186,7 @@ class Transcriber:
             target,
             pcm=media.pcm,
             vad=self._vad(request) if wants_vad else None,
+            levels=levels_path(target) if self._stages.needs_levels(request) else None,
         )
         preparing = self._tasks.spawn(preparation.run(prepare), name="prepare audio")
         try:
@@ -154,7 +199,13 @@ class Transcriber:
 
 async def _clear(preparing: "asyncio.Task[None]", target: Path) -> None:
     await asyncio.gather(preparing, return_exceptions=True)
-    await asyncio.to_thread(target.unlink, missing_ok=True)
+    for path in (target, levels_path(target)):
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+
+
+def levels_path(audio: Path) -> Path:
+    """Return where the levels of decoded audio are, if they are measured."""
+    return audio.with_suffix(".levels")
 
 
 def _given(options: SpeechDetection) -> Mapping[str, float]:

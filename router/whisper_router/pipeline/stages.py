@@ -1,0 +1,115 @@
+"""The stages around recognition: which plugins there are, and what they do with a transcript."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+from whisper_router.audio.media import PreparedAudio
+from whisper_router.domain import Segment, TranscriptionRequest
+from whisper_router.engine_api import Capabilities
+from whisper_router.errors import InvalidParameter
+from whisper_router.pipeline.speakers import assign
+from whisper_router.stage_api import Alignment, Diarization, StageAudio
+
+Plugin = TypeVar("Plugin")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stages:
+    """The installed plugins by name, and which of them tells speakers apart by default."""
+
+    alignments: Mapping[str, Alignment] = field(default_factory=dict)
+    diarizations: Mapping[str, Diarization] = field(default_factory=dict)
+    diarization: str = ""
+
+    def check(self, request: TranscriptionRequest) -> None:
+        """Refuse what no plugin does.
+
+        Raises:
+            InvalidParameter: `unsupported_value`, with what would have to be installed.
+        """
+        self._alignment(request)
+        diarization, wanted = self._diarization(request), request.speakers
+        if diarization is None or wanted is None:
+            return
+        if wanted.has_references and not diarization.compares_voices:
+            raise _unsupported(
+                f"The diarization '{diarization.name}' compares no voices. Send "
+                "known_speaker_names without references: they name its speakers in their order.",
+                "known_speaker_references",
+            )
+
+    def demanding(self, request: TranscriptionRequest, able: Capabilities) -> TranscriptionRequest:
+        """Return the request as the engine gets it: with what the stages need of it."""
+        alignment = self._alignment(request)
+        needs_words = alignment is not None and alignment.needs_word_times
+        if request.speakers is not None and alignment is None:
+            needs_words = able.word_timestamps
+        return replace(request, word_timestamps=request.word_timestamps or needs_words)
+
+    def has_work(self, request: TranscriptionRequest) -> bool:
+        """Return whether something is done with the whole transcript."""
+        return bool(request.alignment) or request.speakers is not None
+
+    def needs_levels(self, request: TranscriptionRequest) -> bool:
+        """Return whether the levels of the channels are to be measured."""
+        diarization = self._diarization(request)
+        return diarization is not None and diarization.needs_levels
+
+    async def finish(
+        self,
+        request: TranscriptionRequest,
+        segments: Sequence[Segment],
+        audio: PreparedAudio,
+        *,
+        levels: Path | None,
+        language: str | None,
+    ) -> Sequence[Segment]:
+        """Return the segments as the stages after recognition make them.
+
+        Raises:
+            RouterError: a stage failed.
+        """
+        if not any(segment.text.strip() for segment in segments):
+            return segments
+        known = StageAudio(
+            path=audio.path,
+            duration_s=audio.duration_s,
+            channels=audio.channels,
+            levels=levels,
+        )
+        if (alignment := self._alignment(request)) is not None:
+            segments = await alignment.align(segments, known, language)
+        diarization, wanted = self._diarization(request), request.speakers
+        if diarization is not None and wanted is not None:
+            turns = await diarization.turns(known, wanted)
+            segments = assign(segments, turns, wanted.names)
+        return segments
+
+    def _alignment(self, request: TranscriptionRequest) -> Alignment | None:
+        if not request.alignment:
+            return None
+        return _installed("alignment", request.alignment, self.alignments)
+
+    def _diarization(self, request: TranscriptionRequest) -> Diarization | None:
+        if request.speakers is None:
+            return None
+        name = request.speakers.method or self.diarization
+        return _installed("diarization", name, self.diarizations)
+
+
+def _installed(stage: str, name: str, plugins: Mapping[str, Plugin]) -> Plugin:
+    if (plugin := plugins.get(name)) is not None:
+        return plugin
+    known = ", ".join(f"'{item}'" for item in sorted(plugins)) or "none"
+    raise _unsupported(
+        f"No {stage} '{name[:80]}' is installed here; installed are: {known}. A package that "
+        f"provides it under the entry point whisper_router.{stage} must be installed beside "
+        "whisper-router.",
+        stage,
+    )
+
+
+def _unsupported(message: str, param: str) -> InvalidParameter:
+    return InvalidParameter(message, param=param, code="unsupported_value")

@@ -1,0 +1,72 @@
+"""Which plugin does what is asked for."""
+
+import pytest
+
+from whisper_router.domain import SpeakerOptions, TranscriptionRequest
+from whisper_router.engine_api import Capabilities
+from whisper_router.errors import InvalidParameter
+from whisper_router.pipeline.stages import Stages
+from whisper_router.plugins import load_alignments, load_diarizations
+
+STAGES = Stages(
+    alignments=load_alignments(), diarizations=load_diarizations(), diarization="channels"
+)
+
+
+def able(*, words: bool) -> Capabilities:
+    return Capabilities(
+        tasks=frozenset(),
+        streaming=True,
+        word_timestamps=words,
+        logprobs=True,
+        languages=None,
+        concurrency=1,
+        accelerators=frozenset(),
+    )
+
+
+def asking(**fields) -> TranscriptionRequest:
+    return TranscriptionRequest(model="m", **fields)
+
+
+@pytest.mark.parametrize(
+    ("stages", "request_", "param", "told"),
+    [
+        (STAGES, asking(alignment="wav2vec2"), "alignment", "'dtw', 'none'"),
+        (STAGES, asking(speakers=SpeakerOptions(method="x")), "diarization", "'channels'"),
+        (Stages(), asking(speakers=SpeakerOptions()), "diarization", "none"),
+        (
+            STAGES,
+            asking(speakers=SpeakerOptions(has_references=True)),
+            "known_speaker_references",
+            "compares no voices",
+        ),
+    ],
+)
+def test_what_is_not_installed_is_refused(stages, request_, param, told):
+    """With what would have to be."""
+    with pytest.raises(InvalidParameter, match=told) as caught:
+        stages.check(request_)
+    assert (caught.value.status, caught.value.code) == (400, "unsupported_value")
+    assert caught.value.param == param
+
+
+@pytest.mark.parametrize("words", [True, False])
+def test_speakers_are_told_apart_by_words_where_there_are_any(words):
+    found = STAGES.demanding(asking(speakers=SpeakerOptions()), able(words=words))
+    assert found.word_timestamps is words
+
+
+def test_an_alignment_says_whether_words_are_wanted():
+    speakers = SpeakerOptions()
+    assert STAGES.demanding(asking(alignment="dtw"), able(words=False)).word_timestamps
+    without = asking(alignment="none", speakers=speakers)
+    assert not STAGES.demanding(without, able(words=True)).word_timestamps
+
+
+def test_what_asks_for_no_stage_is_left_alone():
+    request = asking()
+    STAGES.check(request)
+    assert STAGES.demanding(request, able(words=True)) == request
+    assert not STAGES.has_work(request)
+    assert not STAGES.needs_levels(request)
