@@ -75,5 +75,6 @@ def test_a_name_without_an_extension_is_accepted(name):
 def test_the_list_is_a_setting():
     """Whatever is on it, in the message too."""
     check_extension("a.xyz", None, frozenset({"xyz"}))
+    check_extension("a.xyz", None, None)
     with pytest.raises(UnsupportedFormat, match=r"\['xyz'\]"):
         check_extension("a.wav", None, frozenset({"xyz"}))

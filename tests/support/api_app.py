@@ -17,6 +17,7 @@ from aiohttp import web
 from whisper_router.api.cors import CorsPolicy
 from whisper_router.api.deps import (
     ApiDeps,
+    DialectOptions,
     DrainLimits,
     JobService,
     Live,
@@ -262,6 +263,7 @@ class Setup:
     live: Live | None = None
     live_limits: LiveLimits = field(default_factory=LiveLimits)
     jobs: JobService | None = None
+    dialects: DialectOptions = field(default_factory=DialectOptions)
 
     queues: Dispatchers = field(default_factory=no_queues)
 
@@ -333,6 +335,7 @@ async def serve_api(directory: Path, setup: Setup) -> AsyncIterator[Api]:
         keys=setup.keys,
         cors=setup.cors,
         drain=setup.drain,
+        dialects=setup.dialects,
         heartbeat_s=setup.heartbeat_s,
     )
     runner = ApiRunner(

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from aiohttp import web
 
@@ -48,17 +48,24 @@ class Sent:
 
 
 @asynccontextmanager
-async def reception(request: web.Request, *, file_part: str = "file") -> AsyncIterator[Reception]:
+async def reception(
+    request: web.Request, *, file_part: str = "file", any_name: bool = False
+) -> AsyncIterator[Reception]:
     """Begin to read a form; what was read is deleted, and the request forgotten, at the end.
+
+    `any_name`: the file's extension does not matter.
 
     Raises:
         RouterError: as `audio.upload.incoming_upload`.
     """
     deps = request.app[DEPS]
-    await send_continue(request, limit_bytes=deps.upload_limits.max_upload_bytes)
+    limits = deps.upload_limits
+    if any_name:
+        limits = replace(limits, extensions=None)
+    await send_continue(request, limit_bytes=limits.max_upload_bytes)
     async with (
         tracked(request) as tracker,
-        incoming_upload(request, deps.spool, deps.upload_limits, file_part=file_part) as incoming,
+        incoming_upload(request, deps.spool, limits, file_part=file_part) as incoming,
     ):
         yield Reception(incoming=incoming, tracker=tracker)
 

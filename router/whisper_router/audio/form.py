@@ -34,7 +34,7 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadLimits:
-    """What a request may send. `extensions` are in lower case and have no dot.
+    """What a request may send. `extensions` are in lower case, without a dot; None: any.
 
     `max_upload_bytes` counts the whole body, `max_field_bytes` everything in it but the file.
     `idle_timeout_s` is how long the client may pause.
@@ -42,7 +42,7 @@ class UploadLimits:
 
     max_upload_bytes: int
     idle_timeout_s: float
-    extensions: frozenset[str]
+    extensions: frozenset[str] | None
     max_field_bytes: int = 1 << 20
 
 
@@ -215,7 +215,7 @@ def _is_text(info: PartInfo) -> bool:
 
 
 def check_extension(
-    filename: str | None, content_type: str | None, extensions: frozenset[str]
+    filename: str | None, content_type: str | None, extensions: frozenset[str] | None
 ) -> None:
     """Accept a name with an accepted extension, a name without one, and raw audio of any name.
 
@@ -226,7 +226,7 @@ def check_extension(
     """
     extension = Path((filename or "").strip()).suffix[1:].lower()
     mime = (content_type or "").partition(";")[0].strip().lower()
-    if not any(character.isalpha() for character in extension):
+    if extensions is None or not any(character.isalpha() for character in extension):
         return
     if extension not in extensions and mime not in RAW_AUDIO_TYPES:
         raise UnsupportedFormat(

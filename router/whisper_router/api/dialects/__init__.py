@@ -7,6 +7,7 @@ from typing import Protocol
 from aiohttp import web
 
 from whisper_router.api.deps import Dialect, DialectOptions
+from whisper_router.api.dialects import whisper_asr
 
 __all__ = ["detailed_paths", "routes"]
 
@@ -14,15 +15,17 @@ __all__ = ["detailed_paths", "routes"]
 class _Module(Protocol):
     """A module of this package."""
 
-    DETAILED: bool
-    """Whether its errors are FastAPI's."""
+    @property
+    def DETAILED(self) -> bool:  # noqa: N802 (a constant of the module)
+        """Whether its errors are FastAPI's."""
+        ...
 
-    def routes(self, options: DialectOptions) -> Sequence[web.RouteDef]:
+    def routes(self, options: DialectOptions, /) -> Sequence[web.RouteDef]:
         """Return its routes."""
         ...
 
 
-MODULES: Mapping[Dialect, _Module] = MappingProxyType({})
+MODULES: Mapping[Dialect, _Module] = MappingProxyType({Dialect.WHISPER_ASR: whisper_asr})
 
 
 def routes(options: DialectOptions) -> Sequence[web.RouteDef]:
