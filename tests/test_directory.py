@@ -10,8 +10,10 @@ import pytest
 
 from support.api_app import sample_path
 from support.client import ask, session, state_of
+from support.hub import Fault, Hub
 from support.in_process import settings_in
 from whisper_router.directory import Directory
+from whisper_router.errors import ModelInUse, ModelNotFound, PermissionDenied
 from whisper_router.serve import RunningServer, running_server
 from whisper_router.supervisor.machine import State
 from whisper_router_engines.whispercpp.engine import DEMO_MODEL
@@ -179,3 +181,108 @@ async def test_the_last_of_several_requests_decides_how_long_the_engine_stays(tm
         with directory.in_use("demo", 0.0):
             pass
         assert asked[2:] == [None, 0.0]
+
+
+async def test_every_model_of_the_catalogue_is_told_by_its_own_name(tmp_path):
+    """With the languages that it hears, and without looking at the network."""
+    models = {"mine": {"model": "demo"}}
+    async with running_server(settings_in(tmp_path, models=models)) as server:
+        entries = {entry.id: entry for entry in await Directory(server.router).catalogue()}
+    assert {"mine", "demo", "tiny", "large-v3-turbo-q5_0"} <= set(entries)
+    assert "whisper-1" not in entries
+    assert entries["tiny"].extra["state"] == "absent"
+    assert entries["tiny.en"].languages == ["en"]
+    assert {"en", "de", "yue"} <= set(entries["tiny"].languages)
+
+
+async def test_a_model_is_loaded_and_unloaded_once(tmp_path):
+    """Whatever it is called."""
+    async with running_server(settings_in(tmp_path)) as server:
+        directory = Directory(server.router)
+        assert not directory.loaded()
+        assert await directory.load("whisper-1")
+        assert not await directory.load("demo")
+        assert directory.loaded() == ["demo"]
+        with directory.in_use("demo", None), pytest.raises(ModelInUse):
+            await directory.unload("demo")
+        assert await directory.unload("whisper-1")
+        assert not await directory.unload("demo")
+        assert not directory.loaded()
+        with pytest.raises(ModelNotFound):
+            await directory.load("nobody")
+
+
+async def test_what_is_served_elsewhere_is_not_unloaded_here(tmp_path):
+    """Nor is there anything to download or to remove."""
+    models = {"far": {"engine": "upstream", "base_urls": ["http://127.0.0.1:9/v1"]}}
+    async with running_server(settings_in(tmp_path, models=models)) as server:
+        directory = Directory(server.router)
+        with pytest.raises(PermissionDenied):
+            await directory.unload("far")
+        with pytest.raises(PermissionDenied):
+            await directory.remove("far")
+        assert not await directory.download("far")
+
+
+async def test_a_file_is_fetched_and_deleted_under_all_its_names(tmp_path):
+    """An engine that nobody uses is unloaded first; while somebody uses one, nothing happens."""
+    source = {"repo": "somebody/models", "file": "ggml-remote.bin"}
+    async with Hub().running() as hub:
+        hub.add("somebody/models/ggml-remote.bin", DEMO_MODEL.read_bytes())
+        settings = settings_in(
+            tmp_path,
+            models={"remote": source, "same": source},
+            store={"offline": False, "endpoint": hub.url, "min_free_bytes": 0},
+        )
+        async with running_server(settings) as server:
+            directory = Directory(server.router)
+            assert await directory.download("remote")
+            assert not await directory.download("same")
+            await directory.load("same")
+            with directory.in_use("same", None), pytest.raises(ModelInUse):
+                await directory.remove("remote")
+            assert directory.loaded() == ["same"]
+            await directory.remove("remote")
+            assert not directory.loaded()
+            assert (await directory.model("same")).extra["state"] == "absent"
+            with pytest.raises(ModelNotFound, match="not here"):
+                await directory.remove("same")
+
+
+async def test_a_model_that_is_being_fetched_is_not_removed(tmp_path):
+    """Who wants that stops the download by other means."""
+    may_go_on, name = asyncio.Event(), "somebody/models/ggml-remote.bin"
+    async with Hub().running() as hub:
+        hub.add(name, DEMO_MODEL.read_bytes())
+        hub.faults[name].append(Fault(after_bytes=1000, hold=may_go_on))
+        settings = settings_in(
+            tmp_path,
+            models={"remote": {"repo": "somebody/models", "file": "ggml-remote.bin"}},
+            store={"offline": False, "endpoint": hub.url, "min_free_bytes": 0},
+        )
+        async with running_server(settings) as server, asyncio.timeout(LIMIT_S):
+            directory = Directory(server.router)
+            async with asyncio.TaskGroup() as group:
+                fetching = group.create_task(directory.download("remote"))
+                while (await directory.model("remote")).extra["state"] != "downloading":
+                    assert not fetching.done()
+                with pytest.raises(ModelInUse, match="being downloaded"):
+                    await directory.remove("remote")
+                may_go_on.set()
+            assert fetching.result()
+
+
+async def test_files_of_others_are_left_alone(tmp_path):
+    """Those that the configuration names by path, and the one of the package."""
+    mine = tmp_path / "ggml-mine.bin"
+    models = {"mine": {"path": str(mine)}}
+    async with running_server(settings_in(tmp_path, models=models)) as server:
+        directory = Directory(server.router)
+        with pytest.raises(PermissionDenied, match=r"ggml-mine\.bin"):
+            await directory.download("mine")
+        shutil.copy(DEMO_MODEL, mine)
+        assert not await directory.download("mine")
+        for name in ("mine", "demo"):
+            with pytest.raises(PermissionDenied):
+                await directory.remove(name)
+        assert mine.is_file()

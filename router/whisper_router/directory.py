@@ -10,12 +10,13 @@ from contextlib import contextmanager, suppress
 from whisper_router.api.deps import ModelEntry, Readiness
 from whisper_router.api.wyoming.info import SpeechModel
 from whisper_router.app import Router
-from whisper_router.errors import RouterError
+from whisper_router.errors import ModelInUse, ModelNotFound, PermissionDenied, RouterError
 from whisper_router.languages import LANGUAGES
 from whisper_router.models.catalog import Catalog
 from whisper_router.models.download import DownloadProgress
-from whisper_router.models.source import HubFile, LocalFile, ModelSource, ModelSpec
+from whisper_router.models.source import NO_WEIGHTS, HubFile, LocalFile, ModelSource, ModelSpec
 from whisper_router.supervisor.breaker import BreakerState
+from whisper_router.supervisor.machine import State
 from whisper_router.supervisor.pool import ModelPool
 from whisper_router.supervisor.status import PoolBrief
 
@@ -36,6 +37,95 @@ class Directory:
     def _catalog(self) -> Catalog:
         return self._router.aliases.catalog
 
+    async def catalogue(self) -> Sequence[ModelEntry]:
+        """Return every model by its own name, whether its file is here or not."""
+        specs = {item.spec.alias: item.spec for item in self._catalog.list_all()}
+        here = await self._here(list(specs.values()))
+        return [self._entry(name, spec, here) for name, spec in specs.items()]
+
+    def loaded(self) -> Sequence[str]:
+        """Return the aliases that an engine serves now."""
+        pools = self._router.supervisor.pools()
+        return [pool.alias for pool in pools if pool.brief().state is State.READY]
+
+    async def load(self, name: str) -> bool:
+        """Return once an engine serves the model; False: one did before.
+
+        Raises:
+            ModelNotFound: there is no such model.
+            RouterError: as `ModelPool.warm`.
+        """
+        pool = self._pool(self._catalog.resolve(name))
+        if pool.brief().state is State.READY:
+            return False
+        await pool.warm()
+        return True
+
+    async def unload(self, name: str) -> bool:
+        """Stop the model's engine, which nobody may use; False: there was none.
+
+        Raises:
+            ModelNotFound: there is no such model.
+            ModelInUse: somebody uses it, or waits for it.
+            PermissionDenied: its engine is elsewhere.
+        """
+        spec = self._catalog.resolve(name)
+        if spec.source is NO_WEIGHTS:
+            raise PermissionDenied(f"The model '{name}' is served elsewhere.")
+        self._check_idle(spec)
+        pool = self._pool(spec)
+        if pool.brief().state is State.STOPPED:
+            return False
+        await pool.unload()
+        return True
+
+    async def download(self, name: str) -> bool:
+        """Fetch the model's file, also where requests may not; False: it was here.
+
+        Raises:
+            ModelNotFound: there is no such model.
+            PermissionDenied: it is a file of this machine, which is nowhere to be fetched.
+            ModelUnavailable, StorageFull: as `ModelStore.fetch`.
+        """
+        source = self._catalog.resolve(name).source
+        if await asyncio.to_thread(self._router.store.present, source) is not None:
+            return False
+        if isinstance(source, LocalFile):
+            raise PermissionDenied(
+                f"The model '{name}' is a file of the server's own, {source.path.name}, which is "
+                "not there: it can only be put there by hand."
+            )
+        await self._router.store.fetch(source)
+        return True
+
+    async def remove(self, name: str) -> None:
+        """Unload a model, under all names of its file, and delete the file.
+
+        Raises:
+            ModelNotFound: there is no such model, or its file is not here.
+            PermissionDenied: the file was not fetched by this server.
+            ModelInUse: somebody uses it, or it is being fetched.
+            RouterError: as `ModelStore.remove`.
+        """
+        source, store = self._catalog.resolve(name).source, self._router.store
+        if isinstance(source, LocalFile):
+            raise PermissionDenied(
+                f"The model '{name}' was not fetched by this server, which deletes nothing else."
+            )
+        if store.progress(source) is not None:
+            raise ModelInUse(f"The model '{name}' is being downloaded.")
+        if await asyncio.to_thread(store.present, source) is None:
+            raise ModelNotFound(f"The file of the model '{name}' is not here.")
+        path = store.path(source)
+        same = [
+            item.spec for item in self._catalog.list_all() if store.path(item.spec.source) == path
+        ]
+        for spec in same:
+            self._check_idle(spec)
+        for spec in same:
+            await self.unload(spec.alias)
+        await store.remove(source)
+
     def check(self, name: str) -> None:
         """Raise ModelNotFound if there is no model `name`."""
         self._catalog.resolve(name)
@@ -48,7 +138,7 @@ class Directory:
     @contextmanager
     def in_use(self, name: str, keep_alive_s: float | None) -> Iterator[None]:
         """Note that a request uses a model; the last one decides how long its engine stays."""
-        pool = self._router.supervisor.pool(self._catalog.resolve(name).alias)
+        pool = self._pool(self._catalog.resolve(name))
         if not self._users[pool]:
             pool.keep_alive(None)  # what an earlier one has wanted is over
         self._users[pool] += 1
@@ -97,8 +187,18 @@ class Directory:
         free_bytes = await asyncio.to_thread(self._router.spool.free_bytes)
         reasons = list(self._obstacles(spec, is_here=bool(here), free_bytes=free_bytes))
         if here and self._brief(spec).start_error is not None:
-            self._try_again(self._router.supervisor.pool(spec.alias))
+            self._try_again(self._pool(spec))
         return Readiness(ok=not reasons, reasons=reasons)
+
+    def _check_idle(self, spec: ModelSpec) -> None:
+        """Raise ModelInUse if a request, a live session or a job uses the model now."""
+        queues = self._router.dispatchers
+        if (
+            self._users[self._pool(spec)]
+            or queues.running().get(spec.alias)
+            or queues.waiting().get(spec.alias)
+        ):
+            raise ModelInUse(f"The model '{spec.alias}' is in use. Try again later.")
 
     async def _here(self, specs: Sequence[ModelSpec]) -> AbstractSet[ModelSource]:
         """Return the sources whose files are on the disk, which may be slow to answer."""
@@ -129,20 +229,24 @@ class Directory:
             id=name,
             created=self._created,
             owned_by=spec.origin.value,
+            languages=self._languages(spec),
             extra={key: value for key, value in extra if value is not None},
         )
 
     def _speech_model(self, spec: ModelSpec, *, is_here: bool) -> SpeechModel:
-        known = self._router.supervisor.pool(spec.alias).capabilities.languages
         source = spec.source
         return SpeechModel(
             name=spec.alias,
-            languages=[code for code in LANGUAGES if known is None or code in known],
+            languages=self._languages(spec),
             is_installed=is_here or self._can_come(source),
             description=spec.description,
             maker=source.repo if isinstance(source, HubFile) else "",
             url=f"https://huggingface.co/{source.repo}" if isinstance(source, HubFile) else "",
         )
+
+    def _languages(self, spec: ModelSpec) -> Sequence[str]:
+        known = self._pool(spec).capabilities.languages
+        return [code for code in LANGUAGES if known is None or code in known]
 
     def _can_come(self, source: ModelSource) -> bool:
         """Return whether a file that is not here would be fetched."""
@@ -170,7 +274,10 @@ class Directory:
         return self._router.store.progress(spec.source)
 
     def _brief(self, spec: ModelSpec) -> PoolBrief:
-        return self._router.supervisor.pool(spec.alias).brief()
+        return self._pool(spec).brief()
+
+    def _pool(self, spec: ModelSpec) -> ModelPool:
+        return self._router.supervisor.pool(spec.alias)
 
 
 async def _warm(pool: ModelPool) -> None:

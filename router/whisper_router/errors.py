@@ -127,6 +127,18 @@ class ModelNotFound(RouterError):
     status, kind, code = 404, INVALID_REQUEST, "model_not_found"
 
 
+class ModelInUse(RouterError):
+    """The model cannot be unloaded or deleted now: somebody uses it, or it is being fetched."""
+
+    status, kind, code = 409, INVALID_REQUEST, "model_in_use"
+
+
+class NotSupported(RouterError):
+    """What is asked for is none of this server's business."""
+
+    status, kind, code = 501, INVALID_REQUEST, "not_supported"
+
+
 class UploadTooLarge(RouterError):
     """The body is over the configured limit. (The wire contract types it `server_error`.)"""
 

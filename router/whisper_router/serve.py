@@ -33,6 +33,7 @@ from whisper_router.errors import ConfigurationError
 from whisper_router.job_service import running_jobs
 from whisper_router.jobs.runner import JobRunner
 from whisper_router.logs import configure_logging
+from whisper_router.pipeline.speech import SpeechFinder
 from whisper_router.reload import Reloader
 from whisper_router.sdnotify import notifier_from
 from whisper_router.settings import Settings
@@ -209,6 +210,7 @@ def _deps(router: Router, directory: Directory, behind: _Behind) -> ApiDeps:
     return ApiDeps(
         service=_about(),
         transcriber=router.transcriber,
+        speech=SpeechFinder(router.media, router.spool),
         live=router.live,
         relay=router.relay,
         models=directory,

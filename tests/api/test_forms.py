@@ -115,6 +115,7 @@ def test_granularities_need_verbose_json():
         ("include[]", "everything", "include"),
         ("stream", "maybe", "stream"),
         ("vad", "2", "vad"),
+        ("vad_filter", "2", "vad_filter"),
         ("keywords[]", "<b>", "keywords"),
         ("keywords[]", "two\nlines", "keywords"),
         ("beam_size", "0", "beam_size"),

@@ -73,7 +73,7 @@ async def error_of(answer: aiohttp.ClientResponse) -> dict[str, Any]:
         ("POST", "/v1/audio/transcriptions/audio/transcriptions"),
         ("POST", "/v1/v1/audio/transcriptions"),
         ("GET", "/v1/audio/transcriptions/models"),
-        ("POST", "/v1/audio/speech"),
+        ("POST", "/v1/audio/speeches"),
         ("GET", "/v1/models/"),
     ],
 )

@@ -78,6 +78,15 @@ def test_other_names_lead_to_presets(presets: Presets) -> None:
     assert presets.default in presets.specs
 
 
+def test_faster_whisper_models_are_those_of_the_same_size(presets: Presets) -> None:
+    """Clients that have them configured need no change; what we do not have is not made up."""
+    for size in ("tiny", "base.en", "small.en", "medium", "large-v2", "large-v3"):
+        assert presets.find(f"Systran/faster-whisper-{size}") is presets.specs[size]
+    turbo = presets.find("deepdml/faster-whisper-large-v3-turbo-ct2")
+    assert turbo is presets.specs["large-v3-turbo"]
+    assert presets.find("Systran/faster-distil-whisper-large-v3") is None
+
+
 def test_a_preset_without_size_and_sums_is_possible() -> None:
     """Not every publisher states them."""
     presets = parse_presets(

@@ -6,6 +6,7 @@ It is for tests of HTTP: uploads, answers, streams and errors are real, hearing 
 import asyncio
 import hashlib
 import json
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from whisper_router.api.key_source import FixedKeys, KeySource
 from whisper_router.api.routes import build_api
 from whisper_router.api.runner import ApiRunner
 from whisper_router.audio.fetch_url import FetchLimits, UrlFetcher
+from whisper_router.audio.media import Span, VadOptions
 from whisper_router.audio.outbound import Outbound, OutboundOptions
 from whisper_router.audio.spool import Spool
 from whisper_router.audio.upload import UploadLimits
@@ -49,7 +51,9 @@ from whisper_router.errors import (
     AudioUndecodable,
     EngineCrashed,
     EngineStartFailed,
+    ModelInUse,
     ModelNotFound,
+    PermissionDenied,
 )
 from whisper_router.live.session import LiveOptions
 from whisper_router.pipeline.chunk import ChunkBudget
@@ -179,19 +183,41 @@ def _segment(piece: Mapping[str, Any], request: TranscriptionRequest) -> Segment
     )
 
 
+class KnownSpeech:
+    """Knows where every sample's speech is; keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[VadOptions, float]] = []
+
+    async def find(
+        self, media: MediaSource, vad: VadOptions, *, longest_s: float = math.inf
+    ) -> Sequence[Span]:
+        """Return the segments of the sample whose bytes were uploaded."""
+        self.asked.append((vad, longest_s))
+        found = await asyncio.to_thread(lambda: _recognise(media.path.read_bytes()))
+        pieces: Sequence[Mapping[str, Any]] = found["segments"]
+        return [Span(start_s=piece["start"], end_s=piece["end"]) for piece in pieces]
+
+
 class Names:
-    """A directory of made-up aliases, one with slashes and a colon in it."""
+    """A directory of made-up aliases, one with slashes and a colon in it.
+
+    `held` is in use. `absent/tiny` is not here until it is downloaded; the rest cannot be removed.
+    """
 
     listed = (GOOD, "org/model:q5")
     hidden = (HELD, NO_START, LATE_CRASH, LATE_BUG, BUG)
+    remote = ("absent/tiny",)
 
     def check(self, name: str) -> None:
         """Accept any of them."""
-        if name not in (*self.listed, *self.hidden):
+        if name not in (*self.listed, *self.hidden, *self.remote):
             raise ModelNotFound(f"The model '{name}' does not exist")
 
     def __init__(self) -> None:
         self.kept_alive: list[tuple[str, float | None]] = []
+        self.running: set[str] = {HELD}
+        self.downloaded: set[str] = set()
 
     def failing(self) -> Sequence[str]:
         """Return none."""
@@ -214,9 +240,51 @@ class Names:
         self.check(name)
         return self._entry(name)
 
+    async def catalogue(self) -> Sequence[ModelEntry]:
+        """Return those that are listed and those that could be downloaded."""
+        return [self._entry(name) for name in (*self.listed, *self.remote)]
+
+    def loaded(self) -> Sequence[str]:
+        """Return those that were loaded, and the one that is always in use."""
+        return sorted(self.running)
+
+    async def load(self, name: str) -> bool:
+        """Note that it is loaded."""
+        self.check(name)
+        was_loaded = name in self.running
+        self.running.add(name)
+        return not was_loaded
+
+    async def unload(self, name: str) -> bool:
+        """Note that it is not loaded."""
+        self.check(name)
+        if name == HELD:
+            raise ModelInUse(f"The model '{name}' is in use. Try again later.")
+        was_loaded = name in self.running
+        self.running.discard(name)
+        return was_loaded
+
+    async def download(self, name: str) -> bool:
+        """Note that it is here."""
+        self.check(name)
+        is_new = name in self.remote and name not in self.downloaded
+        self.downloaded.add(name)
+        return is_new
+
+    async def remove(self, name: str) -> None:
+        """Note that it is not here."""
+        self.check(name)
+        if name not in self.remote:
+            raise PermissionDenied(f"The model '{name}' was not fetched by this server.")
+        if name not in self.downloaded:
+            raise ModelNotFound(f"The file of the model '{name}' is not here.")
+        self.downloaded.remove(name)
+
     def _entry(self, name: str) -> ModelEntry:
         extra = {"engine": "samples", "state": "ready"}
-        return ModelEntry(id=name, created=1_790_000_000, owned_by="house", extra=extra)
+        return ModelEntry(
+            id=name, created=1_790_000_000, owned_by="house", languages=["en", "de"], extra=extra
+        )
 
 
 def no_queues() -> Dispatchers:
@@ -281,6 +349,7 @@ class Api:
     recogniser: Recogniser
     spool: Spool
     names: Names
+    speech: KnownSpeech
 
     @property
     def root(self) -> str:
@@ -313,10 +382,11 @@ Start = Callable[[Setup], AbstractAsyncContextManager[Api]]
 async def serve_api(directory: Path, setup: Setup) -> AsyncIterator[Api]:
     """Serve on a free loopback port, with the runner's settings of the real server."""
     spool = await asyncio.to_thread(Spool.create, directory)
-    recogniser, names = Recogniser(), Names()
+    recogniser, names, speech = Recogniser(), Names(), KnownSpeech()
     deps = ApiDeps(
         service=ServiceInfo(name="whisper-router", version="0.0.1", docs="docs/api.md"),
         transcriber=recogniser,
+        speech=speech,
         live=setup.live or _no_live(spool),
         live_limits=setup.live_limits,
         jobs=setup.jobs,
@@ -350,7 +420,14 @@ async def serve_api(directory: Path, setup: Setup) -> AsyncIterator[Api]:
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         host, port = runner.addresses[0][:2]
-        yield Api(host=host, port=port, recogniser=recogniser, spool=spool, names=names)
+        yield Api(
+            host=host,
+            port=port,
+            recogniser=recogniser,
+            spool=spool,
+            names=names,
+            speech=speech,
+        )
     finally:
         await runner.cleanup()
         await asyncio.to_thread(spool.close)

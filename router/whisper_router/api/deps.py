@@ -1,6 +1,7 @@
 """What the handlers need, as one value that `app` builds."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from whisper_router.api.client_secrets import ClientSecrets
 from whisper_router.api.cors import CorsPolicy
 from whisper_router.api.key_source import KeySource
 from whisper_router.audio.fetch_url import FetchedAudio
+from whisper_router.audio.media import Span, VadOptions
 from whisper_router.audio.spool import Spool
 from whisper_router.audio.upload import UploadLimits
 from whisper_router.domain import TranscriptEvent, TranscriptionRequest
@@ -42,11 +44,15 @@ class ServiceInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEntry:
-    """A model as `/v1/models` lists it. `created` is Unix time; `extra` may add keys."""
+    """A model as `/v1/models` lists it. `created` is Unix time; `extra` may add keys.
+
+    `languages` are the codes of those that it hears.
+    """
 
     id: str
     created: int
     owned_by: str
+    languages: Sequence[str] = ()
     extra: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -75,6 +81,46 @@ class ModelDirectory(Protocol):
 
     async def model(self, name: str) -> ModelEntry:
         """Return the entry for a name, listed or not. Raises ModelNotFound."""
+        ...
+
+    async def catalogue(self) -> Sequence[ModelEntry]:
+        """Return every model that requests may name, by its own name, whether it is here or not."""
+        ...
+
+    def loaded(self) -> Sequence[str]:
+        """Return the models that an engine serves now."""
+        ...
+
+    async def load(self, name: str) -> bool:
+        """Return once an engine serves the model; False: one did before. Raises RouterError."""
+        ...
+
+    async def unload(self, name: str) -> bool:
+        """Stop the model's engine; False: there was none.
+
+        Raises ModelNotFound, ModelInUse, or PermissionDenied for one that runs elsewhere.
+        """
+        ...
+
+    async def download(self, name: str) -> bool:
+        """Fetch the model's file; False: it was here. Raises RouterError."""
+        ...
+
+    async def remove(self, name: str) -> None:
+        """Unload a model and delete its file, which must be one that was fetched.
+
+        Raises ModelNotFound (also for one that is not here), ModelInUse, PermissionDenied.
+        """
+        ...
+
+
+class SpeechFinder(Protocol):
+    """Tells where somebody speaks."""
+
+    async def find(
+        self, media: MediaSource, vad: VadOptions, *, longest_s: float = math.inf
+    ) -> Sequence[Span]:
+        """Return the stretches of speech, none longer than `longest_s`. Raises RouterError."""
         ...
 
 
@@ -269,6 +315,7 @@ class ApiDeps:
 
     service: ServiceInfo
     transcriber: Transcriber
+    speech: SpeechFinder
     live: Live
     relay: Relay
     models: ModelDirectory

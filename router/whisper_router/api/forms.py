@@ -264,7 +264,8 @@ def _hotwords(form: Fields) -> tuple[str, ...]:
 
 def _voice_activity(form: Fields, chunking: Chunking) -> bool | None:
     """Return the `vad` extension, or what the chunking strategy means; None: as configured."""
-    explicit = boolean("vad", form.text("vad"))
+    name = "vad" if form.text("vad") else "vad_filter"
+    explicit = boolean(name, form.text(name))
     return chunking.vad if explicit is None else explicit
 
 

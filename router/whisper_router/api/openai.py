@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from aiohttp import web
 
-from whisper_router.api import formats, sse
+from whisper_router.api import formats, old_sse, sse
 from whisper_router.api.auth import client_of
 from whisper_router.api.body import leave_waiting
 from whisper_router.api.deps import DEPS, ModelEntry
@@ -80,15 +80,19 @@ async def _recognise(request: web.Request, task: Task) -> web.StreamResponse:
         model = await incoming.field("model")
         if deps.relay.is_remote(model):
             check_hops(request)
-        if deps.relay.takes(model):
+        is_old = deps.dialects.old_sse
+        if deps.relay.takes(model) and not is_old:  # another server's streams are new ones
             client = client_of(request)
             return await send_on(request, incoming, task=task, client=client, tracker=tracker)
         upload = await incoming.complete()
-        order = order_of(request, upload.fields, task)
+        form = old_sse.read_form(upload.fields) if is_old else None
+        order = order_of(request, form.fields if form else upload.fields, task)
         if boolean("async", Fields(upload.fields).text("async")):
             return await submit_upload(request, upload, order)
         sent = Sent(upload=upload, url=url_in(upload.fields))
         async with recognition(deps, order, sent, tracker) as events:
+            if form and form.wants_stream:
+                return await old_sse.stream(request, events, order)
             return await _answer(request, order, events)
 
 

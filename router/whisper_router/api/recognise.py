@@ -112,7 +112,7 @@ async def recognition(
     Raises:
         RouterError: there is no audio, or two; or what the events raise.
     """
-    async with _media_source(deps, sent) as media:
+    async with media_source(deps, sent) as media:
         events = deps.transcriber.run(order.request, media, tracker)
         with deps.models.in_use(order.request.model, order.keep_alive_s):
             async with aclosing(events):
@@ -137,8 +137,12 @@ def with_model(fields: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
 
 
 @asynccontextmanager
-async def _media_source(deps: ApiDeps, sent: Sent) -> AsyncIterator[MediaSource]:
-    """Yield the file that was sent, or one with what is at the address that was sent."""
+async def media_source(deps: ApiDeps, sent: Sent) -> AsyncIterator[MediaSource]:
+    """Yield the file that was sent, or one with what is at the address that was sent.
+
+    Raises:
+        RouterError: there is neither, or both; or the address cannot be fetched from.
+    """
     upload, names = sent.upload, {"file": "file", "url": "url", **sent.names}
     if upload is not None and upload.file is not None:
         if sent.url is not None:

@@ -1,7 +1,7 @@
 """Bytes of answers: compact UTF-8 JSON with exact content types."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -12,14 +12,17 @@ def encode_text(text: str) -> bytes:
     return text.encode("utf-8", errors="replace")
 
 
-def encode_json(value: Mapping[str, Any]) -> bytes:
+def encode_json(value: Mapping[str, Any] | Sequence[Any]) -> bytes:
     """Return compact JSON. Raises ValueError for NaN and infinities, which JSON does not have."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return encode_text(text)
 
 
 def json_response(
-    value: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None
+    value: Mapping[str, Any] | Sequence[Any],
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """Answer JSON as exactly `application/json`: JSON has no charset parameter (RFC 8259)."""
     return web.Response(

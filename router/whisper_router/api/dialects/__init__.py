@@ -7,7 +7,7 @@ from typing import Protocol
 from aiohttp import web
 
 from whisper_router.api.deps import Dialect, DialectOptions
-from whisper_router.api.dialects import whisper_asr, whisper_cpp
+from whisper_router.api.dialects import speaches, whisper_asr, whisper_cpp
 
 __all__ = ["detailed_paths", "routes"]
 
@@ -26,7 +26,11 @@ class _Module(Protocol):
 
 
 MODULES: Mapping[Dialect, _Module] = MappingProxyType(
-    {Dialect.WHISPER_ASR: whisper_asr, Dialect.WHISPER_CPP: whisper_cpp}
+    {
+        Dialect.SPEACHES: speaches,
+        Dialect.WHISPER_ASR: whisper_asr,
+        Dialect.WHISPER_CPP: whisper_cpp,
+    }
 )
 
 
