@@ -39,7 +39,7 @@ class Directory:
 
     async def catalogue(self) -> Sequence[ModelEntry]:
         """Return every model by its own name, whether its file is here or not."""
-        specs = {item.spec.alias: item.spec for item in self._catalog.list_all()}
+        specs = {spec.alias: spec for spec in self._runnable()}
         here = await self._here(list(specs.values()))
         return [self._entry(name, spec, here) for name, spec in specs.items()]
 
@@ -117,9 +117,7 @@ class Directory:
         if await asyncio.to_thread(store.present, source) is None:
             raise ModelNotFound(f"The file of the model '{name}' is not here.")
         path = store.path(source)
-        same = [
-            item.spec for item in self._catalog.list_all() if store.path(item.spec.source) == path
-        ]
+        same = [spec for spec in self._runnable() if store.path(spec.source) == path]
         for spec in same:
             self._check_idle(spec)
         for spec in same:
@@ -189,6 +187,12 @@ class Directory:
         if here and self._brief(spec).start_error is not None:
             self._try_again(self._pool(spec))
         return Readiness(ok=not reasons, reasons=reasons)
+
+    def _runnable(self) -> Iterator[ModelSpec]:
+        """Return the models whose engines are installed, some of them more than once."""
+        engines = self._router.aliases.engines
+        listed = self._catalog.list_all()
+        return (item.spec for item in listed if item.spec.engine in engines)
 
     def _check_idle(self, spec: ModelSpec) -> None:
         """Raise ModelInUse if a request, a live session or a job uses the model now."""

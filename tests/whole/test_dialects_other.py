@@ -59,11 +59,14 @@ async def test_bazarr_asks_for_a_language_and_then_for_subtitles(server, http):
         return data
 
     query = {"encode": "false", "video_name": "/films/a.mkv"}
+    headers = {"X-Request-ID": "bazarr-1"}
     status, found = await call(
-        http, "POST", f"{server.url}/detect-language", params=query, data=body()
+        http, "POST", f"{server.url}/detect-language", params=query, data=body(), headers=headers
     )
     assert (status, found["detected_language"], found["language_code"]) == (200, "german", "de")
     assert 0 < found["confidence"] <= 1
+    _, progress = await call(http, "GET", f"{server.url}/v1/progress/bazarr-1")
+    assert progress["stage"] == "done"
     query |= {"task": "transcribe", "language": "de", "output": "srt"}
     async with http.post(f"{server.url}/asr", params=query, data=body()) as answer:
         text = await answer.text()

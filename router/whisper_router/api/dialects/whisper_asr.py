@@ -28,6 +28,7 @@ from whisper_router.audio.media import Encoding, PcmFormat
 from whisper_router.domain import LanguageDetected, Segment, Task, Transcript
 from whisper_router.languages import LANGUAGES
 from whisper_router.live.words import words_in
+from whisper_router.pipeline.progress import Stage
 
 DETAILED = True
 FILE_PART = "audio_file"
@@ -111,6 +112,7 @@ async def detect_language(request: web.Request) -> web.Response:
                 if isinstance(event, LanguageDetected):
                     found = event
                     break
+        received.tracker.update(stage=Stage.DONE)  # to stop there is no failure
     code = UNDETERMINED if found is None else found.code
     return json_response(
         {

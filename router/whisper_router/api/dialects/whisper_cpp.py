@@ -25,6 +25,7 @@ from whisper_router.domain import LanguageDetected, Segment, Task, Transcript, T
 from whisper_router.errors import InvalidParameter
 from whisper_router.languages import LANGUAGES
 from whisper_router.live.words import words_in
+from whisper_router.pipeline.progress import Stage
 from whisper_router.pipeline.transcribe import collect
 
 DETAILED = False
@@ -102,6 +103,7 @@ async def infer(request: web.Request) -> web.Response:
         sent = Sent(upload=upload, url=url_in(upload.fields))
         async with recognition(request.app[DEPS], order, sent, received.tracker) as events:
             heard = await _listen(events, order, only_language=wish.only_language)
+        received.tracker.update(stage=Stage.DONE)  # to stop at the language is no failure
     return web.Response(
         body=_rendered(heard, wish, order),
         headers={hdrs.CONTENT_TYPE: CONTENT_TYPES[wish.written]},
