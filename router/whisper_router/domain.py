@@ -114,6 +114,7 @@ class DecodingOptions:
     logprob_threshold: float | None = None
     no_speech_threshold: float | None = None
     suppress_nst: bool | None = None
+    suppress_numerals: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +149,7 @@ class TranscriptionRequest:
     or, with `mixed_languages`, for each chunk. `hotwords` are words that the speech is likely to
     hold. `vad` None means: as the server is configured. `carry_context` gives each chunk the text
     before it as a prompt, which makes the chunks wait for each other; None: if that costs no time.
+    No more than `max_parallel` chunks run at a time; None: as many as there are workers.
     `alignment` is the name of the plugin that places words in time; empty: none is asked for.
     `speakers` None: speakers are not told apart.
     `via` is the `Via` header (RFC 9110 7.6.3) for servers that work on it is sent on to.
@@ -165,6 +167,7 @@ class TranscriptionRequest:
     speech: SpeechDetection = field(default_factory=SpeechDetection)
     mixed_languages: bool = False
     carry_context: bool | None = None
+    max_parallel: int | None = None
     alignment: str = ""
     speakers: SpeakerOptions | None = None
     on_error: OnError = OnError.FAIL

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 
-from whisper_router.api.job_body import notice
+from whisper_router.api.notices import notice
 from whisper_router.app import Router
 from whisper_router.audio.fetch_url import UrlFetcher
 from whisper_router.audio.outbound import Outbound

@@ -34,6 +34,7 @@ from whisper_router.job_service import running_jobs
 from whisper_router.jobs.runner import JobRunner
 from whisper_router.logs import configure_logging
 from whisper_router.pipeline.speech import SpeechFinder
+from whisper_router.pipeline.turns import SpeakerFinder
 from whisper_router.reload import Reloader
 from whisper_router.sdnotify import notifier_from
 from whisper_router.settings import Settings
@@ -211,6 +212,7 @@ def _deps(router: Router, directory: Directory, behind: _Behind) -> ApiDeps:
         service=_about(),
         transcriber=router.transcriber,
         speech=SpeechFinder(router.media, router.spool),
+        speakers=SpeakerFinder(router.media, router.spool, router.stages),
         live=router.live,
         relay=router.relay,
         models=directory,
@@ -231,6 +233,7 @@ def _deps(router: Router, directory: Directory, behind: _Behind) -> ApiDeps:
         queues=router.dispatchers,
         processes=behind.control,
         fetcher=behind.fetcher,
+        stages=router.stages,
         jobs=behind.jobs,
         cors=CorsPolicy(origins=settings.server.cors_origins),
         dialects=DialectOptions(

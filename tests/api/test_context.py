@@ -13,14 +13,14 @@ from support.api_app import HELD, Api, Setup, Start, sample_path
 Logs = list[MutableMapping[str, Any]]
 
 
-@pytest.mark.parametrize("sent", ["abc", "A.b_c-1", "x" * 64])
+@pytest.mark.parametrize("sent", ["abc", "A.b_c-1", "x" * 128])
 async def test_a_safe_id_is_kept(api: Api, http: aiohttp.ClientSession, sent: str):
     """So that a caller finds its request in our log."""
     async with http.get(f"{api.root}/health", headers={"X-Request-ID": sent}) as answer:
         assert answer.headers["x-request-id"] == sent
 
 
-@pytest.mark.parametrize("sent", ["", "a b", "x" * 65, "a/b", "é", '"'])
+@pytest.mark.parametrize("sent", ["", "a b", "x" * 129, "a/b", "é", '"'])
 async def test_an_unsafe_id_is_replaced(api: Api, http: aiohttp.ClientSession, sent: str):
     """It goes into logs and headers."""
     async with http.get(f"{api.root}/health", headers={"X-Request-ID": sent}) as answer:

@@ -90,6 +90,29 @@ async def test_text_is_carried_where_it_costs_no_time_or_is_asked_for(
     assert [order["prompt"] for order in orders(tmp_path / "script")] == prompts
 
 
+class Counting:
+    """Remembers nothing, and counts the chunks that are between the question and the answer."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+
+    async def recall(self, planned) -> None:
+        self.now += 1
+        self.most = max(self.most, self.now)
+
+    async def keep(self, planned, events) -> None:
+        self.now -= 1
+
+
+@pytest.mark.parametrize(("asked", "most"), [(None, 2), (1, 1), (9, 2)])
+async def test_no_more_chunks_run_at_once_than_a_request_wants(make_bench, chunks, asked, most):
+    """Nor than there are workers."""
+    counting = Counting()
+    fields = {"language": "en", "max_parallel": asked, "carry_context": False}
+    await listen(make_bench({}), chunks, memory=counting, **fields)
+    assert counting.most == most
+
+
 @pytest.mark.parametrize("width", [1, 2])
 async def test_after_a_lost_first_chunk_the_next_one_tells_the_language(
     make_bench, chunks, tmp_path, width

@@ -40,6 +40,7 @@ from whisper_router.domain import (
     AudioReady,
     LanguageDetected,
     Segment,
+    SpeakerOptions,
     Task,
     TokenLogprob,
     TranscriptEvent,
@@ -62,6 +63,7 @@ from whisper_router.pipeline.progress import Stage, Tracker
 from whisper_router.pipeline.relay import Relay
 from whisper_router.pipeline.stages import Stages
 from whisper_router.pipeline.transcribe import MediaSource
+from whisper_router.pipeline.turns import SpeakerTurn, SpeakerTurns
 from whisper_router.plugins import load_alignments, load_diarizations
 from whisper_router.scheduling.dispatch import Dispatcher, Dispatchers, QueueLimits
 from whisper_router.supervisor.pool import ModelPool
@@ -197,6 +199,17 @@ class KnownSpeech:
         found = await asyncio.to_thread(lambda: _recognise(media.path.read_bytes()))
         pieces: Sequence[Mapping[str, Any]] = found["segments"]
         return [Span(start_s=piece["start"], end_s=piece["end"]) for piece in pieces]
+
+
+class OneSpeaker:
+    """Hears one speaker, from the beginning to the end."""
+
+    async def find(self, media: MediaSource, wanted: SpeakerOptions) -> SpeakerTurns:
+        """Return the turn of the sample whose bytes were uploaded."""
+        found = await asyncio.to_thread(lambda: _recognise(media.path.read_bytes()))
+        name = wanted.names[0] if wanted.names else "A"
+        turn = SpeakerTurn(start_s=0.0, end_s=found["seconds"], speaker=name)
+        return SpeakerTurns(duration_s=found["seconds"], turns=[turn])
 
 
 class Names:
@@ -387,6 +400,8 @@ async def serve_api(directory: Path, setup: Setup) -> AsyncIterator[Api]:
         service=ServiceInfo(name="whisper-router", version="0.0.1", docs="docs/api.md"),
         transcriber=recogniser,
         speech=speech,
+        speakers=OneSpeaker(),
+        stages=STAGES,
         live=setup.live or _no_live(spool),
         live_limits=setup.live_limits,
         jobs=setup.jobs,

@@ -38,9 +38,8 @@ async def receiver(folder: Path, *, failures: int = 0) -> AsyncIterator[Receiver
             return web.Response(status=500)
         body = await request.json()
         received.headers.append(dict(request.headers))
-        received.calls[body["data"]["id"]].append(
-            {"id": request.headers["webhook-id"], "body": body}
-        )
+        told_of = body.get("task_id") or body.get("job_id") or body["data"]["id"]
+        received.calls[told_of].append({"id": request.headers["webhook-id"], "body": body})
         async with received.arrived:
             received.arrived.notify_all()
         return web.Response(status=204)

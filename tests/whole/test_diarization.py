@@ -113,3 +113,18 @@ async def test_a_job_remembers_who_spoke(server, post, http):
     assert {segment["speaker"] for segment in body["segments"]} == {"A", "B"}
     status, refused = await result("rttm")
     assert (status, refused["error"]["param"]) == (400, "response_format")
+
+
+async def test_who_speaks_when_without_what(post):
+    """speaches' route: turns, also as RTTM."""
+    path = "/v1/audio/diarization"
+    status, text = await post(("known_speaker_names[]", "agent"), path=path)
+    body = json.loads(text)
+    assert status == 200
+    assert body["duration"] == pytest.approx(6.67, abs=0.05)
+    assert {segment["speaker"] for segment in body["segments"]} == {"agent", "A"}
+    assert all(0 <= item["start"] < item["end"] <= body["duration"] for item in body["segments"])
+    _, rttm = await post(("response_format", "rttm"), path=path)
+    assert {line.split()[7] for line in rttm.splitlines()} == {"A", "B"}
+    status, refused = await post(name=MONO, path=path)
+    assert (status, "one channel" in json.loads(refused)["detail"]) == (400, True)

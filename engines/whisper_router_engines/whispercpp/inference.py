@@ -38,6 +38,8 @@ from whisper_router_engines.whispercpp.words import TimedToken, words_of
 
 _FATAL = re.compile("failed to (?!initialize .* backend)|not all tensors|failed for")
 """Error lines after which whisper.cpp returns no context; a lost GPU is not among them."""
+NUMERALS = ".*[0-9%$].*"
+"""Tokens that are not chosen with `suppress_numerals`, as a regular expression of ECMAScript."""
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -233,6 +235,8 @@ class Run:
         params.logprob_thold = decoding.logprob_threshold
         params.no_speech_thold = decoding.no_speech_threshold
         params.suppress_nst = decoding.suppress_nst
+        if decoding.suppress_numerals:
+            params.suppress_regex = NUMERALS
         params.greedy = {"best_of": decoding.best_of}
         params.beam_search = {"beam_size": beams, "patience": -1.0}
         return params

@@ -77,6 +77,11 @@ class DecodingDefaults(BaseModel):
         description="A failed window with a higher no-speech probability is silence.",
     )
     suppress_nst: bool = Field(False, description="Never emit non-speech tokens (♪, brackets).")
+    suppress_numerals: bool = Field(
+        False,
+        description="Write numbers as words: tokens with digits are not chosen. Takes time for "
+        "each token.",
+    )
     max_context_tokens: int = Field(
         224,
         ge=0,

@@ -18,14 +18,16 @@ from whisper_router.audio.fetch_url import FetchedAudio
 from whisper_router.audio.media import Span, VadOptions
 from whisper_router.audio.spool import Spool
 from whisper_router.audio.upload import UploadLimits
-from whisper_router.domain import TranscriptEvent, TranscriptionRequest
+from whisper_router.domain import SpeakerOptions, TranscriptEvent, TranscriptionRequest
 from whisper_router.jobs.model import Job
 from whisper_router.jobs.store import JobStore
 from whisper_router.live.turns import TurnOptions
 from whisper_router.pipeline.live import LiveRun
 from whisper_router.pipeline.progress import ProgressBoard, Tracker
 from whisper_router.pipeline.relay import Relay
+from whisper_router.pipeline.stages import Stages
 from whisper_router.pipeline.transcribe import MediaSource
+from whisper_router.pipeline.turns import SpeakerTurns
 from whisper_router.scheduling.dispatch import FirstTurn, Waiting
 from whisper_router.supervisor.pool import ModelPool
 from whisper_router.supervisor.status import PoolStatus
@@ -146,6 +148,14 @@ class Transcriber(Protocol):
 
         Closing the generator ends all work. Raises RouterError.
         """
+        ...
+
+
+class SpeakerFinder(Protocol):
+    """Tells speakers apart without recognising what they say."""
+
+    async def find(self, media: MediaSource, wanted: SpeakerOptions) -> SpeakerTurns:
+        """Return who speaks when. Raises RouterError."""
         ...
 
 
@@ -316,6 +326,7 @@ class ApiDeps:
     service: ServiceInfo
     transcriber: Transcriber
     speech: SpeechFinder
+    speakers: SpeakerFinder
     live: Live
     relay: Relay
     models: ModelDirectory
@@ -326,6 +337,7 @@ class ApiDeps:
     queues: Queues
     processes: Processes
     fetcher: Fetcher
+    stages: Stages = field(default_factory=Stages)
     jobs: JobService | None = None
     progress: ProgressBoard = field(default_factory=ProgressBoard)
     cors: CorsPolicy = field(default_factory=CorsPolicy)

@@ -24,6 +24,7 @@ from whisper_router.errors import InvalidParameter, MissingParameter
 from whisper_router.languages import language_code
 
 MAX_DECODERS = 8  # WHISPER_MAX_DECODERS of whisper.cpp: beams or candidates at a time
+MAX_BATCH = 1024
 MIN_INCREMENT = 0.01  # whisper.cpp lists every temperature: a tiny step takes all memory
 GRANULARITIES = "timestamp_granularities[]"
 FORBIDDEN_IN_KEYWORDS = frozenset("<>\r\n")
@@ -128,6 +129,7 @@ def parse_order(
             prompt=form.text("prompt") or "",
             hotwords=_hotwords(form),
             word_timestamps=_wants_words(response),
+            max_parallel=integer("batch_size", form.text("batch_size"), low=1, high=MAX_BATCH),
             alignment=stages.alignment,
             speakers=stages.speakers,
             logprobs=response.logprobs,
@@ -287,6 +289,7 @@ def _decoding(form: Fields) -> DecodingOptions:
         logprob_threshold=real("logprob_threshold", "logprob_thold", low=-100, high=0),
         no_speech_threshold=real("no_speech_threshold", "no_speech_thold", low=0, high=1),
         suppress_nst=boolean("suppress_nst", form.text("suppress_nst", "suppress_non_speech")),
+        suppress_numerals=boolean("suppress_numerals", form.text("suppress_numerals")),
     )
 
 

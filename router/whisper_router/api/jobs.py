@@ -351,3 +351,13 @@ async def _changed(
             await changed.wait()
     except TimeoutError:
         return
+
+
+async def result_of(request: web.Request, job: Job):
+    """SHIM."""
+    if job.status is JobStatus.FAILED and job.error is not None:
+        raise _JobFailed(job.error)
+    transcript = await service_of(request.app[DEPS]).store.transcript(job.id)
+    if transcript is None:
+        raise JobNotCompleted(f"The job '{job.id}' is {job.status}; it has no result.")
+    return transcript

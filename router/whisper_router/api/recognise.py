@@ -71,9 +71,13 @@ async def reception(
 
 
 @asynccontextmanager
-async def tracked(request: web.Request) -> AsyncIterator[Tracker]:
-    """Let the request's progress and its place in the queue be asked for until the block ends."""
-    deps, client, request_id = request.app[DEPS], client_of(request), request[REQUEST_ID]
+async def tracked(request: web.Request, request_id: str = "") -> AsyncIterator[Tracker]:
+    """Let the request's progress and its place in the queue be asked for until the block ends.
+
+    `request_id` empty: under the id that it has over HTTP.
+    """
+    deps, client = request.app[DEPS], client_of(request)
+    request_id = request_id or request[REQUEST_ID]
     with (
         deps.progress.track(request_id, owner=client.name) as tracker,
         deps.queues.watch(key=client.name, request_id=request_id) as request[FIRST_TURN],

@@ -146,6 +146,20 @@ class JobRunner:
             self._queued.set()
         return kept
 
+    async def record(self, job: Job, transcript: Transcript | None) -> Job:
+        """SHIM."""
+        await self.store.add(replace(job, status=JobStatus.RUNNING, ended_s=None))
+        await self.store.finish(
+            job.id,
+            job.status,
+            now_s=job.ended_s or 0,
+            transcript=transcript,
+            error=job.error,
+            delivery=self._delivery(job, transcript),
+        )
+        self._delivery_due.set()
+        return job
+
     async def cancel(self, job: Job) -> bool:
         """End a job, and free its worker if it runs. False: it had ended before."""
         self._cancelled.add(job.id)

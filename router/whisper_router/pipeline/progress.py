@@ -61,10 +61,14 @@ class Report:
 
 
 class Tracker:
-    """The report of one request. Its request writes it; anybody may wait for a change."""
+    """The report of one request. Its request writes it; anybody may wait for a change.
+
+    `began_s` tells when, in Unix time, each stage was reached first.
+    """
 
     def __init__(self, owner: str) -> None:
         self.report = Report(owner=owner)
+        self.began_s: dict[Stage, float] = {self.report.stage: time.time()}
         self.ended_s: float | None = None
         self._changed = asyncio.Event()
 
@@ -72,6 +76,7 @@ class Tracker:
         """Change some of the report's fields."""
         least = self.report.percent
         self.report = replace(self.report, **changes, least_percent=least)  # type: ignore[arg-type]
+        self.began_s.setdefault(self.report.stage, time.time())
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -111,6 +116,10 @@ class ProgressBoard:
         """Return the tracker of the owner's request that runs, or ended a short while ago."""
         self._forget_old()
         return self._trackers.get((owner, request_id))
+
+    def running(self) -> int:
+        """Return how many requests run."""
+        return sum(tracker.ended_s is None for tracker in self._trackers.values())
 
     def _forget_old(self) -> None:
         limit_s = self._clock() - KEPT_S

@@ -39,7 +39,8 @@ ChunkEvent = LanguageDetected | Segment | Hole
 class Series:
     """Runs a request's chunks, as many at once as there are workers, and yields events in order.
 
-    Chunks run one after another when each is to know the text before it.
+    No more than the request allows run at once. They run one after another when each is to know the
+    text before it.
     """
 
     def __init__(
@@ -56,9 +57,10 @@ class Series:
         self._memory = memory
         self._capabilities = capabilities
         width, wanted = capabilities.concurrency, request.carry_context
+        most = request.max_parallel or width
         carries = width == 1 if wanted is None else wanted
         self._context = CarriedText() if carries else None
-        self._width = 1 if carries else width
+        self._width = 1 if carries else min(width, most)
         self._done_s: dict[int, float] = {}
         self._language = _SharedLanguage(
             request.language, is_settled=request.mixed_languages or request.language is not None

@@ -22,18 +22,19 @@ def assign(
     """
     if not turns:
         return segments
-    finder, labels = _Finder(turns), _Labels(names)
+    finder, labels = _Finder(turns), Labels(names)
     return [part for segment in segments for part in _split(segment, finder, labels)]
 
 
-class _Labels:
-    """What speakers are called."""
+class Labels:
+    """What speakers are called: by their names, or by letters in the order in which they come."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._labels = dict(enumerate(names))
         self._unnamed = (letter for letter in _letters() if letter not in names)
 
     def of(self, speaker: int) -> str:
+        """Return what a speaker is called."""
         if speaker not in self._labels:
             self._labels[speaker] = next(self._unnamed)
         return self._labels[speaker]
@@ -80,7 +81,7 @@ def _distance(turn: Turn, start_s: float, end_s: float) -> float:
     return max(turn.start_s - end_s, start_s - turn.end_s)
 
 
-def _split(segment: Segment, finder: _Finder, labels: _Labels) -> Iterator[Segment]:
+def _split(segment: Segment, finder: _Finder, labels: Labels) -> Iterator[Segment]:
     spelled = words_in([segment], offset_s=0.0)
     if not spelled:
         yield segment

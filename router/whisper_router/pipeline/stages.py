@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from whisper_router.audio.media import PreparedAudio
-from whisper_router.domain import Segment, TranscriptionRequest
+from whisper_router.domain import Segment, SpeakerOptions, TranscriptionRequest
 from whisper_router.engine_api import Capabilities
 from whisper_router.errors import InvalidParameter
 from whisper_router.pipeline.speakers import assign
@@ -30,15 +30,23 @@ class Stages:
             InvalidParameter: `unsupported_value`, with what would have to be installed.
         """
         self._alignment(request)
-        diarization, wanted = self._diarization(request), request.speakers
-        if diarization is None or wanted is None:
-            return
-        if wanted.has_references and not diarization.compares_voices:
+        if request.speakers is not None:
+            self.diarization_for(request.speakers)
+
+    def diarization_for(self, wanted: SpeakerOptions) -> Diarization:
+        """Return the plugin that is to tell speakers apart.
+
+        Raises:
+            InvalidParameter: it is not installed, or cannot do what is wanted.
+        """
+        found = _installed("diarization", wanted.method or self.diarization, self.diarizations)
+        if wanted.has_references and not found.compares_voices:
             raise _unsupported(
-                f"The diarization '{diarization.name}' compares no voices. Send "
-                "known_speaker_names without references: they name its speakers in their order.",
+                f"The diarization '{found.name}' compares no voices. Send known_speaker_names "
+                "without references: they name its speakers in their order.",
                 "known_speaker_references",
             )
+        return found
 
     def demanding(self, request: TranscriptionRequest, able: Capabilities) -> TranscriptionRequest:
         """Return the request as the engine gets it: with what the stages need of it."""
@@ -93,10 +101,7 @@ class Stages:
         return _installed("alignment", request.alignment, self.alignments)
 
     def _diarization(self, request: TranscriptionRequest) -> Diarization | None:
-        if request.speakers is None:
-            return None
-        name = request.speakers.method or self.diarization
-        return _installed("diarization", name, self.diarizations)
+        return None if request.speakers is None else self.diarization_for(request.speakers)
 
 
 def _installed(stage: str, name: str, plugins: Mapping[str, Plugin]) -> Plugin:

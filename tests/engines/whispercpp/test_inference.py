@@ -14,6 +14,7 @@ import pytest
 from support.speech import DEMO_MODEL, floats, sample, samples
 from support.whispercpp_ggml import as_english, as_f16, quantize_tool, random_model, read
 from whisper_router.domain import Chunk, DecodingOptions, Lane, Task, TranscriptionRequest
+from whisper_router_engines.whispercpp import inference
 from whisper_router_engines.whispercpp.audio_context import MARGIN
 from whisper_router_engines.whispercpp.ggml import ModelFileError
 from whisper_router_engines.whispercpp.inference import Model, Setup
@@ -69,6 +70,18 @@ def test_language_and_words_of_each_language(model, tmp_path, name):
     assert events[0]["code"] == spoken.language
     assert 0.9 < events[0]["probability"] <= 1.0
     assert text(events) == spoken.text
+
+
+def test_tokens_with_numerals_are_not_chosen(model, tmp_path, monkeypatch):
+    """This model writes numbers as words: two of those stand for numerals here."""
+    spoken = floats(sample("en_digits_fast").path)
+    monkeypatch.setattr(inference, "NUMERALS", ".*(one|nine).*")
+    whole, without = (
+        text(run(model, tmp_path, spoken, decoding=DecodingOptions(suppress_numerals=suppress)))
+        for suppress in (False, True)
+    )
+    assert whole == sample("en_digits_fast").text
+    assert not {"one", "nine"} & set(without.split())
 
 
 @pytest.mark.parametrize("name", ["de_digits", "es_digits", "fr_digits"])

@@ -7,7 +7,13 @@ from typing import Protocol
 from aiohttp import web
 
 from whisper_router.api.deps import Dialect, DialectOptions
-from whisper_router.api.dialects import speaches, whisper_asr, whisper_cpp
+from whisper_router.api.dialects import (
+    insanely_fast_whisper,
+    speaches,
+    whisper_asr,
+    whisper_cpp,
+    whisperx,
+)
 
 __all__ = ["detailed_paths", "routes"]
 
@@ -30,6 +36,8 @@ MODULES: Mapping[Dialect, _Module] = MappingProxyType(
         Dialect.SPEACHES: speaches,
         Dialect.WHISPER_ASR: whisper_asr,
         Dialect.WHISPER_CPP: whisper_cpp,
+        Dialect.INSANELY_FAST_WHISPER: insanely_fast_whisper,
+        Dialect.WHISPERX: whisperx,
     }
 )
 

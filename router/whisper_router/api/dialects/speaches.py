@@ -11,6 +11,7 @@ from aiohttp import web
 from whisper_router.api.body import leave_waiting
 from whisper_router.api.deps import DEPS, DialectOptions
 from whisper_router.api.dialects import speaches_models
+from whisper_router.api.dialects.speaches_speakers import find_speakers
 from whisper_router.api.fields import Fields, integer, number
 from whisper_router.api.recognise import Sent, media_source, reception, url_in
 from whisper_router.api.wire import json_response
@@ -37,7 +38,8 @@ def routes(_options: DialectOptions) -> Sequence[web.RouteDef]:
     """Return the routes."""
     refused = [web.post(path, refuse, expect_handler=leave_waiting) for path in NOT_OURS]
     timestamps = web.post("/v1/audio/speech/timestamps", find_speech, expect_handler=leave_waiting)
-    return [*speaches_models.routes(), timestamps, *refused]
+    speakers = web.post("/v1/audio/diarization", find_speakers, expect_handler=leave_waiting)
+    return [*speaches_models.routes(), timestamps, speakers, *refused]
 
 
 async def find_speech(request: web.Request) -> web.Response:

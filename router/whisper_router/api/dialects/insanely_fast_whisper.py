@@ -1,0 +1,245 @@
+"""The API of insanely-fast-whisper-api: tasks by the address of their audio, and webhooks.
+
+What is kept of a task for as long as the server keeps jobs is what its own server forgets at once.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import StrEnum
+from typing import Any
+
+from aiohttp import web
+
+from whisper_router.api.auth import client_of
+from whisper_router.api.context import SAFE_ID
+from whisper_router.api.deps import DEPS, Dialect, DialectOptions
+from whisper_router.api.dialects.kept import (
+    Kept,
+    find_kept,
+    job_id_of,
+    make_room,
+    recognise_kept,
+)
+from whisper_router.api.fields import Fields, boolean, choice
+from whisper_router.api.forms import Order
+from whisper_router.api.job_making import NewJob, make_job
+from whisper_router.api.job_order import fields_of, webhook_of
+from whisper_router.api.jobs import service_of
+from whisper_router.api.recognise import Sent, order_of, tracked, url_in, with_model
+from whisper_router.api.wire import json_response
+from whisper_router.domain import Task, Transcript
+from whisper_router.errors import (
+    InvalidParameter,
+    InvalidRequest,
+    MissingParameter,
+    RouterError,
+)
+from whisper_router.jobs.model import Job, JobStatus, Webhook
+from whisper_router.pipeline.progress import ENDED
+
+DETAILED = True
+DIALECT = Dialect.INSANELY_FAST_WHISPER.value
+NO_LANGUAGE = "none"
+MOST_LISTED = 1000
+Json = dict[str, Any]
+
+
+class Timestamp(StrEnum):
+    """What the chunks of an answer are."""
+
+    CHUNK = "chunk"
+    WORD = "word"
+
+
+class TaskNotFound(RouterError):
+    """No task of this key has this id."""
+
+    status, kind, code = 404, "invalid_request_error", "task_not_found"
+
+
+def routes(_options: DialectOptions) -> Sequence[web.RouteDef]:
+    """Return the routes."""
+    return [
+        web.post("/", create_task),
+        web.get("/tasks", list_tasks),
+        web.get("/status/{id}", show_task),
+        web.delete("/cancel/{id}", cancel_task),
+    ]
+
+
+async def create_task(request: web.Request) -> web.Response:
+    """POST /: transcribe what is at an address; the answer is the text, or at once with `is_async`.
+
+    Raises:
+        RouterError: the body cannot be understood, or the work failed.
+    """
+    sent = fields_of(await request.read())
+    form = Fields(sent)
+    task_id = _task_id(form)
+    timestamp = choice("timestamp", form.text("timestamp") or Timestamp.CHUNK, Timestamp)
+    task = choice("task", form.text("task") or Task.TRANSCRIBE, Task)
+    fields = _fields(sent, form, timestamp)
+    order, webhook = _named(order_of(request, fields, task), task_id), webhook_of(fields)
+    options = {"dialect": DIALECT, "task_id": task_id, "timestamp": timestamp}
+    await make_room(request, task_id)
+    if boolean("is_async", form.text("is_async")):
+        return await _begin(request, NewJob(order=order, fields=fields, options=options), webhook)
+    url = url_in(fields)
+    if url is None:
+        raise MissingParameter("url")
+    kept = Kept(own_id=task_id, options=options, webhook=webhook)
+    async with tracked(request, task_id) as tracker:
+        transcript = await recognise_kept(request, order, Sent(url=url), tracker, kept)
+    output = output_of(transcript, timestamp)
+    return json_response({"output": output, "status": "completed", "task_id": task_id})
+
+
+async def list_tasks(request: web.Request) -> web.Response:
+    """GET /tasks: those that wait or run."""
+    store, owner = service_of(request.app[DEPS]).store, client_of(request).name
+    found = [
+        job
+        for status in (JobStatus.RUNNING, JobStatus.QUEUED)
+        for job in await store.page(owner=owner, status=status, limit=MOST_LISTED)
+    ]
+    tasks = [job.options["task_id"] for job in found if job.options.get("dialect") == DIALECT]
+    return json_response({"tasks": tasks})
+
+
+async def show_task(request: web.Request) -> web.Response:
+    """GET /status/{id}."""
+    task_id = request.match_info["id"]
+    if _runs_now(request, task_id):
+        return json_response({"status": "processing"})
+    job = await _named_job(request)
+    if not job.has_ended:
+        return json_response({"status": "processing"})
+    if job.status is JobStatus.CANCELLED:
+        return json_response({"status": "cancelled"})
+    transcript = await service_of(request.app[DEPS]).store.transcript(job.id)
+    return json_response(ending(job, transcript))
+
+
+async def cancel_task(request: web.Request) -> web.Response:
+    """DELETE /cancel/{id}: the worker is free when this is answered."""
+    if _runs_now(request, request.match_info["id"]):
+        raise InvalidRequest(
+            "This task was not begun with is_async: it ends when its client leaves."
+        )
+    job = await _named_job(request)
+    is_new = job.status is not JobStatus.CANCELLED
+    if is_new and not await service_of(request.app[DEPS]).cancel(job):
+        raise InvalidRequest("The task has ended already.")
+    return json_response({"status": "cancelled"})
+
+
+def notice(job: Job, transcript: Transcript | None) -> Json:
+    """Return the body of the webhook of an ended task."""
+    if job.status is JobStatus.CANCELLED:
+        return {"error": "The task was cancelled.", "status": "error", "task_id": _own_id(job)}
+    return {**ending(job, transcript), "task_id": _own_id(job)}
+
+
+def ending(job: Job, transcript: Transcript | None) -> Json:
+    """Return how a task has ended."""
+    if transcript is None:
+        return {"error": (job.error or {}).get("message", ""), "status": "error"}
+    output = output_of(transcript, job.options.get("timestamp", Timestamp.CHUNK))
+    return {"output": output, "status": "completed"}
+
+
+def output_of(transcript: Transcript, timestamp: str) -> Json:
+    """Return text and chunks (segments, or words) with their times in seconds.
+
+    Texts of chunks begin with the space before them, as the pipeline's that the dialect has them
+    from do. Where speakers were told apart, `speakers` has a turn for each segment.
+    """
+    segments = [segment for segment in transcript.segments if segment.text.strip()]
+    if timestamp == Timestamp.WORD:
+        chunks = [
+            {"timestamp": [_s(word.start_s), _s(word.end_s)], "text": f" {word.text}"}
+            for segment in segments
+            for word in segment.words
+        ]
+    else:
+        chunks = [
+            {"timestamp": [_s(segment.start_s), _s(segment.end_s)], "text": segment.text}
+            for segment in segments
+        ]
+    body: Json = {"text": transcript.text, "chunks": chunks}
+    if any(segment.speaker for segment in segments):
+        body["speakers"] = [
+            {
+                "speaker": segment.speaker,
+                "timestamp": [_s(segment.start_s), _s(segment.end_s)],
+                "text": segment.text,
+            }
+            for segment in segments
+        ]
+    return body
+
+
+async def _begin(request: web.Request, new: NewJob, webhook: Webhook | None) -> web.Response:
+    if webhook is None:
+        raise InvalidParameter("Webhook is required for async tasks.", param="webhook")
+    task_id = new.options["task_id"]
+    job_id = job_id_of(client_of(request), task_id)
+    await make_job(request, replace(new, id=job_id, webhook=webhook))
+    return json_response(
+        {
+            "detail": "Task is being processed in the background",
+            "status": "processing",
+            "task_id": task_id,
+        }
+    )
+
+
+def _fields(
+    sent: Sequence[tuple[str, str]], form: Fields, timestamp: Timestamp
+) -> Sequence[tuple[str, str]]:
+    """Return the body as fields of our own form."""
+    fields = [pair for pair in with_model(sent) if pair[0] != "language"]
+    language = form.text("language")
+    if language is not None and language.strip().lower() != NO_LANGUAGE:
+        fields.append(("language", language))
+    if timestamp is Timestamp.WORD:
+        fields.append(("align", "true"))
+    return fields
+
+
+def _task_id(form: Fields) -> str:
+    task_id = form.text("managed_task_id")
+    if task_id is None:
+        return str(uuid.uuid4())
+    if not SAFE_ID.fullmatch(task_id):
+        raise InvalidParameter(
+            "'managed_task_id' is made of at most 128 letters, digits and the signs . _ -",
+            param="managed_task_id",
+        )
+    return task_id
+
+
+def _named(order: Order, task_id: str) -> Order:
+    return replace(order, request=replace(order.request, request_id=task_id))
+
+
+def _runs_now(request: web.Request, task_id: str) -> bool:
+    """Return whether the task is one whose client waits for its end."""
+    tracker = request.app[DEPS].progress.find(task_id, owner=client_of(request).name)
+    return tracker is not None and tracker.report.stage not in ENDED
+
+
+async def _named_job(request: web.Request) -> Job:
+    job = await find_kept(request, request.match_info["id"])
+    if job is None:
+        raise TaskNotFound("Task not found")
+    return job
+
+
+def _own_id(job: Job) -> str:
+    return str(job.options.get("task_id", job.id))
+
+
+def _s(time_s: float) -> float:
+    return round(time_s, 3)
