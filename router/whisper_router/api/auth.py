@@ -17,6 +17,7 @@ SHORTEST_SHOWN = 16
 SUBPROTOCOL_KEY = "openai-insecure-api-key."
 REALTIME_PATHS = frozenset({"/v1/realtime", "/realtime"})
 """Where client secrets are good, and nowhere else."""
+OPEN_PATHS = PROBES | {"/openapi.json", "/docs"}
 KEY = web.RequestKey("key", Key)
 
 
@@ -24,8 +25,8 @@ KEY = web.RequestKey("key", Key)
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let known keys pass, and everybody where no key was ever configured.
 
-    Open: health checks, preflights, and what does not exist, whose answer tells a user with a wrong
-    base URL the right one.
+    Open: health checks, the description of this API, preflights, and what does not exist, whose
+    answer tells a user with a wrong base URL the right one.
     """
     ring = await request.app[DEPS].keys.ring()
     if ring.required and not _is_open(request):
@@ -131,7 +132,7 @@ def masked(key: str) -> str:
 
 def _is_open(request: web.Request) -> bool:
     return (
-        request.path in PROBES
+        request.path in OPEN_PATHS
         or request.method == hdrs.METH_OPTIONS
         or request.match_info.http_exception is not None
     )

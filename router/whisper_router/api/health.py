@@ -35,6 +35,8 @@ ENDPOINTS = (
     "POST /v1/processes/{id}/unpin",
     "GET /v1/config",
     "POST /v1/config/reload",
+    "GET /openapi.json",
+    "GET /docs",
     "GET /health",
     "GET /ready",
 )
@@ -59,15 +61,18 @@ def routes() -> Sequence[web.RouteDef]:
 
 async def describe(request: web.Request) -> web.Response:
     """GET / and GET /v1: what this is and where to read on."""
-    service = request.app[DEPS].service
+    service, base = request.app[DEPS].service, base_url(request)
+    root = base.removesuffix("/v1")
     return json_response(
         {
             "status": "ok",
             "name": service.name,
             "version": service.version,
             "description": "Speech recognition behind the OpenAI audio API.",
-            "base_url": base_url(request),
+            "base_url": base,
             "docs": service.docs,
+            "reference": f"{root}/docs",
+            "openapi": f"{root}/openapi.json",
             "endpoints": ENDPOINTS,
         }
     )

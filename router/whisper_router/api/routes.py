@@ -10,11 +10,12 @@ from whisper_router.api.body import drain_unread
 from whisper_router.api.context import add_headers, identify_request, log_access
 from whisper_router.api.cors import answer_preflights
 from whisper_router.api.deps import DEPS, STOPPING, ApiDeps
+from whisper_router.api.openapi import routes as openapi
 from whisper_router.api.problems import DETAILED, answer_problems
 from whisper_router.api.realtime import routes as realtime
 from whisper_router.api.runner import refuse_surplus
 
-PARTS = (health, openai, live_ws, realtime, progress, jobs, admin)
+PARTS = (health, openapi, openai, live_ws, realtime, progress, jobs, admin)
 
 
 def build_api(deps: ApiDeps) -> web.Application:
@@ -34,6 +35,7 @@ def build_api(deps: ApiDeps) -> web.Application:
         ]
     )
     app[DEPS], app[STOPPING] = deps, asyncio.Event()
+    app[openapi.REFERENCE] = openapi.make_reference(deps)
     app[DETAILED] = dialects.detailed_paths(deps.dialects)
     app.on_shutdown.append(_note_stop)
     app.on_response_prepare.append(add_headers)

@@ -1,0 +1,95 @@
+"""The OpenAPI 3.1 document of the API as it is served. Pure."""
+
+from collections.abc import Mapping
+
+from whisper_router.api.deps import Dialect, DialectOptions, ServiceInfo
+from whisper_router.api.openapi import audio, jobs, live, models, operations, statuses
+from whisper_router.api.openapi.dialects import PARTS, Part, merged, served_parts
+from whisper_router.api.openapi.parts import ALSO_AT, Json, Paths
+from whisper_router.api.openapi.refusals import responses
+
+VERSION = "3.1.0"
+TAGS = {
+    audio.TAG: "Recorded speech.",
+    live.TAG: "Speech while it is spoken.",
+    jobs.TAG: "Long work, which survives restarts.",
+    models.TAG: "What requests may name.",
+    operations.REQUESTS: "How far requests are.",
+    operations.ADMINISTRATION: "For keys with `admin = true`, the key `API_KEY`, and everybody "
+    "where no key is configured.",
+    operations.SERVER: "What this server is.",
+}
+ABOUT = (
+    "Speech recognition behind the OpenAI audio API. Where `GET` works `HEAD` does too.\n\n"
+    f"`{ALSO_AT}` names further paths of an operation: those of OpenAI also work without `/v1`."
+)
+
+
+def document(
+    service: ServiceInfo, options: DialectOptions, dialects: Mapping[Dialect, Part] = PARTS
+) -> Json:
+    """Return the document for a server with these dialects."""
+    parts = served_parts(options, dialects)
+    schemas: Json = {}
+    for part in parts:
+        schemas |= part.schemas
+    for module in (audio, live, jobs, models, statuses):
+        schemas |= module.schemas()
+    tags = TAGS | {part.tag: part.description for part in parts}
+    return {
+        "openapi": VERSION,
+        "info": {
+            "title": service.name,
+            "version": service.version,
+            "summary": "Speech recognition on your own machines.",
+            "description": ABOUT,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "externalDocs": {"url": service.docs, "description": "What everything means."},
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": words} for name, words in tags.items()],
+        "paths": merged(_own(), parts),
+        "webhooks": jobs.webhooks(),
+        "components": {
+            "schemas": dict(sorted(schemas.items())),
+            "responses": responses(),
+            "headers": _headers(),
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "`Authorization: Bearer KEY`. Not needed where the server has "
+                    "no keys.",
+                },
+                "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+            },
+        },
+    }
+
+
+def _own() -> Paths:
+    """Return the operations that are there whatever dialects are served."""
+    joined: dict[str, dict[str, Json]] = {}
+    for module in (audio, live, jobs, models, operations):
+        for path, found in module.paths().items():
+            joined.setdefault(path, {}).update(found)
+    return joined
+
+
+def _headers() -> Json:
+    words = {
+        "x-request-id": "The request's id, also in the log.",
+        "openai-processing-ms": "Time until the answer began, in milliseconds.",
+        "x-queue-position": "How many chunks were to have their turns before the first one.",
+        "x-queue-time": "How long the first chunk waited for its turn, in milliseconds.",
+        "Retry-After": "When to try again, in seconds.",
+        "retry-after-ms": "The same in milliseconds.",
+        "WWW-Authenticate": "Always `Bearer`.",
+        "Allow": "The methods that the path has.",
+        "Location": "The path of the job.",
+        "Content-Security-Policy": "Nothing is loaded from anywhere.",
+    }
+    return {
+        name: {"description": description, "schema": {"type": "string"}}
+        for name, description in words.items()
+    }

@@ -1,0 +1,36 @@
+"""Error answers by status."""
+
+import pytest
+
+from whisper_router.api import body, jobs, problems  # noqa: F401 (their errors count too)
+from whisper_router.api.openapi.refusals import WORDS, codes, responses
+from whisper_router.errors import RouterError
+
+
+def statuses(base: type[RouterError] = RouterError) -> set[int]:
+    found = {base.status}
+    for error in base.__subclasses__():
+        if error.__module__.startswith("whisper_router."):
+            found |= statuses(error)
+    return found
+
+
+def test_every_status_of_an_error_has_an_answer():
+    """An operation can only refer to those that are there."""
+    assert statuses() <= set(WORDS)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(404, "model_not_found"), (409, "job_not_completed"), (503, "model_unavailable")],
+)
+def test_codes_are_those_of_the_errors(status: int, code: str):
+    """They stand in the answer's description."""
+    assert code in codes(status)
+    assert f"`{code}`" in responses()[f"Error{status}"]["description"]
+
+
+def test_a_time_to_come_back_is_told_where_it_is_sent():
+    """429 and 503."""
+    told = {name for name, answer in responses().items() if "Retry-After" in answer["headers"]}
+    assert told == {"Error429", "Error503"}
