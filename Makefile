@@ -8,7 +8,7 @@ TEST_PACKAGES := caddy chromium espeak-ng ffmpeg libfaketime nginx-light openssl
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # targets share .venv
-.PHONY: help demo serve native test check bench chaos fmt lock docs wheel-check phonebook clean
+.PHONY: help demo serve native test check openapi bench chaos fmt lock docs wheel-check phonebook clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ check: .venv/.dev  ## linters, types, import arrows, documentation
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python tools/settings_docs.py --check
 	$(BIN)/python tools/check_layout.py
+
+openapi: .venv/.dev  ## hold a running server to /openapi.json, with requests made up from it
+	$(BIN)/python tools/check_openapi.py
 
 bench: .venv/.dev  ## print every benchmark table (docs/benchmarks.md)
 	@tools/apt-packages.sh $(TEST_PACKAGES)
