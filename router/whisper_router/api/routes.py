@@ -35,7 +35,7 @@ def build_api(deps: ApiDeps) -> web.Application:
         ]
     )
     app[DEPS], app[STOPPING] = deps, asyncio.Event()
-    app[openapi.REFERENCE] = openapi.make_reference(deps)
+    app[openapi.REFERENCE] = openapi.Reference(deps)
     app[DETAILED] = dialects.detailed_paths(deps.dialects)
     app.on_shutdown.append(_note_stop)
     app.on_response_prepare.append(add_headers)

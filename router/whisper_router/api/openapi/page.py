@@ -55,7 +55,7 @@ def _index(document: Json) -> str:
     ]
     return (
         f'<nav aria-label="Operations">\n{"".join(parts)}'
-        '<p><a href="#schemas">Schemas</a></p>\n</nav>\n'
+        '<p><a href="#errors">Errors</a> · <a href="#schemas">Schemas</a></p>\n</nav>\n'
     )
 
 
@@ -67,6 +67,7 @@ def _main(document: Json) -> Iterator[str]:
         for path, method, operation in _operations(document, tag):
             yield "".join(_operation(document, path, method, operation))
         yield "</section>\n"
+    yield from _errors(document)
     yield '<section aria-labelledby="schemas">\n<h2 id="schemas">Schemas</h2>\n'
     for name, schema in document["components"]["schemas"].items():
         yield f'<article class="schema" id="{anchor("schema " + name)}">\n'
@@ -96,10 +97,17 @@ def _operation(document: Json, path: str, method: str, operation: Json) -> Itera
     if "101" not in operation["responses"]:
         call = escape(example(path, method, operation))
         yield f'<h4>Example</h4>\n<pre tabindex="0"><code>{call}</code></pre>\n'
-    yield "<h4>Answers</h4>\n<dl>\n"
-    for status, response in operation["responses"].items():
-        yield _answer(document, status, response)
-    yield "</dl>\n</article>\n"
+    answers = {
+        status: found for status, found in operation["responses"].items() if "$ref" not in found
+    }
+    errors = sorted(operation["responses"].keys() - answers.keys())
+    yield "<h4>Answers</h4>\n"
+    yield "<dl>\n" if answers else ""
+    for status, response in answers.items():
+        yield _answer(f"<code>{status}</code>", response)
+    yield "</dl>\n" if answers else ""
+    links = ", ".join(f'<a href="#{anchor("error " + status)}">{status}</a>' for status in errors)
+    yield f'<p class="note">Errors: {links}</p>\n</article>\n'
 
 
 def _body(document: Json, kind: str, schema: Json) -> Iterator[str]:
@@ -111,16 +119,21 @@ def _body(document: Json, kind: str, schema: Json) -> Iterator[str]:
     yield "</details>\n"
 
 
-def _answer(document: Json, status: str, response: Json) -> str:
-    whole = _resolved(document, response)
+def _answer(name: str, response: Json) -> str:
     kinds = "; ".join(
         f"<code>{escape(kind)}</code>: {type_words(content['schema'])}"
-        for kind, content in whole.get("content", {}).items()
+        for kind, content in response.get("content", {}).items()
     )
     note = f'<p class="note">{kinds}</p>' if kinds else ""
-    return (
-        f"<div><dt><code>{status}</code></dt><dd>{prose(whole['description'])}{note}</dd></div>\n"
-    )
+    return f"<div><dt>{name}</dt><dd>{prose(response['description'])}{note}</dd></div>\n"
+
+
+def _errors(document: Json) -> Iterator[str]:
+    yield '<section aria-labelledby="errors">\n<h2 id="errors">Errors</h2>\n<dl>\n'
+    for name, response in document["components"]["responses"].items():
+        status = escape(name.removeprefix("Error"))
+        yield _answer(f'<code id="{anchor("error " + status)}">{status}</code>', response)
+    yield "</dl>\n</section>\n"
 
 
 def _rows(schema: Json) -> Iterator[tuple[str, str, Json]]:

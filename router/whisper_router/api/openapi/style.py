@@ -8,8 +8,6 @@ CSS = """
     --link: #8ab4f8; --get: #6fd39b; --post: #8ab4f8; --delete: #f2a19b; }
 }
 * { box-sizing: border-box; }
-html { scroll-behavior: smooth; }
-@media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto; } }
 body { margin: 0 auto; max-width: 76rem; padding: 0 1rem 4rem; color: var(--ink);
   background: var(--paper); font: 1rem/1.55 system-ui, sans-serif; }
 a { color: var(--link); }
