@@ -5,7 +5,6 @@ import random
 from contextlib import aclosing
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from support.blocking import no_blocking_calls
@@ -27,7 +26,7 @@ from whisper_router.live.events import Cleared, Confirmed, Failed, Final, Reache
 from whisper_router.live.session import LiveOptions
 from whisper_router.live.turns import TurnOptions
 from whisper_router.pipeline.chunk import ChunkBudget
-from whisper_router.pipeline.live import LiveDefaults, LiveSessions, from_s16le
+from whisper_router.pipeline.live import LiveDefaults, LiveSessions
 from whisper_router.scheduling.dispatch import Dispatcher
 
 REQUEST = TranscriptionRequest(model="demo", request_id="live")
@@ -236,9 +235,3 @@ async def test_events_that_nobody_reads_stop_the_work(live):
         await run.end()
         events = [event async for event in run.events()]
     assert " ".join(f.text for f in finals(events)) == sample("en_three_segments").text
-
-
-def test_samples_are_numbers_between_minus_one_and_one():
-    """16 bit, little endian."""
-    assert from_s16le(b"\x00\x80\xff\x7f\x00\x00").tolist() == [-1.0, 32767 / 32768, 0.0]
-    assert from_s16le(b"").dtype == np.float32

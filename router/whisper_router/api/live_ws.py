@@ -12,20 +12,22 @@ import structlog
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 
 from whisper_router.api.auth import client_of, refuse_foreign_pages
+from whisper_router.api.closing import CLOSE_S, close_code, close_reason, hang_up
 from whisper_router.api.context import REQUEST_ID
 from whisper_router.api.deps import DEPS, STOPPING, LiveLimits
 from whisper_router.api.inbox import Inbox
 from whisper_router.api.live_order import LiveOrder, Patience, parse_live
 from whisper_router.api.live_text import LiveText
-from whisper_router.errors import QueueFull, QueueTimeout, RouterError, Unavailable
+from whisper_router.audio.pcm import PcmFormat, PcmReader
+from whisper_router.domain import SAMPLE_RATE_HZ
+from whisper_router.errors import RouterError
 from whisper_router.live.events import Failed
-from whisper_router.pipeline.live import LiveRun, from_s16le
+from whisper_router.pipeline.live import LiveRun
 from whisper_router.tasks import Tasks
 
 MAX_MESSAGE_BYTES = 4 << 20
 """Two minutes of audio; more in one message is closed with 1009."""
-MAX_REASON_BYTES = 123  # RFC 6455 5.5: a control frame holds 125 bytes, two of them the code
-CLOSE_S = 5.0
+SAMPLES = PcmFormat(rate_hz=SAMPLE_RATE_HZ, width=2, channels=1)
 FIRST_DATA_S = 10.0
 """How long the first audio may take: a user is asked whether the microphone may be used."""
 INACTIVITY_WINDOW_S = 5.0
@@ -81,7 +83,7 @@ class _Conversation:
         self._request, self._socket, self._run, self._order = request, socket, run, order
         self._limits: LiveLimits = request.app[DEPS].live_limits
         self._inbox = Inbox(socket)
-        self._half = b""  # the first byte of a sample whose second one comes with the next message
+        self._reader = PcmReader(SAMPLES)
         self._heard_any = False
         self._code, self._reason = WSCloseCode.OK, ""
 
@@ -100,7 +102,7 @@ class _Conversation:
 
     async def close(self) -> None:
         """Close the connection with the code that says why."""
-        await self._socket.close(code=self._code, message=_cut(self._reason))
+        await self._socket.close(code=self._code, message=close_reason(self._reason))
 
     async def _tell(self) -> None:
         """Send what is heard until all is told; note with which code that ends."""
@@ -115,10 +117,10 @@ class _Conversation:
             await self._send(text)
         except RouterError as error:
             log.warning("live_session_failed", code=error.code, reason=str(error))
-            self._code, self._reason = _close_code(error), f"{error.code}: {error}"
+            self._code, self._reason = close_code(error), f"{error.code}: {error}"
         except TimeoutError:
             log.info("live_client_does_not_read", timeout_s=self._limits.write_timeout_s)
-            self._hang_up()
+            hang_up(self._request)
         except ConnectionError:
             log.info("live_client_left")
 
@@ -147,10 +149,9 @@ class _Conversation:
         await self._run.end()
 
     async def _hear(self, data: bytes) -> None:
-        data = self._half + data
-        whole = len(data) & ~1
-        self._half, self._heard_any = data[whole:], True
-        await self._run.hear(from_s16le(data[:whole]))
+        self._heard_any = True
+        for samples in self._reader.read(data):
+            await self._run.hear(samples)
 
     def _silence_s(self) -> float | None:
         allowed_s = self._order.patience.no_data_s
@@ -171,19 +172,3 @@ class _Conversation:
         await asyncio.wait([listening])
         self._code, self._reason = WSCloseCode.GOING_AWAY, "The server is shutting down."
         await self._run.end()
-
-    def _hang_up(self) -> None:
-        """End the connection at once: a close frame would wait behind what is not read."""
-        if self._request.transport is not None:
-            self._request.transport.abort()
-
-
-def _close_code(error: RouterError) -> WSCloseCode:
-    if isinstance(error, Unavailable | QueueFull | QueueTimeout):
-        return WSCloseCode.TRY_AGAIN_LATER
-    return WSCloseCode.INTERNAL_ERROR
-
-
-def _cut(reason: str) -> bytes:
-    """Return as many whole characters as a close frame holds."""
-    return reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore").encode()

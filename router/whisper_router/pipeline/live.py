@@ -309,8 +309,3 @@ class LiveRun:
         self._news.extend(self._session.take_events())
         self._unread.set()
         self._work.set()
-
-
-def from_s16le(data: bytes) -> Floats:
-    """Return 16-bit little-endian samples as numbers between -1 and 1."""
-    return np.frombuffer(data, dtype="<i2").astype(np.float32) / np.float32(32768)

@@ -9,6 +9,7 @@ import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from whisper_router.api.auth import client_of, refuse_foreign_pages
+from whisper_router.api.closing import CLOSE_S, close_code, close_reason, hang_up
 from whisper_router.api.context import REQUEST_ID
 from whisper_router.api.deps import DEPS, STOPPING
 from whisper_router.api.inbox import Inbox
@@ -23,20 +24,11 @@ from whisper_router.api.realtime.handshake import (
 from whisper_router.api.realtime.session import RealtimeSession, SessionOrder, error_event
 from whisper_router.api.wire import encode_json
 from whisper_router.domain import TranscriptionRequest
-from whisper_router.errors import (
-    InvalidRequest,
-    ModelNotFound,
-    QueueFull,
-    QueueTimeout,
-    RouterError,
-    Unavailable,
-)
+from whisper_router.errors import InvalidRequest, ModelNotFound, RouterError
 from whisper_router.tasks import Tasks
 
 MAX_MESSAGE_BYTES = 22 << 20
 """One append of 15 MiB is 20 MiB of base64."""
-MAX_REASON_BYTES = 123  # RFC 6455 5.5: a control frame holds 125 bytes, two of them the code
-CLOSE_S = 5.0
 REFUSED = 4000  # what OpenAI closes with where a session cannot be what it is to be
 DATA = frozenset({WSMsgType.TEXT, WSMsgType.BINARY})
 
@@ -131,7 +123,7 @@ class _Connection:
 
     async def close(self) -> None:
         """Close the connection with the code that says why."""
-        await self._socket.close(code=self._code, message=_cut(self._reason))
+        await self._socket.close(code=self._code, message=close_reason(self._reason))
 
     async def _listen(self, over: asyncio.Event) -> None:
         try:
@@ -197,19 +189,5 @@ class _Connection:
         self._code, self._reason = close_code(error), f"{error.kind}.{error.code}"
 
     def _hang_up(self) -> None:
-        """End the connection at once: a close frame would wait behind what is not read."""
         log.info("realtime_client_left")
-        if self._request.transport is not None:
-            self._request.transport.abort()
-
-
-def close_code(error: RouterError) -> WSCloseCode:
-    """Return whether to come back later (1013), or that it failed (1011)."""
-    if isinstance(error, Unavailable | QueueFull | QueueTimeout):
-        return WSCloseCode.TRY_AGAIN_LATER
-    return WSCloseCode.INTERNAL_ERROR
-
-
-def _cut(reason: str) -> bytes:
-    """Return as many whole characters as a close frame holds."""
-    return reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore").encode()
+        hang_up(self._request)
