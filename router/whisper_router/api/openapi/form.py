@@ -7,7 +7,6 @@ from whisper_router.api.fields import UNITS_S
 from whisper_router.api.forms import (
     GRANULARITIES,
     MAX_DECODERS,
-    MAX_KNOWN_SPEAKERS,
     MIN_INCREMENT,
     Granularity,
     Included,
@@ -26,6 +25,7 @@ from whisper_router.api.openapi.parts import (
     text,
 )
 from whisper_router.api.recognise import DEFAULT_MODEL
+from whisper_router.api.stages import MAX_KNOWN_SPEAKERS
 from whisper_router.domain import OnError, Task
 from whisper_router.languages import LANGUAGES
 
