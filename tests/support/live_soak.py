@@ -26,6 +26,8 @@ STEADY_ROUND = 3
 LEAST_S = 0.001
 """Clients that send another rate have a sample more or less."""
 MORE_BYTES = 8 << 20
+WARMING_BYTES = 32 << 20
+"""What the router may grow by in its first rounds, in which it does much for the first time."""
 MORE_DESCRIPTORS, MORE_THREADS = 4, 6
 CONFIG = """
 default_model = "demo"
@@ -201,10 +203,11 @@ def _rest(server: ServerProcess, held: Sequence[Held]) -> Rest:
 
 
 def _grown(rests: Sequence[Rest]) -> Iterator[str]:
-    """Tell what has grown from the first steady round to the last."""
-    steady, last = rests[min(STEADY_ROUND, len(rests)) - 1], rests[-1]
+    """Tell what has grown from the first steady round, or that before the last, to the last."""
+    steady, last = rests[max(0, min(STEADY_ROUND, len(rests) - 1) - 1)], rests[-1]
+    margin_bytes = MORE_BYTES if len(rests) > STEADY_ROUND else WARMING_BYTES
     for name, before, now, margin in (
-        ("memory of the router", steady.router_bytes, last.router_bytes, MORE_BYTES),
+        ("memory of the router", steady.router_bytes, last.router_bytes, margin_bytes),
         ("descriptors", steady.descriptors, last.descriptors, MORE_DESCRIPTORS),
         ("threads", steady.threads, last.threads, MORE_THREADS),
     ):
