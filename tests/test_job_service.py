@@ -1,5 +1,6 @@
 """Where jobs are kept, and what happens where they cannot be."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -20,7 +21,8 @@ def router(tmp_path, **jobs):
 
 def running_jobs_of(router):
     outbound = Outbound(OutboundOptions())
-    return running_jobs(router, outbound, UrlFetcher(outbound, FetchLimits()))
+    fetcher = UrlFetcher(outbound, FetchLimits())
+    return running_jobs(router, outbound, fetcher, lambda *_: nullcontext())
 
 
 async def test_jobs_are_kept_in_the_directory_that_is_named(tmp_path):

@@ -126,3 +126,47 @@ async def test_closing_in_full_is_not_cut_short_by_a_cancellation():
         await asyncio.wait({closing})
     assert was_done == [True]
     assert closing.cancelled()
+
+
+async def test_what_is_done_in_full_goes_on_without_who_waited_for_it():
+    """Its result is theirs if they stay; the owner can still end it."""
+    tasks, may_end, done = Tasks(), asyncio.Event(), asyncio.Event()
+
+    async def work() -> str:
+        await may_end.wait()
+        done.set()
+        return "done"
+
+    waiting = asyncio.get_running_loop().create_task(tasks.in_full(work(), name="work"))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()
+    may_end.set()
+    await asyncio.wait_for(done.wait(), 10)
+    assert await tasks.in_full(work(), name="work") == "done"
+    await tasks.close()
+
+
+async def test_what_fails_in_full_is_told_to_who_waits_or_to_the_log():
+    """Not to both, and not to nobody."""
+    tasks = Tasks()
+    with structlog.testing.capture_logs() as logs, pytest.raises(OSError, match="no room"):
+        await tasks.in_full(fail(), name="fails")
+    assert logs == []
+    may_fail = asyncio.Event()
+
+    async def fail_late() -> None:
+        await may_fail.wait()
+        await fail()
+
+    waiting = asyncio.get_running_loop().create_task(tasks.in_full(fail_late(), name="fails"))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    with structlog.testing.capture_logs() as logs:
+        may_fail.set()
+        while tasks._alive:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert [entry["event"] for entry in logs] == ["background_task_failed"]

@@ -10,8 +10,9 @@ from whisper_router.api.notices import notice
 from whisper_router.app import Router
 from whisper_router.audio.fetch_url import UrlFetcher
 from whisper_router.audio.outbound import Outbound
-from whisper_router.errors import ConfigurationError
+from whisper_router.errors import ConfigurationError, RouterError
 from whisper_router.jobs.files import JobFiles
+from whisper_router.jobs.needs import InUse
 from whisper_router.jobs.runner import JobLimits, JobRunner
 from whisper_router.jobs.sqlite import open_store
 from whisper_router.jobs.webhooks import WebhookOptions, WebhookSender
@@ -23,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 @asynccontextmanager
 async def running_jobs(
-    router: Router, outbound: Outbound, fetcher: UrlFetcher
+    router: Router, outbound: Outbound, fetcher: UrlFetcher, in_use: InUse
 ) -> AsyncIterator[JobRunner | None]:
     """Run jobs, and call their webhooks, until the block ends; None: there are none here.
 
@@ -36,15 +37,38 @@ async def running_jobs(
         return
     async with AsyncExitStack() as stack:
         try:
-            directory = jobs_directory(router.settings)
-            files = stack.enter_context(await asyncio.to_thread(JobFiles.open, directory))
-            store = await stack.enter_async_context(open_store(files.store))
-        except (ConfigurationError, RuntimeError) as error:  # no home directory: RuntimeError
+            runner = await _opened(stack, router, fetcher, in_use)
+        except (ConfigurationError, RouterError, RuntimeError) as error:
             if settings.directory is not None:
                 raise ConfigurationError(str(error)) from error
             log.warning("jobs_unavailable", reason=str(error))
             yield None
             return
+        tasks = Tasks()
+        stack.push_async_callback(tasks.close_in_full)
+        sender = WebhookSender(
+            store=runner.store,
+            outbound=outbound,
+            options=WebhookOptions(timeout_s=router.settings.outbound.webhook_timeout_s),
+            wake=runner.delivery_due,
+        )
+        tasks.spawn(sender.run(), name="call webhooks")
+        yield runner
+
+
+async def _opened(
+    stack: AsyncExitStack, router: Router, fetcher: UrlFetcher, in_use: InUse
+) -> JobRunner:
+    """Return what runs jobs, to be closed with `stack`.
+
+    Raises:
+        ConfigurationError, RouterError: the directory or the store cannot be used.
+        RuntimeError: there is no home directory.
+    """
+    settings, directory = router.settings.jobs, jobs_directory(router.settings)
+    async with AsyncExitStack() as own:
+        files = own.enter_context(await asyncio.to_thread(JobFiles.open, directory))
+        store = await own.enter_async_context(open_store(files.store))
         runner = JobRunner(
             store=store,
             transcriber=router.transcriber,
@@ -57,16 +81,9 @@ async def running_jobs(
                 keep_audio=settings.keep_audio,
             ),
             notice=notice,
+            in_use=in_use,
         )
+        own.push_async_callback(runner.close)
         await runner.open()
-        stack.push_async_callback(runner.close)
-        tasks = Tasks()
-        stack.push_async_callback(tasks.close_in_full)
-        sender = WebhookSender(
-            store=store,
-            outbound=outbound,
-            options=WebhookOptions(timeout_s=router.settings.outbound.webhook_timeout_s),
-            wake=runner.delivery_due,
-        )
-        tasks.spawn(sender.run(), name="call webhooks")
-        yield runner
+        stack.push_async_exit(own.pop_all())
+    return runner

@@ -6,7 +6,7 @@ import ipaddress
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -102,12 +102,13 @@ async def running_server(
     keys = await asyncio.to_thread(_keys, settings)
     outbound = _outbound(settings)
     fetcher = UrlFetcher(outbound, _fetch_limits(settings))
-    async with (
-        build_router(settings, child_files=child_files) as router,
-        running_jobs(router, outbound, fetcher) as jobs,
-    ):
-        reloader = None if load is None else Reloader(router, load)
+    async with AsyncExitStack() as stack:
+        router = await stack.enter_async_context(build_router(settings, child_files=child_files))
         directory = Directory(router)
+        jobs = await stack.enter_async_context(
+            running_jobs(router, outbound, fetcher, directory.in_use)
+        )
+        reloader = None if load is None else Reloader(router, load)
         wyoming, most = WyomingListener(_wyoming(router, directory)), file_limits().connections
         runner = ApiRunner(
             build_api(

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
+
+Result = TypeVar("Result")
 
 log = structlog.get_logger(__name__)
 
@@ -25,6 +27,17 @@ class Tasks:
         self._alive.add(task)
         task.add_done_callback(self._done)
         return task
+
+    async def in_full(self, coro: Coroutine[Any, Any, Result], *, name: str) -> Result:
+        """Return what `coro` returns; it goes on if whoever waits for that is cancelled."""
+        task = asyncio.get_running_loop().create_task(coro, name=name)
+        self._alive.add(task)
+        task.add_done_callback(self._alive.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(self._done)  # nobody else hears what it dies of
+            raise
 
     async def close(self) -> None:
         """Cancel what still runs and wait for it.

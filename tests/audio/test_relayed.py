@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from whisper_router.audio.media import EXTENSIONS
-from whisper_router.audio.relayed import RelayedUpload, relayed_upload
+from whisper_router.audio.relayed import NotSentOn, RelayedUpload, relayed_upload
 from whisper_router.audio.spool import Spool
 from whisper_router.audio.upload import UploadLimits, incoming_upload
 from whisper_router.domain import Task
@@ -175,3 +175,29 @@ async def test_what_breaks_an_upload_is_told_to_who_reads_it(relaying, body, sai
     """However far it had come: cut short, of a wrong kind, too large."""
     with pytest.raises(RouterError, match=said):
         await relaying(read, pieces(body))
+
+
+@pytest.mark.parametrize(
+    "field", [("async", b"true"), ("async", b"maybe"), ("url", b"http://a/"), ("audio_url", b"a")]
+)
+async def test_what_is_for_this_server_is_not_sent_on(relaying, field):
+    """Though it comes after the file; all of the upload is here then."""
+    read_on = []
+
+    async def use(upload: RelayedUpload) -> list[Item]:
+        read_on.append(upload._incoming)
+        return await read(upload)
+
+    body = part("model", b"m") + part("file", b"x" * 100_000, filename="a.wav")
+    rest = part(*field) + part("language", b"de") + END
+    with pytest.raises(NotSentOn):
+        await relaying(use, pieces(body, rest))
+    assert ("language", "de") in read_on[0].form.fields
+    assert read_on[0].form.file.is_whole
+    assert (await read_on[0].complete()).size_bytes == 100_000
+
+
+async def test_what_no_other_server_understands_is_left_out(relaying):
+    """It means nothing here, either."""
+    body = part("async", b"false") + part("url", b" ") + part("webhook", b"http://a/")
+    assert await relaying(read, pieces(body + part("model", b"m"), END)) == [("model", b"m")]

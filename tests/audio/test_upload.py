@@ -10,6 +10,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from support.audio_client import (
     MIB,
@@ -25,7 +26,8 @@ from support.audio_client import (
 from support.audio_upload_server import UploadServer, running
 from whisper_router.audio.media import EXTENSIONS
 from whisper_router.audio.spool import Spool
-from whisper_router.audio.upload import UploadLimits
+from whisper_router.audio.upload import UploadLimits, read_body
+from whisper_router.errors import UploadTimeout, UploadTooLarge
 
 LIMIT = 2 * MIB
 WAIT_S = 20
@@ -364,3 +366,35 @@ async def test_an_upload_does_not_go_through_memory(tmp_path):
         status, large = await exchange(port, big_upload(64))
     assert (status, large["size"]) == (200, 64 * MIB)
     assert large["peak_bytes"] - small["peak_bytes"] < 24 * MIB
+
+
+async def test_a_body_that_is_no_form_has_limits_too(unused_tcp_port):
+    """In size, and in how long its client may pause."""
+    limits = UploadLimits(
+        max_upload_bytes=LIMIT, idle_timeout_s=0.2, extensions=EXTENSIONS, max_field_bytes=10
+    )
+    came = []
+
+    async def handle(request: web.Request) -> web.Response:
+        try:
+            came.append(await read_body(request, limits))
+        except (UploadTimeout, UploadTooLarge) as error:
+            came.append(type(error))
+        return web.Response()
+
+    async def waiting():
+        yield b"x"
+        await asyncio.Event().wait()
+
+    app = web.Application()
+    app.router.add_post("/", handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", unused_tcp_port).start()
+    url = f"http://127.0.0.1:{unused_tcp_port}/"
+    async with aiohttp.ClientSession() as http:
+        for body in (b"x" * 10, b"x" * 11, waiting()):
+            async with http.post(url, data=body):
+                pass
+    await runner.cleanup()
+    assert came == [b"x" * 10, UploadTooLarge, UploadTimeout]

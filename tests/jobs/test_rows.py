@@ -3,7 +3,8 @@
 import sqlite3
 
 from support.job_samples import WEBHOOK, make_job
-from whisper_router.jobs.rows import COLUMNS, SCHEMA, job_of, values_of
+from whisper_router.jobs.rows import COLUMNS, job_of, values_of
+from whisper_router.jobs.schema import SCHEMA
 
 
 def test_a_job_fits_its_table_and_comes_back():

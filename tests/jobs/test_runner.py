@@ -1,101 +1,28 @@
 """Jobs from their submission to their erasure, over a transcriber that does as it is told."""
 
 import asyncio
-from contextlib import asynccontextmanager
+import math
+import time
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
-from support.job_samples import EVENTS, SEGMENT, WEBHOOK, make_job
-from whisper_router.domain import AudioFound, AudioReady, Lane, LanguageDetected
-from whisper_router.errors import AudioRejected, StorageFull
-from whisper_router.jobs.files import JobFiles
+from support.job_runs import Failing, Held, Recogniser, ended, job_with_audio, running
+from support.job_samples import SEGMENT, WEBHOOK, make_job
+from support.processes import begun
+from whisper_router.audio.fetch_url import FetchedAudio
+from whisper_router.domain import Lane
+from whisper_router.errors import AudioRejected, StorageFull, UrlFetchFailed
 from whisper_router.jobs.model import JobAudio, JobStatus
-from whisper_router.jobs.runner import JobLimits, JobRunner
 from whisper_router.jobs.sqlite import open_store
-from whisper_router.pipeline.chunk_memory import NO_MEMORY
-from whisper_router.pipeline.plan import PlannedChunk
-
-CHUNKS = [PlannedChunk(start=number, end=number + 1) for number in range(3)]
-
-
-class Recogniser:
-    """Runs three chunks; stops before `hold_at` until `release`; raises its `errors` first."""
-
-    def __init__(self, *errors: Exception) -> None:
-        self.errors = list(errors)
-        self.ran: list[tuple[str, int]] = []
-        self.lanes: set[Lane] = set()
-        self.hold_at: int | None = None
-        self.reached, self.release = asyncio.Event(), asyncio.Event()
-        self.running = self.most = 0
-
-    async def run(self, request, media, tracker=None, memory=NO_MEMORY):
-        self.running += 1
-        self.most = max(self.most, self.running)
-        self.lanes.add(request.lane)
-        try:
-            if self.errors:
-                raise self.errors.pop(0)
-            assert await asyncio.to_thread(media.path.exists)
-            yield AudioFound()
-            for number, planned in enumerate(CHUNKS):
-                known = await memory.recall(planned)
-                if known is None:
-                    if number == self.hold_at:
-                        self.reached.set()
-                        await self.release.wait()
-                    self.ran.append((media.path.stem, number))
-                    await memory.keep(planned, EVENTS)
-                for event in known or EVENTS:
-                    if not isinstance(event, LanguageDetected):
-                        yield event
-            yield AudioReady(duration_s=3.0, speech_s=3.0)
-        finally:
-            self.running -= 1
+from whisper_router.pipeline.progress import Stage
 
 
 @pytest.fixture
 async def store(tmp_path):
     async with open_store(tmp_path / "jobs.db") as store:
         yield store
-
-
-@asynccontextmanager
-async def running(store, tmp_path, recogniser, **limits):
-    """Run jobs until the block ends."""
-    with JobFiles.open(tmp_path) as files:
-        runner = JobRunner(
-            store=store,
-            transcriber=recogniser,
-            files=files,
-            fetcher=None,
-            limits=JobLimits(**{"max_running": 2, "max_queued": 9, "keep_s": 1000.0, **limits}),
-            notice=lambda job, transcript: {"status": job.status, "text": transcript and "text"},
-        )
-        await runner.open()
-        try:
-            yield runner
-        finally:
-            await runner.close()
-
-
-def job_with_audio(tmp_path, name: str, **changes):
-    """Return a job whose audio is there."""
-    path = tmp_path / "audio" / f"{name}.wav"
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(b"RIFF")
-    return make_job(name, audio=JobAudio(path=path, name="a.wav"), **changes)
-
-
-async def ended(runner, job_id: str):
-    """Return a job once it has ended."""
-    async with asyncio.timeout(20):
-        with runner.watch(job_id) as changed:
-            while not (job := await runner.store.find(job_id)).has_ended:
-                await changed.wait()
-                changed.clear()
-    return job
 
 
 async def test_a_job_runs_to_its_end_and_its_audio_is_erased(store, tmp_path):
@@ -200,7 +127,7 @@ async def test_what_is_unavailable_is_tried_again_and_given_up_at_last(store, tm
     async with running(store, tmp_path, Recogniser(*errors[:2])) as runner:
         await runner.submit(job_with_audio(tmp_path, "one"))
         done = await ended(runner, "one")
-    assert (done.status, done.attempts) == (JobStatus.COMPLETED, 3)
+    assert (done.status, done.attempts, done.failures) == (JobStatus.COMPLETED, 3, 2)
     async with running(store, tmp_path, Recogniser(*errors), max_attempts=2) as runner:
         await runner.submit(job_with_audio(tmp_path, "two"))
         assert (await ended(runner, "two")).status is JobStatus.FAILED
@@ -259,3 +186,178 @@ async def test_the_same_key_submits_one_job(store, tmp_path):
         one = await runner.submit(job_with_audio(tmp_path, "one", idempotency_key="k"))
         again = await runner.submit(replace(one, id="two"))
         assert again.id == "one"
+
+
+async def test_a_store_that_fails_once_stops_nothing(store, tmp_path):
+    """Neither what is queued then nor what comes later."""
+    async with running(store, tmp_path, Recogniser()) as runner:
+        taking = Failing(store, "take", OSError("bug"), StorageFull("The disk is full."))
+        await runner.submit(job_with_audio(tmp_path, "one"))
+        assert (await ended(runner, "one")).status is JobStatus.COMPLETED
+        assert taking.has_raised.is_set()
+        await runner.submit(job_with_audio(tmp_path, "two"))
+        assert (await ended(runner, "two")).status is JobStatus.COMPLETED
+
+
+async def test_a_row_that_cannot_be_read_fails_and_others_run(store, tmp_path):
+    """Also at the start of the server."""
+    for name in ("one", "two"):
+        await store.add(job_with_audio(tmp_path, name, webhook=WEBHOOK))
+    strange = "UPDATE jobs SET request = json_set(request, '$.task', 'sing') WHERE id = 'one'"
+    await store._database.write(strange)
+    async with running(store, tmp_path, Recogniser(), max_running=1) as runner:
+        assert (await ended(runner, "two")).status is JobStatus.COMPLETED
+        failed = await store.find("one")
+        assert (failed.status, failed.error["code"]) == (JobStatus.FAILED, "job_unreadable")
+        assert await store.status_of("one") is JobStatus.FAILED
+        assert len(await store.deliveries("one")) == 1
+        assert len(await store.page(owner=None, limit=9)) == 2
+
+
+async def test_who_leaves_while_a_job_is_cancelled_has_cancelled_it(store, tmp_path):
+    """It is not run again."""
+    recogniser = Recogniser()
+    recogniser.hold_at = 1
+    async with running(store, tmp_path, recogniser) as runner:
+        job = await runner.submit(job_with_audio(tmp_path, "one"))
+        await recogniser.reached.wait()
+        finishing = Held(store, "finish", before=True)
+        asking = begun(runner.cancel(job))
+        await finishing.reached.wait()
+        asking.cancel()
+        await asyncio.wait([asking])
+        finishing.release.set()
+        done = await ended(runner, "one")
+        assert (done.status, done.attempts) == (JobStatus.CANCELLED, 1)
+
+
+@pytest.mark.parametrize("does", ["cancel", "erase"])
+async def test_a_job_that_ends_as_it_is_begun_does_not_run(store, tmp_path, does):
+    """The next one does at once."""
+    recogniser = Recogniser()
+    async with running(store, tmp_path, recogniser, max_running=1) as runner:
+        taking = Held(store, "take")
+        one = await runner.submit(job_with_audio(tmp_path, "one"))
+        await taking.reached.wait()
+        asking = begun(getattr(runner, does)(one))
+        await asyncio.sleep(0)
+        taking.release.set()
+        await asking
+        found = await store.find("one")
+        assert found is None or found.status is JobStatus.CANCELLED
+        await runner.submit(job_with_audio(tmp_path, "two"))
+        assert (await ended(runner, "two")).status is JobStatus.COMPLETED
+    assert {name for name, _ in recogniser.ran} == {"two"}
+
+
+async def test_what_is_put_off_leaves_its_place_to_others(store, tmp_path):
+    """A model that does not start is no matter of theirs."""
+    errors = [StorageFull("The disk is full.") for _ in range(2)]
+    async with running(store, tmp_path, Recogniser(*errors), max_running=1) as runner:
+        for name in ("one", "two", "three"):
+            await runner.submit(job_with_audio(tmp_path, name))
+        assert (await ended(runner, "three")).status is JobStatus.COMPLETED
+        waiting = await store.find("one")
+        assert (waiting.status, waiting.failures) == (JobStatus.QUEUED, 1)
+        assert waiting.not_before_s > time.time()
+
+
+async def test_a_model_is_in_use_while_a_job_runs(store, tmp_path):
+    """And stays for as long as the job's form has said."""
+    uses = []
+
+    @contextmanager
+    def in_use(model, keep_alive_s):
+        uses.append((model, keep_alive_s))
+        yield
+        uses.append("over")
+
+    async with running(store, tmp_path, Recogniser()) as runner:
+        runner._in_use = in_use
+        await runner.submit(job_with_audio(tmp_path, "one", keep_alive_s=math.inf))
+        await ended(runner, "one")
+    assert uses == [("demo", math.inf), "over"]
+
+
+class Host:
+    """Has audio at every address; `slow` ones stop until `release`."""
+
+    def __init__(self, *errors):
+        self.errors, self.now, self.most = list(errors), 0, 0
+        self.reached, self.release = asyncio.Event(), asyncio.Event()
+
+    async def fetch(self, url, target):
+        if self.errors:
+            raise self.errors.pop(0)
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            if "slow" in url:
+                self.reached.set()
+                await self.release.wait()
+        finally:
+            self.now -= 1
+        await asyncio.to_thread(target.write_bytes, b"RIFF")
+        return FetchedAudio(name="a.mp3", content_type=None, size_bytes=4)
+
+
+def job_elsewhere(name: str, url: str, **changes):
+    return make_job(name, audio=JobAudio(url=url), **changes)
+
+
+async def test_slow_addresses_take_no_places(store, tmp_path):
+    """Nor does one owner's slowness hold up others; the webhook knows the file's name."""
+    host = Host()
+    async with running(
+        store, tmp_path, Recogniser(), host, max_running=1, max_fetching_per_key=2
+    ) as runner:
+        for number in range(4):
+            await runner.submit(job_elsewhere(f"slow{number}", "http://slow/"))
+        await host.reached.wait()
+        assert runner.tracker("slow0").report.stage is Stage.FETCHING
+        await runner.submit(job_with_audio(tmp_path, "here"))
+        assert (await ended(runner, "here")).status is JobStatus.COMPLETED
+        await runner.submit(job_elsewhere("quick", "http://quick/", owner="desk"))
+        done = await ended(runner, "quick")
+        assert (done.status, done.audio.name) == (JobStatus.COMPLETED, "a.mp3")
+        assert host.most <= 3
+        host.release.set()
+        for number in range(4):
+            assert (await ended(runner, f"slow{number}")).status is JobStatus.COMPLETED
+    assert not any((tmp_path / "audio").iterdir())
+
+
+async def test_a_fetch_is_cancelled_and_tried_again(store, tmp_path):
+    """A full disk passes; what nobody wants any more is not fetched on."""
+    error = StorageFull("The disk is full.")
+    error.retry_after_s = 0.01
+    host = Host(error)
+    async with running(store, tmp_path, Recogniser(), host) as runner:
+        await runner.submit(job_elsewhere("one", "http://quick/"))
+        assert (await ended(runner, "one")).failures == 1
+        job = await runner.submit(job_elsewhere("two", "http://slow/"))
+        await host.reached.wait()
+        assert await runner.cancel(job)
+        assert host.now == 0
+        await runner.submit(job_elsewhere("three", "http://gone/"))
+        host.errors.append(UrlFetchFailed("Not there."))
+        assert (await ended(runner, "three")).error["code"] == "url_fetch_failed"
+
+
+async def test_it_is_told_how_long_a_job_takes(store, tmp_path):
+    """Once something is known: by the pace of what runs, and by what jobs before have taken."""
+    recogniser = Recogniser()
+    recogniser.hold_at = 0
+    async with running(store, tmp_path, recogniser, max_running=1) as runner:
+        one = await runner.submit(job_with_audio(tmp_path, "one"))
+        two = await runner.submit(job_with_audio(tmp_path, "two"))
+        await recogniser.reached.wait()
+        assert runner.left_s("one") is None
+        assert await runner.begins_in_s(two) is None
+        runner.tracker("one").update(speech_s=10.0, left_s=0.0, done_s=5.0)
+        assert runner.left_s("one") >= 0.0
+        assert await runner.begins_in_s(two) == pytest.approx(runner.left_s("one"), abs=0.2)
+        await runner.cancel(one)
+        assert (await store.find("one")).percent == 50.0
+        recogniser.release.set()
+        await ended(runner, "two")

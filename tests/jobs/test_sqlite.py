@@ -77,7 +77,7 @@ async def test_what_is_no_store_of_ours_is_refused(tmp_path):
             pass
     newer = tmp_path / "newer.db"
     async with open_store(newer) as store:
-        await store._database.execute("PRAGMA user_version = 99")
+        await store._database.write("PRAGMA user_version = 99")
     with pytest.raises(ConfigurationError, match="version 99"):
         async with open_store(newer):
             pass

@@ -24,6 +24,7 @@ from whisper_router.api.deps import (
     Live,
     LiveLimits,
     ModelEntry,
+    Processes,
     Readiness,
     ServiceInfo,
 )
@@ -345,6 +346,7 @@ class Setup:
     live_limits: LiveLimits = field(default_factory=LiveLimits)
     jobs: JobService | None = None
     dialects: DialectOptions = field(default_factory=DialectOptions)
+    processes: Processes = field(default_factory=NoProcesses)
 
     queues: Dispatchers = field(default_factory=no_queues)
 
@@ -363,6 +365,7 @@ class Api:
     spool: Spool
     names: Names
     speech: KnownSpeech
+    app: web.Application
 
     @property
     def root(self) -> str:
@@ -410,7 +413,7 @@ async def serve_api(directory: Path, setup: Setup) -> AsyncIterator[Api]:
         models=names,
         ready=setup.is_ready,
         queues=setup.queues,
-        processes=NoProcesses(),
+        processes=setup.processes,
         spool=spool,
         upload_limits=UploadLimits(
             max_upload_bytes=setup.max_upload_bytes,
@@ -423,8 +426,9 @@ async def serve_api(directory: Path, setup: Setup) -> AsyncIterator[Api]:
         dialects=setup.dialects,
         heartbeat_s=setup.heartbeat_s,
     )
+    app = build_api(deps)
     runner = ApiRunner(
-        build_api(deps),
+        app,
         handler_cancellation=True,
         access_log=None,
         shutdown_timeout=1.0,
@@ -442,6 +446,7 @@ async def serve_api(directory: Path, setup: Setup) -> AsyncIterator[Api]:
             spool=spool,
             names=names,
             speech=speech,
+            app=app,
         )
     finally:
         await runner.cleanup()

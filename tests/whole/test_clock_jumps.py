@@ -22,7 +22,7 @@ TELLS_THE_DATE = {
     "router/whisper_router/commands/keys.py": "when a key was made",
     "router/whisper_router/api/client_secrets.py": "`expires_at` of a secret, as OpenAI has it",
     "router/whisper_router/api/realtime/handshake.py": "`expires_at` of a session",
-    "router/whisper_router/api/jobs.py": "when a job was made",
+    "router/whisper_router/api/job_making.py": "when a job was made",
     "router/whisper_router/jobs/runner.py": "jobs are kept over restarts, so is their age",
     "router/whisper_router/jobs/webhooks.py": "attempts outlive restarts, signatures have a time",
 }

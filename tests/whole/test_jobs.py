@@ -60,6 +60,8 @@ async def events(http, url: str, job_id: str, last: str = ""):
     """Yield id and job of each event until the job has ended."""
     headers = {"Last-Event-ID": last}
     async with http.get(f"{url}/v1/jobs/{job_id}/events", headers=headers) as response:
+        if response.status == 204:  # there will be no more
+            return
         assert response.content_type == "text/event-stream"
         event_id = ""
         async for line in response.content:

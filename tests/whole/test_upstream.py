@@ -20,6 +20,7 @@ from support.speech import sample as bundled
 KEYS = ("key-of-the-first", "key-of-the-second")
 WAIT_S = 60
 TRANSCRIPTIONS = "/v1/audio/transcriptions"
+HELLO = bundled("en_hello_gb")
 
 
 def upstream(folder: Path, key: str) -> str:
@@ -172,6 +173,23 @@ async def test_an_upload_is_sent_on_while_it_arrives(tmp_path, odd):
                 assert (await response.json())["text"] == "hello"
     assert odd.bodies[0].count(b"first") == 100_000
     assert b"demo" in odd.bodies[0]
+
+
+async def test_a_job_is_ours_also_where_uploads_are_sent_on(tmp_path, others):
+    """Though the upload says so after its file; the other server makes none."""
+    config = front(others[0].url) + f'[jobs]\ndirectory = "{tmp_path}/jobs"\n'
+    with running_server(tmp_path, config=config) as router:
+        async with session() as http, asyncio.timeout(WAIT_S):
+            form = aiohttp.FormData({"model": "box"})
+            form.add_field("file", HELLO.path.read_bytes(), filename="hello.wav")
+            form.add_field("async", "true")
+            async with http.post(router.url + TRANSCRIPTIONS, data=form) as response:
+                job = await response.json()
+                assert (response.status, job["object"]) == (202, "job")
+            async with http.get(f"{router.url}/v1/jobs/{job['id']}/events") as response:
+                assert '"status":"completed"' in await response.text()
+            async with http.get(f"{router.url}/v1/jobs/{job['id']}/result") as response:
+                assert (await response.json())["text"] == HELLO.text
 
 
 async def test_who_leaves_frees_the_other_server_and_the_spool(tmp_path, odd):

@@ -14,11 +14,17 @@ from aiohttp import web
 from whisper_router.api.client_secrets import ClientSecrets
 from whisper_router.api.cors import CorsPolicy
 from whisper_router.api.key_source import KeySource
+from whisper_router.api.rendering import Rendering
 from whisper_router.audio.fetch_url import FetchedAudio
 from whisper_router.audio.media import Span, VadOptions
 from whisper_router.audio.spool import Spool
 from whisper_router.audio.upload import UploadLimits
-from whisper_router.domain import SpeakerOptions, TranscriptEvent, TranscriptionRequest
+from whisper_router.domain import (
+    SpeakerOptions,
+    Transcript,
+    TranscriptEvent,
+    TranscriptionRequest,
+)
 from whisper_router.jobs.model import Job
 from whisper_router.jobs.store import JobStore
 from whisper_router.live.turns import TurnOptions
@@ -250,12 +256,19 @@ class JobService(Protocol):
         """How many jobs may wait."""
         ...
 
-    def adopt(self, path: Path, job_id: str) -> Path:
-        """Take over an uploaded file for a job; return where it is. Blocking."""
+    async def submit(self, job: Job, upload: Path | None = None) -> Job:
+        """Queue a new job, and take over its file; return it.
+
+        Or the one that was made with the same idempotency key before. Raises RouterError.
+        """
         ...
 
-    async def submit(self, job: Job) -> Job:
-        """Queue a new job; return it, or the one made with the same idempotency key before."""
+    async def record(self, job: Job, transcript: Transcript | None) -> Job:
+        """Keep a job that has already ended elsewhere, and call its webhook if it has one.
+
+        Its status and `ended_s` are set, and `error` if it has failed. Return and raise as
+        `submit`.
+        """
         ...
 
     async def cancel(self, job: Job) -> bool:
@@ -267,7 +280,15 @@ class JobService(Protocol):
         ...
 
     def tracker(self, job_id: str) -> Tracker | None:
-        """Return how far a running job is."""
+        """Return how far a job is that runs, or whose audio is fetched."""
+        ...
+
+    def left_s(self, job_id: str) -> float | None:
+        """Return in how many seconds a running job is done; None: nobody knows."""
+        ...
+
+    async def begins_in_s(self, job: Job) -> float | None:
+        """Return in how many seconds a queued job is begun; None: nobody knows."""
         ...
 
     def watch(self, job_id: str) -> AbstractContextManager[asyncio.Event]:
@@ -345,6 +366,7 @@ class ApiDeps:
     live_limits: LiveLimits = field(default_factory=LiveLimits)
     client_secrets: ClientSecrets = field(default_factory=ClientSecrets)
     dialects: DialectOptions = field(default_factory=DialectOptions)
+    rendering: Rendering = field(default_factory=Rendering)
     heartbeat_s: float = 15.0
 
 

@@ -36,7 +36,7 @@ def job_body(
         "created_at": int(job.created_s),
         "started_at": _whole(job.started_s),
         "ended_at": _whole(job.ended_s),
-        "percent": 100.0 if is_done else (report.percent if report else 0.0),
+        "percent": 100.0 if is_done else (report.percent if report else job.percent),
         "stage": report.stage.value if report and not job.has_ended else None,
         "duration": job.duration_s,
         "attempts": job.attempts,

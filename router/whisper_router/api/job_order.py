@@ -8,20 +8,33 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from whisper_router.api.fields import Fields, parse_json
-from whisper_router.errors import InvalidParameter, InvalidRequest
+from whisper_router.errors import InvalidParameter, InvalidRequest, MissingParameter
 from whisper_router.jobs.model import Webhook
 
 SIGNING_PREFIX = "whsec_"
 LEAST_SECRET_BYTES, MOST_SECRET_BYTES = 24, 64  # Standard Webhooks: 192 to 512 bits
 MAX_HEADERS = 32
-RESPONSE_FIELDS = frozenset({"response_format", "timestamp_granularities", "include"})
+RESPONSE_FIELDS = frozenset(
+    {
+        "response_format",
+        "timestamp_granularities",
+        "include",
+        "max_line_width",
+        "max_line_count",
+        "max_words_per_line",
+        "highlight_words",
+    }
+)
+ADDRESSES = frozenset({"url", "audio_url", "webhook", "webhook_url"})
+"""Fields of which there is one."""
 
 
 def fields_of(body: bytes) -> Sequence[tuple[str, str]]:
     """Return a JSON object as form fields: lists as `name[]`, objects as JSON.
 
     Raises:
-        InvalidRequest: it is no JSON object.
+        InvalidRequest: it is no JSON object, or its text is not Unicode.
+        InvalidParameter: there are several values where there can be one.
     """
     try:
         values = json.loads(body)
@@ -29,7 +42,26 @@ def fields_of(body: bytes) -> Sequence[tuple[str, str]]:
         raise InvalidRequest(f"The body is not JSON: {error}.") from error
     if not isinstance(values, dict):
         raise InvalidRequest("The body must be a JSON object.")
-    return [pair for name, value in values.items() for pair in _pairs(name, value)]
+    fields = [pair for name, value in values.items() for pair in _pairs(name, value)]
+    for name, value in fields:
+        if not is_unicode(name):
+            raise InvalidRequest("The name of a field is not valid Unicode.")
+        if not is_unicode(value):
+            raise InvalidParameter(f"'{name}' is not valid Unicode.", param=name)
+    return fields
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether no UTF-16 surrogate is in a text; JSON's \\u escapes can smuggle in one."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def check_source(*, has_file: bool, is_form: bool, url: str | None) -> None:
+    """Raise InvalidRequest unless there is either a file or an address."""
+    if has_file and url is not None:
+        raise InvalidParameter("'file' and 'url' cannot be given together.", param="url")
+    if not has_file and url is None:
+        raise MissingParameter("file" if is_form else "url")
 
 
 def response_fields(fields: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
@@ -50,8 +82,7 @@ def webhook_of(fields: Sequence[tuple[str, str]]) -> Webhook | None:
     if not isinstance(body, Mapping) or set(body) - {"url", "headers", "header", "secret"}:
         raise _wrong("'webhook' is an address, or an object with url, headers and secret.")
     url, secret = body.get("url"), body.get("secret")
-    parts = urlsplit(url) if isinstance(url, str) else None
-    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+    if not _is_address(url):
         raise _wrong("'webhook.url' must be an http or https address.")
     return Webhook(
         url=str(url),
@@ -60,9 +91,21 @@ def webhook_of(fields: Sequence[tuple[str, str]]) -> Webhook | None:
     )
 
 
+def _is_address(url: object) -> bool:
+    if not isinstance(url, str) or not is_unicode(url):
+        return False
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # http://[
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname)
+
+
 def _pairs(name: str, value: Any) -> Iterator[tuple[str, str]]:
     if value is None:
         return
+    if isinstance(value, list) and name in ADDRESSES:
+        raise InvalidParameter(f"'{name}' cannot be a list.", param=name)
     if isinstance(value, list):
         yield from ((f"{name}[]", _text(item)) for item in value)
     else:

@@ -1,6 +1,7 @@
 """The OpenAI audio API: transcriptions, translations, models."""
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -10,10 +11,13 @@ from whisper_router.api.body import leave_waiting
 from whisper_router.api.deps import DEPS, ModelEntry
 from whisper_router.api.fields import Fields, boolean
 from whisper_router.api.forms import Order, ResponseFormat
-from whisper_router.api.jobs import submit_upload
+from whisper_router.api.job_making import NewJob
+from whisper_router.api.job_order import webhook_of
+from whisper_router.api.jobs import made
 from whisper_router.api.recognise import Sent, order_of, reception, recognition, url_in
 from whisper_router.api.relay import check_hops, send_on
 from whisper_router.api.wire import json_response
+from whisper_router.audio.relayed import NotSentOn
 from whisper_router.domain import Task, TranscriptEvent
 from whisper_router.errors import ModelNotFound, PermissionDenied
 from whisper_router.pipeline.transcribe import collect
@@ -83,12 +87,19 @@ async def _recognise(request: web.Request, task: Task) -> web.StreamResponse:
         is_old = deps.dialects.old_sse
         if deps.relay.takes(model) and not is_old:  # another server's streams are new ones
             client = client_of(request)
-            return await send_on(request, incoming, task=task, client=client, tracker=tracker)
+            with suppress(NotSentOn):
+                return await send_on(request, incoming, task=task, client=client, tracker=tracker)
         upload = await incoming.complete()
         form = old_sse.read_form(upload.fields) if is_old else None
         order = order_of(request, form.fields if form else upload.fields, task)
         if boolean("async", Fields(upload.fields).text("async")):
-            return await submit_upload(request, upload, order)
+            new = NewJob(
+                order=order,
+                fields=upload.fields,
+                upload=upload,
+                webhook=webhook_of(upload.fields),
+            )
+            return await made(request, new)
         sent = Sent(upload=upload, url=url_in(upload.fields))
         async with recognition(deps, order, sent, tracker) as events:
             if form and form.wants_stream:

@@ -12,6 +12,16 @@ from whisper_router.errors import RouterError
 from whisper_router.tasks import Tasks
 
 PIECE_BYTES = 1 << 18
+DECISIVE = frozenset({"async", "url", "audio_url"})
+"""Fields that make an upload one that this server works on itself."""
+OURS = DECISIVE | {"webhook", "webhook_url"}
+"""Fields that no other server gets to see: it would make jobs, or calls, of its own."""
+NO = frozenset({"", "false", "0", "no", "off"})
+"""Values with which they mean nothing."""
+
+
+class NotSentOn(RouterError):
+    """The upload is not one to be sent on after all. All that has come of it is still here."""
 
 
 class RelayedUpload:
@@ -53,13 +63,17 @@ class RelayedUpload:
         """Yield the parts from the first one, fields that came before the file before it.
 
         Raises:
+            NotSentOn: a field says that it is this server's to do.
             RouterError: what broke the upload.
         """
         form, sent, is_file_sent = self._incoming.form, 0, False
         while True:
             for name, value in form.fields[sent:]:
                 sent += 1
-                yield FormField(name=name, value=value)
+                if name.strip() not in OURS:
+                    yield FormField(name=name, value=value)
+                elif name.strip() in DECISIVE and value.strip().lower() not in NO:
+                    raise NotSentOn(f"'{name}' is for this server.")
             if form.file is not None and not is_file_sent:
                 is_file_sent = True
                 yield self._file(form.file)
@@ -109,10 +123,16 @@ class RelayedUpload:
 async def relayed_upload(
     incoming: IncomingUpload, *, task: Task, headers: Mapping[str, str]
 ) -> AsyncIterator[RelayedUpload]:
-    """Read an upload to its end in the background until the block ends."""
+    """Read an upload to its end in the background until the block ends.
+
+    Where it is not to be sent on all of it is read.
+    """
     upload, tasks = RelayedUpload(incoming, task=task, headers=headers), Tasks()
     tasks.spawn(upload.read(), name="receive upload")
     try:
         yield upload
+    except NotSentOn:
+        await upload.complete()
+        raise
     finally:
         await tasks.close_in_full()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -20,7 +21,15 @@ from whisper_router.audio.parts import header_parameters
 from whisper_router.audio.spool import Spool
 from whisper_router.errors import InvalidRequest, RouterError, UploadTimeout, UploadTooLarge
 
-__all__ = ["IncomingUpload", "Upload", "UploadLimits", "drain", "incoming_upload", "spool_upload"]
+__all__ = [
+    "IncomingUpload",
+    "Upload",
+    "UploadLimits",
+    "drain",
+    "incoming_upload",
+    "read_body",
+    "spool_upload",
+]
 
 MAX_BOUNDARY_BYTES = 70  # RFC 2046 5.1.1
 _CUT = (web.RequestPayloadError, ConnectionError, HttpProcessingError)
@@ -106,6 +115,26 @@ async def spool_upload(
     """
     async with incoming_upload(request, spool, limits) as incoming:
         yield await incoming.complete()
+
+
+async def read_body(request: web.BaseRequest, limits: UploadLimits) -> bytes:
+    """Return a body that is no form, as large as the fields of one may be.
+
+    Raises:
+        InvalidRequest: it was cut short.
+        UploadTooLarge: it is over the limit.
+        UploadTimeout: the client paused for too long.
+    """
+    most = replace(limits, max_upload_bytes=limits.max_field_bytes)
+    body = bytearray()
+    try:
+        async with aclosing(_chunks(request, most)) as chunks:
+            async for chunk in chunks:
+                body += chunk
+    except UploadTooLarge as error:
+        message = f"The body is larger than {limits.max_field_bytes} bytes."
+        raise UploadTooLarge(message) from error
+    return bytes(body)
 
 
 async def drain(request: web.BaseRequest, *, limit_bytes: int, timeout_s: float) -> bool:

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -47,6 +48,16 @@ class JobFiles:
         target = self.spool.directory / f"{job_id}{path.suffix}"
         shutil.move(path, target)
         return target
+
+    def audio(self) -> Sequence[Path]:
+        """Return all files with audio, whole or not."""
+        return [path for path in self.spool.directory.iterdir() if path.is_file()]
+
+    def erase(self, job_id: str) -> None:
+        """Delete the audio of a job, also what was left when fetching it was cut short."""
+        for path in self.audio():
+            if path.stem == job_id:
+                path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let go of the directory; what is in it stays."""

@@ -9,6 +9,8 @@ from typing import Any
 from whisper_router.audio.media import PcmFormat
 from whisper_router.domain import TranscriptionRequest
 
+LONGEST_WAIT_S = 60.0
+"""How long at most a job waits before what was unavailable is tried again."""
 Json = Mapping[str, Any]
 
 
@@ -51,7 +53,11 @@ class Webhook:
 class Job:
     """One job. `owner` is the name of the key that made it. `options` are its dialect's own.
 
-    `error` is the error body of one that failed. `attempts` counts how often it was begun.
+    `error` is the error body of one that failed. `attempts` counts how often it was begun,
+    `failures` how often it was put off because something was unavailable; it is not begun again
+    before `not_before_s`. `percent` is how far it was when it ended. `keep_alive_s` is how long the
+    engine is to stay afterwards (None: as it is configured). `fingerprint` tells what the
+    idempotency key stands for.
     """
 
     id: str
@@ -68,11 +74,21 @@ class Job:
     duration_s: float | None = None
     error: Json | None = None
     attempts: int = 0
+    failures: int = 0
+    not_before_s: float | None = None
+    percent: float = 0.0
+    keep_alive_s: float | None = None
+    fingerprint: str | None = None
 
     @property
     def has_ended(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.status in ENDED
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether its audio is still to be fetched."""
+        return self.audio.path is None and self.audio.url is not None and not self.has_ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

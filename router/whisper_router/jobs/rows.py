@@ -1,71 +1,32 @@
-"""The tables of the SQLite store, and its rows as jobs and deliveries."""
+"""Rows of the SQLite store as jobs and deliveries."""
 
 import json
+import sqlite3
 from dataclasses import asdict
 from pathlib import Path
 
-import aiosqlite
+import structlog
 
+from whisper_router.domain import TranscriptionRequest
+from whisper_router.errors import SERVER_ERROR
 from whisper_router.jobs.codec import dump_pcm, dump_request, load_pcm, load_request
 from whisper_router.jobs.model import Delivery, Job, JobAudio, JobStatus, Webhook
 
-VERSION = 1
-SCHEMA = """
-CREATE TABLE jobs (
-  number INTEGER PRIMARY KEY,
-  id TEXT NOT NULL UNIQUE,
-  owner TEXT NOT NULL,
-  status TEXT NOT NULL,
-  request TEXT NOT NULL,
-  audio TEXT NOT NULL,
-  options TEXT NOT NULL,
-  webhook TEXT,
-  idempotency_key TEXT,
-  created_s REAL NOT NULL,
-  started_s REAL,
-  ended_s REAL,
-  duration_s REAL,
-  error TEXT,
-  attempts INTEGER NOT NULL DEFAULT 0
-);
-CREATE UNIQUE INDEX jobs_once ON jobs (owner, idempotency_key) WHERE idempotency_key IS NOT NULL;
-CREATE INDEX jobs_by_status ON jobs (status, number);
-CREATE INDEX jobs_by_owner ON jobs (owner, number);
-CREATE INDEX jobs_by_end ON jobs (ended_s) WHERE ended_s IS NOT NULL;
-CREATE TABLE transcripts (
-  job TEXT PRIMARY KEY REFERENCES jobs (id) ON DELETE CASCADE,
-  body TEXT NOT NULL
-);
-CREATE TABLE chunks (
-  job TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
-  start INTEGER NOT NULL,
-  "end" INTEGER NOT NULL,
-  events TEXT NOT NULL,
-  PRIMARY KEY (job, start, "end")
-) WITHOUT ROWID;
-CREATE TABLE deliveries (
-  id TEXT PRIMARY KEY,
-  job TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
-  webhook TEXT NOT NULL,
-  body TEXT NOT NULL,
-  attempts INTEGER NOT NULL DEFAULT 0,
-  next_s REAL,
-  delivered_s REAL,
-  log TEXT NOT NULL DEFAULT '[]'
-);
-CREATE INDEX deliveries_due ON deliveries (next_s) WHERE next_s IS NOT NULL;
-CREATE INDEX deliveries_by_job ON deliveries (job);
-"""
-PRAGMAS = (
-    "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",  # what was answered is still there after the power failed
-    "PRAGMA foreign_keys = ON",
-    "PRAGMA secure_delete = ON",  # erased text is overwritten
-)
 COLUMNS = (
     "id, owner, status, request, audio, options, webhook, idempotency_key, "
-    "created_s, started_s, ended_s, duration_s, error, attempts"
+    "created_s, started_s, ended_s, duration_s, error, attempts, "
+    "failures, not_before_s, percent, keep_alive_s, fingerprint, is_elsewhere"
 )
+UNREADABLE = {
+    "message": "What is kept of the job cannot be read.",
+    "type": SERVER_ERROR,
+    "param": None,
+    "code": "job_unreadable",
+    "status": 500,
+}
+"""The error of a job whose row is damaged, or of another version of this program."""
+
+log = structlog.get_logger(__name__)
 
 
 def values_of(job: Job) -> tuple[object, ...]:
@@ -83,25 +44,33 @@ def values_of(job: Job) -> tuple[object, ...]:
         job.started_s,
         job.ended_s,
         job.duration_s,
-        None,
+        None if job.error is None else json.dumps(job.error),
         job.attempts,
+        job.failures,
+        job.not_before_s,
+        job.percent,
+        job.keep_alive_s,
+        job.fingerprint,
+        job.is_elsewhere,
     )
 
 
-def job_of(row: aiosqlite.Row) -> Job:
-    """Return the job of a row."""
-    audio = json.loads(row["audio"])
+def job_of(row: sqlite3.Row) -> Job:
+    """Return the job of a row; of one that cannot be read a job that has failed."""
+    try:
+        return _job(row)
+    except (ValueError, TypeError, KeyError):  # pydantic's and json's errors are values
+        log.warning("job_unreadable", job=str(row["id"])[:100])
+        return _unreadable(row)
+
+
+def _job(row: sqlite3.Row) -> Job:
     return Job(
         id=row["id"],
         owner=row["owner"],
         status=JobStatus(row["status"]),
         request=load_request(row["request"]),
-        audio=JobAudio(
-            path=None if audio["path"] is None else Path(audio["path"]),
-            url=audio["url"],
-            name=audio["name"],
-            pcm=load_pcm(audio["pcm"]),
-        ),
+        audio=_load_audio(row["audio"]),
         options=json.loads(row["options"]),
         webhook=_load_webhook(row["webhook"]),
         idempotency_key=row["idempotency_key"],
@@ -111,10 +80,37 @@ def job_of(row: aiosqlite.Row) -> Job:
         duration_s=row["duration_s"],
         error=None if row["error"] is None else json.loads(row["error"]),
         attempts=row["attempts"],
+        failures=row["failures"],
+        not_before_s=row["not_before_s"],
+        percent=row["percent"],
+        keep_alive_s=row["keep_alive_s"],
+        fingerprint=row["fingerprint"],
     )
 
 
-def delivery_of(row: aiosqlite.Row) -> Delivery:
+def _unreadable(row: sqlite3.Row) -> Job:
+    try:
+        webhook = _load_webhook(row["webhook"])
+    except (ValueError, TypeError):
+        webhook = None
+    return Job(
+        id=str(row["id"]),
+        owner=str(row["owner"]),
+        status=JobStatus.FAILED,
+        request=TranscriptionRequest(model="", request_id=str(row["id"])),
+        audio=JobAudio(),
+        webhook=webhook,
+        created_s=_seconds(row["created_s"]) or 0.0,
+        ended_s=_seconds(row["ended_s"]),
+        error=UNREADABLE,
+    )
+
+
+def _seconds(value: object) -> float | None:
+    return value if isinstance(value, float) else None
+
+
+def delivery_of(row: sqlite3.Row) -> Delivery:
     """Return the delivery of a row."""
     webhook = _load_webhook(row["webhook"])
     if webhook is None:
@@ -141,6 +137,16 @@ def dump_audio(audio: JobAudio) -> str:
 def dump_webhook(webhook: Webhook | None) -> str | None:
     """Return whom to tell as JSON."""
     return None if webhook is None else json.dumps(asdict(webhook))
+
+
+def _load_audio(text: str) -> JobAudio:
+    body = json.loads(text)
+    return JobAudio(
+        path=None if body["path"] is None else Path(body["path"]),
+        url=body["url"],
+        name=body["name"],
+        pcm=load_pcm(body["pcm"]),
+    )
 
 
 def _load_webhook(text: str | None) -> Webhook | None:

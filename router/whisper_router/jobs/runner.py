@@ -1,27 +1,17 @@
-"""Runs queued jobs, goes on with them after a restart, and erases what is kept no longer."""
+"""Runs queued jobs, and goes on with them after a restart."""
 
 import asyncio
-import json
 import time
-import uuid
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
 
 import structlog
 
-from whisper_router.audio.fetch_url import FetchedAudio
 from whisper_router.audio.spool import Spool
-from whisper_router.domain import (
-    Lane,
-    LanguageDetected,
-    Segment,
-    Transcript,
-    TranscriptEvent,
-    TranscriptionRequest,
-)
+from whisper_router.domain import Lane, Transcript
 from whisper_router.errors import (
     InvalidRequest,
     QueueFull,
@@ -29,60 +19,26 @@ from whisper_router.errors import (
     RouterError,
     Unavailable,
 )
+from whisper_router.jobs.chunks import StoredChunks
+from whisper_router.jobs.ends import End, Ends
 from whisper_router.jobs.files import JobFiles
-from whisper_router.jobs.model import Delivery, Job, JobStatus
+from whisper_router.jobs.intake import Intake
+from whisper_router.jobs.keeping import Keeping
+from whisper_router.jobs.model import LONGEST_WAIT_S, Job, JobStatus
+from whisper_router.jobs.needs import Fetcher, InUse, JobLimits, Notice, Transcriber
+from whisper_router.jobs.pace import Pace
 from whisper_router.jobs.store import JobStore
-from whisper_router.pipeline.chunk_memory import ChunkMemory
-from whisper_router.pipeline.plan import PlannedChunk
-from whisper_router.pipeline.progress import Tracker
+from whisper_router.jobs.watchers import Watchers
+from whisper_router.pipeline.progress import Stage, Tracker
 from whisper_router.pipeline.transcribe import MediaSource, collect
 from whisper_router.tasks import Tasks
 
-SWEEP_S = 60.0
-"""How often jobs are looked for whose time is over."""
-LONGEST_WAIT_S = 60.0
-"""How long at most a job waits before what was unavailable is tried again."""
-Json = Mapping[str, Any]
+__all__ = ["JobLimits", "JobRunner"]
+
+LOOK_AHEAD_S = 60.0
+"""How long at most nothing is looked for that may be begun: the clock may be set meanwhile."""
 
 log = structlog.get_logger(__name__)
-
-
-class Transcriber(Protocol):
-    """Turns audio into events (`pipeline.transcribe`)."""
-
-    def run(
-        self,
-        request: TranscriptionRequest,
-        media: MediaSource,
-        tracker: Tracker | None = None,
-        memory: ChunkMemory = ...,
-    ) -> AsyncGenerator[TranscriptEvent, None]:
-        """Yield events; closing the generator ends all work. Raises RouterError."""
-        ...
-
-
-class Fetcher(Protocol):
-    """Fetches audio that is elsewhere (`audio.fetch_url`)."""
-
-    async def fetch(self, url: str, target: Path) -> FetchedAudio:
-        """Fetch an address to a new file. Raises RouterError."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobLimits:
-    """How jobs run and what is kept of them.
-
-    No more than `max_queued` may wait. Results are erased after `keep_s`; with `keep_audio` the
-    audio is kept as long, else it goes with the job's end. What is unavailable is tried
-    `max_attempts` times.
-    """
-
-    max_running: int
-    max_queued: int
-    keep_s: float
-    keep_audio: bool = False
-    max_attempts: int = 20
 
 
 class JobRunner:
@@ -96,29 +52,45 @@ class JobRunner:
         files: JobFiles,
         fetcher: Fetcher,
         limits: JobLimits,
-        notice: Callable[[Job, Transcript | None], Json],
-        clock: Callable[[], float] = time.time,
+        notice: Notice,
+        in_use: InUse = lambda _model, _keep_alive_s: nullcontext(),
     ) -> None:
         """`notice` makes the body of a webhook of an ended job."""
         self.store, self._files = store, files
-        self._transcriber, self._limits, self._notice = transcriber, limits, notice
-        self._fetcher = fetcher
-        self._clock, self._tasks = clock, Tasks()
+        self._transcriber, self._fetcher, self._in_use = transcriber, fetcher, in_use
+        self._limits, self._tasks = limits, Tasks()
+        self._watchers = Watchers()
+        self._keeping = Keeping(store, files, limits, time.time)
+        self._ends = Ends(
+            store,
+            self._keeping,
+            notice=notice,
+            clock=time.time,
+            tell=self._watchers.tell,
+            pause_s=limits.hold_off_s,
+        )
+        self._queued = asyncio.Event()
+        self._intake = Intake(
+            store, files, self._ends, max_queued=limits.max_queued, wake=self._queued.set
+        )
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._fetching: dict[str, tuple[str, asyncio.Task[None]]] = {}
+        """With the owner."""
         self._trackers: dict[str, Tracker] = {}
-        self._cancelled: set[str] = set()
-        self._queued, self._delivery_due = asyncio.Event(), asyncio.Event()
-        self._watchers: dict[str, set[asyncio.Event]] = {}
+        self._paces: dict[str, Pace] = {}
+        self._cancelled = Counter[str]()
+        self._taking = asyncio.Lock()
+        """Is held from the choice of a job until its task is known, so that it can be cancelled."""
 
     async def open(self) -> None:
-        """Go on with what a process before has left."""
+        """Go on with what a process before has left. Raises Unavailable."""
         left = await self.store.requeue()
         if left:
             log.info("jobs_resumed", jobs=left)
-        await self._erase_orphans()
+        await self._keeping.erase_orphans()
         self._queued.set()
         self._tasks.spawn(self._run_queued(), name="run jobs")
-        self._tasks.spawn(self._sweep(), name="erase old jobs")
+        self._tasks.spawn(self._keeping.run(), name="erase old jobs")
 
     async def close(self) -> None:
         """Stop; jobs that run are queued again, and keep what their chunks have given."""
@@ -134,227 +106,235 @@ class JobRunner:
         """How many jobs may wait."""
         return self._limits.max_queued
 
-    def adopt(self, path: Path, job_id: str) -> Path:
-        """Take over an uploaded file for a job; return where it is. Blocking."""
-        return self._files.adopt(path, job_id)
+    async def submit(self, job: Job, upload: Path | None = None) -> Job:
+        """Queue a new job; return it, or the one made with the same idempotency key before.
 
-    async def submit(self, job: Job) -> Job:
-        """Queue a new job; return it, or the one made with the same idempotency key before."""
-        kept = await self.store.add(job)
-        if kept.id == job.id:
-            log.info("job_queued", job=job.id, alias=job.request.model)
-            self._queued.set()
-        return kept
+        The uploaded file is taken over; where no new job is made of it, it is deleted. Whoever is
+        cancelled meanwhile has submitted the job all the same.
+
+        Raises:
+            RouterError: as `JobStore.add`.
+        """
+        return await self._tasks.in_full(self._intake.submit(job, upload), name=f"submit {job.id}")
 
     async def record(self, job: Job, transcript: Transcript | None) -> Job:
-        """SHIM."""
-        await self.store.add(replace(job, status=JobStatus.RUNNING, ended_s=None))
-        await self.store.finish(
-            job.id,
-            job.status,
-            now_s=job.ended_s or 0,
-            transcript=transcript,
-            error=job.error,
-            delivery=self._delivery(job, transcript),
+        """Keep a job that has ended elsewhere, with its result; return it, as `submit`."""
+        return await self._tasks.in_full(
+            self._intake.record(job, transcript), name=f"record {job.id}"
         )
-        self._delivery_due.set()
-        return job
 
     async def cancel(self, job: Job) -> bool:
-        """End a job, and free its worker if it runs. False: it had ended before."""
-        self._cancelled.add(job.id)
-        try:
-            task = self._running.get(job.id)
-            if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
-            return await self._finish(job, JobStatus.CANCELLED)
-        finally:
-            self._cancelled.discard(job.id)
+        """End a job, and free its worker if it runs. False: it had ended before.
+
+        It goes on if who waits for it is cancelled, and if it cannot be written at once.
+
+        Raises:
+            Unavailable: it could not be written at once.
+        """
+        return await self._tasks.in_full(self._cancel(job), name=f"cancel {job.id}")
 
     async def erase(self, job: Job) -> None:
-        """Cancel a job if need be, and delete all that is known of it."""
-        if not job.has_ended:
-            await self.cancel(job)
-        await self._erase_audio(job)
-        await self.store.delete(job.id)
-        log.info("job_erased", job=job.id)
+        """Cancel a job if need be, and delete all that is known of it. Raises as `cancel`."""
+        await self._tasks.in_full(self._erase(job), name=f"erase {job.id}")
 
     def tracker(self, job_id: str) -> Tracker | None:
-        """Return how far a running job is."""
+        """Return how far a job is that runs, or whose audio is fetched."""
         return self._trackers.get(job_id)
 
-    @contextmanager
-    def watch(self, job_id: str) -> Iterator[asyncio.Event]:
+    def left_s(self, job_id: str) -> float | None:
+        """Return in how many seconds a running job is done; None: nobody knows."""
+        pace = self._paces.get(job_id)
+        return None if pace is None else pace.left_s
+
+    async def begins_in_s(self, job: Job) -> float | None:
+        """Return in how many seconds a queued job is begun; None: nobody knows."""
+        usual_s, ahead = await self.store.usual_s(), await self.store.ahead_of(job)
+        left_s = [self.left_s(job_id) for job_id in self._running]
+        known_s = [usual_s if item is None else item for item in left_s]
+        if ahead and usual_s is None:
+            return None
+        total_s = (usual_s or 0.0) * ahead
+        for item in known_s:
+            if item is None:
+                return None
+            total_s += item
+        return round(total_s / self._limits.max_running, 1)
+
+    def watch(self, job_id: str) -> AbstractContextManager[asyncio.Event]:
         """Yield an event that is set whenever the job's status changes; the caller clears it."""
-        changed = asyncio.Event()
-        watchers = self._watchers.setdefault(job_id, set())
-        watchers.add(changed)
-        try:
-            yield changed
-        finally:
-            watchers.discard(changed)
-            if not watchers:
-                self._watchers.pop(job_id, None)
+        return self._watchers.watch(job_id)
 
     async def delivery_due(self) -> None:
         """Return once a job has ended whose webhook is to be called."""
-        await self._delivery_due.wait()
-        self._delivery_due.clear()
+        await self._ends.delivery_due.wait()
+        self._ends.delivery_due.clear()
+
+    async def _cancel(self, job: Job) -> bool:
+        self._cancelled[job.id] += 1
+        try:
+            async with self._taking:
+                tasks = self._tasks_of(job.id)
+                percent = self._percent(job.id)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+            end = End(status=JobStatus.CANCELLED, percent=percent)
+            try:
+                return await self._ends.end(job, end)
+            except Unavailable:
+                self._cancelled[job.id] += 1
+                self._tasks.spawn(self._cancel_at_last(job, end), name=f"cancel {job.id}")
+                raise
+        finally:
+            await self._uncancel(job.id)
+
+    async def _cancel_at_last(self, job: Job, end: End) -> None:
+        try:
+            await self._ends.end_at_last(job, end)
+        finally:
+            await self._uncancel(job.id)
+
+    async def _uncancel(self, job_id: str) -> None:
+        async with self._taking:
+            self._cancelled[job_id] -= 1
+            self._cancelled += Counter()  # forget those that are not cancelled
+
+    async def _erase(self, job: Job) -> None:
+        if not job.has_ended:
+            await self._cancel(job)
+        await self._keeping.erase(job.id)
+        self._watchers.tell(job.id)
 
     async def _run_queued(self) -> None:
         while True:
             self._queued.clear()
-            while len(self._running) < self._limits.max_running:
-                job = await self.store.take(now_s=self._clock())
-                if job is None:
-                    break
-                task = self._tasks.spawn(self._run(job), name=f"job {job.id}")
-                self._running[job.id] = task
-            await self._queued.wait()
+            wait_s = await self._begin_or_hold_off()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._queued.wait()
 
-    async def _run(self, job: Job) -> None:
-        log.info("job_began", job=job.id, attempt=job.attempts)
-        self._trackers[job.id] = Tracker(job.owner)
-        self._tell(job.id)
+    async def _begin_or_hold_off(self) -> float:
         try:
-            transcript = await self._recognise(job)
+            return await self._begin()
+        except Unavailable as error:
+            log.warning("jobs_not_begun", reason=str(error))
+        except Exception:
+            log.exception("jobs_not_begun")
+        await asyncio.sleep(self._limits.hold_off_s)  # also when more is queued meanwhile
+        return 0.0
+
+    async def _begin(self) -> float:
+        """Begin what may be; return for how long nothing more will be."""
+        now_s = time.time()
+        while len(self._fetching) < self._limits.max_fetching and await self._begin_fetch(now_s):
+            pass
+        while len(self._running) < self._limits.max_running and await self._begin_run(now_s):
+            pass
+        next_s = await self.store.next_begin_s(now_s=now_s)
+        return LOOK_AHEAD_S if next_s is None else min(LOOK_AHEAD_S, max(0.0, next_s - now_s))
+
+    async def _begin_run(self, now_s: float) -> bool:
+        async with self._taking:
+            job = await self.store.take(now_s=now_s)
+            if job is None:
+                return False
+            if job.id not in self._cancelled:
+                work = self._work(job, self._run)
+                self._running[job.id] = self._tasks.spawn(work, name=f"job {job.id}")
+        return True
+
+    async def _begin_fetch(self, now_s: float) -> bool:
+        """Begin to fetch the audio of a queued job; it takes no place of those that run."""
+        owners = Counter(owner for owner, _ in self._fetching.values())
+        busy = [name for name, n in owners.items() if n >= self._limits.max_fetching_per_key]
+        async with self._taking:
+            job = await self.store.next_to_fetch(
+                now_s=now_s, but_jobs=[*self._fetching, *self._cancelled], but_owners=busy
+            )
+            if job is None:
+                return False
+            if job.id not in self._cancelled:
+                task = self._tasks.spawn(self._work(job, self._fetch), name=f"fetch {job.id}")
+                self._fetching[job.id] = job.owner, task
+        return True
+
+    async def _work(self, job: Job, work: Callable[[Job], Awaitable[None]]) -> None:
+        """Do some work for a job, and what follows if that fails."""
+        self._trackers[job.id] = Tracker(job.owner)
+        self._watchers.tell(job.id)
+        try:
+            await work(job)
         except asyncio.CancelledError:
             if job.id not in self._cancelled:
-                await self.store.put_back(job.id)
+                await self._put_back(job)
             raise
         except RouterError as error:
-            await self._fail(job, error)
+            await self._tasks.in_full(self._fail(job, error), name=f"end {job.id}")
         except Exception:
-            await self._fail(job, RouterError("The server had an error while it ran the job."))
+            bug = RouterError("The server had an error while it ran the job.")
+            await self._tasks.in_full(self._fail(job, bug), name=f"end {job.id}")
             raise
-        else:
-            await self._finish(job, JobStatus.COMPLETED, transcript=transcript)
         finally:
             self._running.pop(job.id, None)
+            self._fetching.pop(job.id, None)
             self._trackers.pop(job.id, None)
-            self._tell(job.id)
+            self._paces.pop(job.id, None)
+            self._watchers.tell(job.id)
             self._queued.set()
 
-    async def _recognise(self, job: Job) -> Transcript:
-        path = await self._audio(job)
-        request = replace(job.request, lane=Lane.JOB)
-        media = MediaSource(path=path, pcm=job.audio.pcm)
-        memory = _Memory(self.store, job.id, await self.store.chunks(job.id))
-        tracker = self._trackers[job.id]
-        return await collect(self._transcriber.run(request, media, tracker, memory), request)
+    async def _run(self, job: Job) -> None:
+        if job.has_ended:  # it cannot be read
+            end = End(status=job.status, error=job.error)
+        else:
+            log.info("job_began", job=job.id, attempt=job.attempts)
+            end = End(
+                status=JobStatus.COMPLETED, percent=100.0, transcript=await self._recognise(job)
+            )
+        await self._tasks.in_full(self._ends.end_at_last(job, end), name=f"end {job.id}")
 
-    async def _audio(self, job: Job) -> Path:
-        """Return where the audio is; fetch it if it is elsewhere."""
-        if job.audio.path is not None:
-            return job.audio.path
-        if job.audio.url is None:
+    async def _recognise(self, job: Job) -> Transcript:
+        if job.audio.path is None:
             raise InvalidRequest("The job's audio is no longer there.")
+        request = replace(job.request, lane=Lane.JOB)
+        media = MediaSource(path=job.audio.path, pcm=job.audio.pcm)
+        tracker = self._trackers[job.id]
+        pace = self._paces[job.id] = Pace(tracker)
+        known = await self.store.chunks(job.id)
+        memory = StoredChunks(self.store, job.id, known, on_missing=pace.begin)
+        with self._in_use(request.model, job.keep_alive_s):
+            return await collect(self._transcriber.run(request, media, tracker, memory), request)
+
+    async def _fetch(self, job: Job) -> None:
+        """Fetch the job's audio; then it waits for its turn like others."""
+        self._trackers[job.id].update(stage=Stage.FETCHING)
         target = self.spool.directory / f"{job.id}.fetched"
-        fetched = await self._fetcher.fetch(job.audio.url, target)
-        audio = replace(job.audio, path=target, name=fetched.name)
-        await self.store.set_audio(job.id, audio)
-        return target
+        fetched = await self._fetcher.fetch(job.audio.url or "", target)
+        await self.store.set_audio(job.id, replace(job.audio, path=target, name=fetched.name))
 
     async def _fail(self, job: Job, error: RouterError) -> None:
         """End the job with its error, or have it tried again if that may help."""
         may_pass = isinstance(error, Unavailable | QueueFull | QueueTimeout)
-        if may_pass and job.attempts < self._limits.max_attempts:
-            wait_s = min(error.retry_after_s or 2.0 ** min(job.attempts, 6), LONGEST_WAIT_S)
+        if may_pass and job.failures + 1 < self._limits.max_attempts:
+            wait_s = min(error.retry_after_s or 2.0 ** min(job.failures, 6), LONGEST_WAIT_S)
             log.info("job_postponed", job=job.id, code=error.code, wait_s=wait_s)
-            try:
-                await asyncio.sleep(wait_s)
-            finally:
-                if job.id not in self._cancelled:
-                    await self.store.put_back(job.id)
+            await self._ends.put_off(job, not_before_s=time.time() + wait_s)
             return
         log.warning("job_failed", job=job.id, code=error.code, reason=str(error))
-        body = error.envelope()["error"]
-        await self._finish(job, JobStatus.FAILED, error={**body, "status": error.status})
+        body = {**error.envelope()["error"], "status": error.status}
+        end = End(status=JobStatus.FAILED, percent=self._percent(job.id), error=body)
+        await self._ends.end_at_last(job, end)
 
-    async def _finish(
-        self,
-        job: Job,
-        status: JobStatus,
-        *,
-        transcript: Transcript | None = None,
-        error: Json | None = None,
-    ) -> bool:
-        now_s = self._clock()
-        duration_s = None if transcript is None else transcript.duration_s
-        ended = replace(job, status=status, ended_s=now_s, duration_s=duration_s, error=error)
-        has_ended = await self.store.finish(
-            job.id,
-            status,
-            now_s=now_s,
-            transcript=transcript,
-            error=error,
-            delivery=self._delivery(ended, transcript),
-        )
-        if has_ended:
-            log.info("job_ended", job=job.id, status=status)
-            if not self._limits.keep_audio:
-                await self._erase_audio(job)
-            self._delivery_due.set()
-            self._tell(job.id)
-        return has_ended
+    async def _put_back(self, job: Job) -> None:
+        try:
+            await self.store.put_back(job.id)
+        except Unavailable as error:  # the next process finds it
+            log.warning("job_not_put_back", job=job.id, reason=str(error))
 
-    def _delivery(self, ended: Job, transcript: Transcript | None) -> Delivery | None:
-        if ended.webhook is None:
-            return None
-        return Delivery(
-            id=f"msg_{uuid.uuid4().hex}",
-            job_id=ended.id,
-            webhook=ended.webhook,
-            body=json.dumps(self._notice(ended, transcript), ensure_ascii=False),
-            next_s=self._clock(),
-        )
+    def _tasks_of(self, job_id: str) -> list[asyncio.Task[None]]:
+        found = [self._running.get(job_id), self._fetching.get(job_id, ("", None))[1]]
+        return [task for task in found if task is not None]
 
-    def _tell(self, job_id: str) -> None:
-        for changed in self._watchers.get(job_id, ()):
-            changed.set()
-
-    async def _sweep(self) -> None:
-        while True:
-            for job in await self.store.ended_before(self._clock() - self._limits.keep_s):
-                await self.erase(job)
-            await asyncio.sleep(SWEEP_S)
-
-    async def _erase_audio(self, job: Job) -> None:
-        known = await self.store.find(job.id) or job  # what was fetched is known there only
-        if known.audio.path is not None:
-            await asyncio.to_thread(known.audio.path.unlink, missing_ok=True)
-            await self.store.set_audio(job.id, replace(known.audio, path=None, pcm=None))
-
-    async def _erase_orphans(self) -> None:
-        """Delete files that no job needs: their upload, or their job's end, was cut short."""
-        for path in await asyncio.to_thread(_files, self.spool.directory):
-            job = await self.store.find(path.stem)
-            if job is None or (job.has_ended and not self._limits.keep_audio):
-                await asyncio.to_thread(path.unlink, missing_ok=True)
-
-
-class _Memory:
-    """The chunks of one job, in the store."""
-
-    def __init__(
-        self,
-        store: JobStore,
-        job_id: str,
-        known: Mapping[tuple[int, int], Sequence[LanguageDetected | Segment]],
-    ) -> None:
-        self._store, self._job_id, self._known = store, job_id, known
-
-    async def recall(self, planned: PlannedChunk) -> Sequence[LanguageDetected | Segment] | None:
-        """Return what the chunk gave."""
-        return self._known.get((planned.start, planned.end))
-
-    async def keep(
-        self, planned: PlannedChunk, events: Sequence[LanguageDetected | Segment]
-    ) -> None:
-        """Keep what the chunk gave."""
-        await self._store.keep_chunk(self._job_id, planned.start, planned.end, events)
-
-
-def _files(directory: Path) -> Sequence[Path]:
-    return [path for path in directory.iterdir() if path.is_file()]
+    def _percent(self, job_id: str) -> float:
+        tracker = self._trackers.get(job_id)
+        return 0.0 if tracker is None else tracker.report.percent

@@ -2,118 +2,104 @@
 
 import asyncio
 import json
-import os
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiosqlite
-
 from whisper_router.domain import LanguageDetected, Segment, Transcript
-from whisper_router.errors import ConfigurationError
+from whisper_router.errors import QueueFull
 from whisper_router.jobs.codec import dump_events, dump_transcript, load_events, load_transcript
-from whisper_router.jobs.model import Delivery, Job, JobAudio, JobStatus
-from whisper_router.jobs.rows import (
-    COLUMNS,
-    PRAGMAS,
-    SCHEMA,
-    VERSION,
-    delivery_of,
-    dump_audio,
-    dump_webhook,
-    job_of,
-    values_of,
-)
+from whisper_router.jobs.database import Database, open_database
+from whisper_router.jobs.errors import IdempotencyKeyReused, exists
+from whisper_router.jobs.model import LONGEST_WAIT_S, Delivery, Job, JobAudio, JobStatus
+from whisper_router.jobs.rows import COLUMNS, dump_audio, dump_webhook, job_of, values_of
+from whisper_router.jobs.sqlite_deliveries import SqliteDeliveries
 
 Json = Mapping[str, Any]
+LATEST = 20
+"""Of how many jobs it is known how long one takes."""
+IN_LOOP = 20
+"""How many rows are made jobs in the event loop; more are in a thread."""
+IS_TIME = (  # a clock that is set back makes nobody wait for longer
+    f"(not_before_s IS NULL OR not_before_s <= ? OR not_before_s > ? + {LONGEST_WAIT_S})"
+)
+IS_TOLD = "EXISTS (SELECT 1 FROM deliveries WHERE job = jobs.id AND next_s IS NOT NULL)"
 
 
 @asynccontextmanager
 async def open_store(path: Path) -> AsyncIterator["SqliteStore"]:
-    """Open the file, or make it, readable for its owner alone; close it at the end.
-
-    Raises:
-        ConfigurationError: it is not ours, of a newer version, or cannot be written.
-    """
-    try:
-        await asyncio.to_thread(_make, path)
-        database = await aiosqlite.connect(path, isolation_level=None)
-    except (OSError, aiosqlite.Error) as error:
-        raise ConfigurationError(f"the job store {path} cannot be used: {error}") from error
-    try:
-        database.row_factory = aiosqlite.Row
-        await _prepare(database, path)
+    """Open the file, or make it; see `database.open_database`. Raises ConfigurationError."""
+    async with open_database(path) as database:
         yield SqliteStore(database)
-    finally:
-        await database.close()
-
-
-def _make(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _End:
     status: JobStatus
     now_s: float
-    transcript: Transcript | None
+    percent: float
+    duration_s: float | None
+    transcript: str | None
     error: Json | None
     delivery: Delivery | None
 
 
-async def _prepare(database: aiosqlite.Connection, path: Path) -> None:
-    try:
-        for pragma in PRAGMAS:
-            await database.execute(pragma)
-        version = await _one(database, "PRAGMA user_version")
-        if version == 0:
-            await database.executescript(
-                f"BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;"
-            )
-        elif version != VERSION:
-            raise ConfigurationError(
-                f"the job store {path} is of version {version}; this program knows {VERSION}"
-            )
-    except aiosqlite.Error as error:
-        raise ConfigurationError(f"the job store {path} cannot be used: {error}") from error
+class SqliteStore(SqliteDeliveries):
+    """Implements `JobStore`. Large results are made text, and text results, in a thread."""
 
-
-async def _one(database: aiosqlite.Connection, sql: str, values: Sequence[object] = ()) -> Any:
-    async with database.execute(sql, values) as cursor:
-        row = await cursor.fetchone()
-    return None if row is None else row[0]
-
-
-class SqliteStore:
-    """Implements `JobStore`. One connection, whose thread does one thing after the other.
-
-    Nobody else writes while several statements are to take effect together, and whoever waits for
-    them may be cancelled without ending them half-way.
-    """
-
-    def __init__(self, database: aiosqlite.Connection) -> None:
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
         self._database = database
-        self._writing = asyncio.Lock()
 
-    async def add(self, job: Job) -> Job:
+    async def add(self, job: Job, *, max_queued: int | None = None) -> Job:
         """Keep a new job; return it, or the one that its owner made with the same key before."""
+        return await asyncio.shield(self._add(job, max_queued, None, None))
+
+    async def record(
+        self, job: Job, transcript: Transcript | None, delivery: Delivery | None
+    ) -> Job:
+        """Keep a job that has ended elsewhere; returns and raises as `add`."""
+        text = None if transcript is None else await asyncio.to_thread(dump_transcript, transcript)
+        return await asyncio.shield(self._add(job, None, text, delivery))
+
+    async def _add(
+        self, job: Job, max_queued: int | None, transcript: str | None, delivery: Delivery | None
+    ) -> Job:
         values = values_of(job)
         places = ", ".join("?" * len(values))
-        sql = f"INSERT OR IGNORE INTO jobs ({COLUMNS}) VALUES ({places})"  # noqa: S608
-        if await self._write(sql, values):
-            return job
-        found = await self._jobs(
-            "WHERE owner = ? AND idempotency_key = ?", (job.owner, job.idempotency_key)
-        )
-        return found[0]
+        async with self._database.together() as database:
+            if job.idempotency_key is not None:
+                found = await self.with_key(job.owner, job.idempotency_key)
+                if found is not None:
+                    return same(found, job)
+            if await self.status_of(job.id) is not None:
+                raise exists(job.id)
+            if max_queued is not None:
+                queued = "SELECT count(*) FROM jobs WHERE status = ?"
+                if await database.one(queued, (JobStatus.QUEUED,)) >= max_queued:
+                    raise QueueFull(f"{max_queued} jobs are queued already (jobs.max_queued).")
+            sql = f"INSERT INTO jobs ({COLUMNS}) VALUES ({places})"  # noqa: S608
+            await database.execute(sql, values)
+            await self._add_result(job.id, transcript, delivery)
+        return job
+
+    async def with_key(self, owner: str, key: str) -> Job | None:
+        """Return the job that an owner has made with an idempotency key."""
+        found = await self._jobs("WHERE owner = ? AND idempotency_key = ?", (owner, key))
+        return found[0] if found else None
 
     async def find(self, job_id: str) -> Job | None:
         """Return a job."""
         found = await self._jobs("WHERE id = ?", (job_id,))
         return found[0] if found else None
+
+    async def status_of(self, job_id: str) -> JobStatus | None:
+        """Return a job's status, also of one that cannot be read."""
+        found = await self._database.one("SELECT status FROM jobs WHERE id = ?", (job_id,))
+        return None if found is None else _status(found)
 
     async def page(
         self,
@@ -138,26 +124,52 @@ class SqliteStore:
         return await self._jobs(f"WHERE {where} ORDER BY number DESC LIMIT ?", (*values, limit))
 
     async def take(self, *, now_s: float) -> Job | None:
-        """Begin the oldest queued job and return it; None: there is none."""
+        """Begin the oldest queued job that may be and return it; None: there is none."""
         sql = (
-            "UPDATE jobs SET status = ?, started_s = ?, attempts = attempts + 1 WHERE number = "
-            "(SELECT number FROM jobs WHERE status = ? ORDER BY number LIMIT 1) RETURNING id"
+            "UPDATE jobs SET status = ?, started_s = ?, attempts = attempts + 1, "  # noqa: S608
+            "not_before_s = NULL WHERE number = "
+            f"(SELECT number FROM jobs WHERE status = ? AND NOT is_elsewhere "
+            f"AND {IS_TIME} ORDER BY number LIMIT 1) "
+            f"RETURNING {COLUMNS}"
         )
-        async with self._writing:
-            values = (JobStatus.RUNNING, now_s, JobStatus.QUEUED)
-            job_id = await _one(self._database, sql, values)
-        return None if job_id is None else await self.find(job_id)
+        values = (JobStatus.RUNNING, now_s, JobStatus.QUEUED, now_s, now_s)
+        rows = await self._database.change(sql, values)
+        return job_of(rows[0]) if rows else None
+
+    async def next_to_fetch(
+        self, *, now_s: float, but_jobs: Sequence[str], but_owners: Sequence[str]
+    ) -> Job | None:
+        """Return the oldest queued job whose audio is to be fetched; None: there is none."""
+        where = (
+            "WHERE is_elsewhere AND status = ? "  # noqa: S608 - all of it is written here
+            f"AND {IS_TIME} "
+            "AND id NOT IN (SELECT value FROM json_each(?)) "
+            "AND owner NOT IN (SELECT value FROM json_each(?)) ORDER BY number LIMIT 1"
+        )
+        found = await self._jobs(
+            where,
+            (JobStatus.QUEUED, now_s, now_s, json.dumps(but_jobs), json.dumps(but_owners)),
+        )
+        return found[0] if found else None
+
+    async def next_begin_s(self, *, now_s: float) -> float | None:
+        """Return when a queued job that was put off may be begun next; None: there is none."""
+        sql = "SELECT min(not_before_s) FROM jobs WHERE status = ? AND not_before_s > ?"
+        found: float | None = await self._database.one(sql, (JobStatus.QUEUED, now_s))
+        return found
 
     async def requeue(self) -> int:
         """Queue what was running when the process ended; return how many that were."""
         sql = "UPDATE jobs SET status = ?, started_s = NULL WHERE status = ?"
-        return await self._write(sql, (JobStatus.QUEUED, JobStatus.RUNNING))
+        return await self._database.write(sql, (JobStatus.QUEUED, JobStatus.RUNNING))
 
-    async def put_back(self, job_id: str) -> None:
-        """Queue a running job again: the process is about to end."""
-        await self._write(
-            "UPDATE jobs SET status = ?, started_s = NULL WHERE id = ? AND status = ?",
-            (JobStatus.QUEUED, job_id, JobStatus.RUNNING),
+    async def put_back(self, job_id: str, *, not_before_s: float | None = None) -> None:
+        """Queue a job again: the process is about to end, or it is put off because it failed."""
+        failed = 0 if not_before_s is None else 1
+        await self._database.write(
+            "UPDATE jobs SET status = ?, started_s = NULL, not_before_s = ?, "
+            "failures = failures + ? WHERE id = ? AND status IN (?, ?)",
+            (JobStatus.QUEUED, not_before_s, failed, job_id, JobStatus.RUNNING, JobStatus.QUEUED),
         )
 
     async def finish(
@@ -166,74 +178,83 @@ class SqliteStore:
         status: JobStatus,
         *,
         now_s: float,
+        percent: float = 0.0,
         transcript: Transcript | None = None,
         error: Json | None = None,
         delivery: Delivery | None = None,
     ) -> bool:
         """End a job, with its result, and note whom to tell. False: it had ended before."""
         end = _End(
-            status=status, now_s=now_s, transcript=transcript, error=error, delivery=delivery
+            status=status,
+            now_s=now_s,
+            percent=100.0 if status is JobStatus.COMPLETED else percent,
+            duration_s=None if transcript is None else transcript.duration_s,
+            transcript=None
+            if transcript is None
+            else await asyncio.to_thread(dump_transcript, transcript),
+            error=error,
+            delivery=delivery,
         )
         return await asyncio.shield(self._finish(job_id, end))
 
     async def _finish(self, job_id: str, end: "_End") -> bool:
-        transcript, delivery = end.transcript, end.delivery
-        duration_s = None if transcript is None else transcript.duration_s
-        async with self._together():
-            async with self._database.execute(
-                "UPDATE jobs SET status = ?, ended_s = ?, duration_s = ?, error = ? "
-                "WHERE id = ? AND status IN (?, ?)",
+        async with self._database.together() as database:
+            changed = await database.execute(
+                "UPDATE jobs SET status = ?, ended_s = ?, percent = ?, duration_s = ?, error = ?, "
+                "is_elsewhere = 0, not_before_s = NULL WHERE id = ? AND status IN (?, ?)",
                 (
                     end.status,
                     end.now_s,
-                    duration_s,
+                    end.percent,
+                    end.duration_s,
                     None if end.error is None else json.dumps(end.error),
                     job_id,
                     JobStatus.QUEUED,
                     JobStatus.RUNNING,
                 ),
-            ) as cursor:
-                if not cursor.rowcount:
-                    return False
-            await self._database.execute("DELETE FROM chunks WHERE job = ?", (job_id,))
-            if transcript is not None:
-                await self._database.execute(
-                    "INSERT INTO transcripts (job, body) VALUES (?, ?)",
-                    (job_id, dump_transcript(transcript)),
-                )
-            if delivery is not None:
-                await self._database.execute(
-                    "INSERT INTO deliveries (id, job, webhook, body, next_s) "
-                    "VALUES (?, ?, ?, ?, ?)",
-                    (
-                        delivery.id,
-                        job_id,
-                        dump_webhook(delivery.webhook),
-                        delivery.body,
-                        delivery.next_s,
-                    ),
-                )
+            )
+            if not changed:
+                return False
+            await database.execute("DELETE FROM chunks WHERE job = ?", (job_id,))
+            await self._add_result(job_id, end.transcript, end.delivery)
         return True
+
+    async def _add_result(
+        self, job_id: str, transcript: str | None, delivery: Delivery | None
+    ) -> None:
+        if transcript is not None:
+            await self._database.execute(
+                "INSERT INTO transcripts (job, body) VALUES (?, ?)", (job_id, transcript)
+            )
+        if delivery is not None:
+            webhook = dump_webhook(delivery.webhook)
+            await self._database.execute(
+                "INSERT INTO deliveries (id, job, webhook, body, next_s) VALUES (?, ?, ?, ?, ?)",
+                (delivery.id, job_id, webhook, delivery.body, delivery.next_s),
+            )
 
     async def transcript(self, job_id: str) -> Transcript | None:
         """Return the result of a completed job."""
-        body = await _one(self._database, "SELECT body FROM transcripts WHERE job = ?", (job_id,))
-        return None if body is None else load_transcript(body)
+        body = await self._database.one("SELECT body FROM transcripts WHERE job = ?", (job_id,))
+        return None if body is None else await asyncio.to_thread(load_transcript, body)
 
     async def chunks(
         self, job_id: str
     ) -> Mapping[tuple[int, int], Sequence[LanguageDetected | Segment]]:
         """Return what the job's chunks gave, by their samples `[start, end)`."""
         sql = 'SELECT start, "end", events FROM chunks WHERE job = ?'
-        async with self._database.execute(sql, (job_id,)) as cursor:
-            rows = await cursor.fetchall()
-        return {(row["start"], row["end"]): load_events(row["events"]) for row in rows}
+        rows = await self._database.read(sql, (job_id,))
+
+        def load() -> Mapping[tuple[int, int], Sequence[LanguageDetected | Segment]]:
+            return {(row["start"], row["end"]): load_events(row["events"]) for row in rows}
+
+        return await asyncio.to_thread(load)
 
     async def keep_chunk(
         self, job_id: str, start: int, end: int, events: Sequence[LanguageDetected | Segment]
     ) -> None:
         """Keep what a chunk gave, unless the job has ended meanwhile."""
-        await self._write(
+        await self._database.write(
             'INSERT OR REPLACE INTO chunks (job, start, "end", events) '
             "SELECT id, ?, ?, ? FROM jobs WHERE id = ? AND status = ?",
             (start, end, dump_events(events), job_id, JobStatus.RUNNING),
@@ -241,22 +262,39 @@ class SqliteStore:
 
     async def set_audio(self, job_id: str, audio: JobAudio) -> None:
         """Note where the job's audio is by now."""
-        sql = "UPDATE jobs SET audio = ? WHERE id = ?"
-        await self._write(sql, (dump_audio(audio), job_id))
+        await self._database.write(
+            "UPDATE jobs SET audio = ?, is_elsewhere = is_elsewhere AND ? WHERE id = ?",
+            (dump_audio(audio), audio.path is None, job_id),
+        )
 
     async def delete(self, job_id: str) -> None:
-        """Erase a job and all that is known of it."""
-        await self._write("DELETE FROM jobs WHERE id = ?", (job_id,))
+        """Erase a job and all that is known of it, but for what the log still has of it."""
+        await self._database.write("DELETE FROM jobs WHERE id = ?", (job_id,))
 
-    async def ended_before(self, ended_s: float) -> Sequence[Job]:
-        """Return jobs that ended before a time."""
-        return await self._jobs("WHERE ended_s < ?", (ended_s,))
+    async def empty_log(self) -> None:
+        """Have nothing left of what was erased."""
+        await self._database.empty_log()
+
+    async def ended_before(self, ended_s: float) -> Sequence[str]:
+        """Return jobs that ended before a time, and of which nobody is to be told any more."""
+        sql = f"SELECT id FROM jobs WHERE ended_s < ? AND NOT {IS_TOLD}"  # noqa: S608
+        return [row[0] for row in await self._database.read(sql, (ended_s,))]
+
+    async def erase_results(self, ended_s: float) -> Sequence[str]:
+        """Erase the texts of jobs that ended before a time; return which have one no more."""
+        sql = (
+            "DELETE FROM transcripts WHERE job IN "
+            "(SELECT id FROM jobs WHERE ended_s < ?) RETURNING job"
+        )
+        return [row[0] for row in await self._database.change(sql, (ended_s,))]
 
     async def counts(self) -> Mapping[JobStatus, int]:
         """Return how many jobs there are of each status that there is."""
-        sql = "SELECT status, count(*) FROM jobs GROUP BY status"
-        async with self._database.execute(sql) as cursor:
-            return {JobStatus(row[0]): row[1] for row in await cursor.fetchall()}
+        rows = await self._database.read("SELECT status, count(*) FROM jobs GROUP BY status")
+        counts = Counter[JobStatus]()
+        for status, count in rows:
+            counts[_status(status)] += count
+        return counts
 
     async def ahead_of(self, job: Job) -> int:
         """Return how many jobs are begun before a queued one."""
@@ -264,55 +302,40 @@ class SqliteStore:
             "SELECT count(*) FROM jobs WHERE status = ? "
             "AND number < (SELECT number FROM jobs WHERE id = ?)"
         )
-        count: int = await _one(self._database, sql, (JobStatus.QUEUED, job.id))
+        count: int = await self._database.one(sql, (JobStatus.QUEUED, job.id))
         return count
 
-    async def deliveries(self, job_id: str) -> Sequence[Delivery]:
-        """Return whom the job's end was told, or is to be."""
-        return await self._deliveries("WHERE job = ?", (job_id,))
-
-    async def due(self, *, now_s: float, limit: int) -> Sequence[Delivery]:
-        """Return deliveries that are to be tried now."""
-        return await self._deliveries("WHERE next_s <= ? ORDER BY next_s LIMIT ?", (now_s, limit))
-
-    async def next_due_s(self) -> float | None:
-        """Return when the next delivery is to be tried; None: there is none."""
-        found: float | None = await _one(self._database, "SELECT min(next_s) FROM deliveries")
-        return found
-
-    async def tried(
-        self, delivery_id: str, *, entry: Json, next_s: float | None, delivered_s: float | None
-    ) -> None:
-        """Note an attempt, and when the next one is; None: there is none."""
-        await self._write(
-            "UPDATE deliveries SET attempts = attempts + 1, next_s = ?, delivered_s = ?, "
-            "log = json_insert(log, '$[#]', json(?)) WHERE id = ?",
-            (next_s, delivered_s, json.dumps(entry), delivery_id),
+    async def usual_s(self) -> float | None:
+        """Return how long the latest jobs took on average; None: there is none yet."""
+        sql = (
+            "SELECT avg(ended_s - started_s) FROM (SELECT ended_s, started_s FROM jobs "
+            "WHERE ended_s IS NOT NULL AND +status = ? AND started_s IS NOT NULL "
+            "ORDER BY ended_s DESC LIMIT ?)"
         )
-
-    async def _write(self, sql: str, values: Sequence[object]) -> int:
-        """Run one statement; return how many rows it has changed."""
-        async with self._writing, self._database.execute(sql, values) as cursor:
-            return cursor.rowcount
-
-    @asynccontextmanager
-    async def _together(self) -> AsyncIterator[None]:
-        """Do all of the block or, if it raises, nothing of it."""
-        async with self._writing:
-            await self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                await self._database.execute("ROLLBACK")
-                raise
-            await self._database.execute("COMMIT")
+        found: float | None = await self._database.one(sql, (JobStatus.COMPLETED, LATEST))
+        return found
 
     async def _jobs(self, where: str, values: Sequence[object]) -> Sequence[Job]:
         sql = f"SELECT {COLUMNS} FROM jobs {where}"  # noqa: S608 - all of it is written here
-        async with self._database.execute(sql, values) as cursor:
-            return [job_of(row) for row in await cursor.fetchall()]
+        rows = await self._database.read(sql, values)
+        if len(rows) <= IN_LOOP:
+            return [job_of(row) for row in rows]
+        return await asyncio.to_thread(lambda: [job_of(row) for row in rows])
 
-    async def _deliveries(self, where: str, values: Sequence[object]) -> Sequence[Delivery]:
-        sql = f"SELECT * FROM deliveries {where}"  # noqa: S608 - all of it is written here
-        async with self._database.execute(sql, values) as cursor:
-            return [delivery_of(row) for row in await cursor.fetchall()]
+
+def same(found: Job, job: Job) -> Job:
+    """Return the job that was made with the same key, if it was made of the same request.
+
+    Raises:
+        IdempotencyKeyReused: it was not.
+    """
+    if None not in (found.fingerprint, job.fingerprint) and found.fingerprint != job.fingerprint:
+        raise IdempotencyKeyReused(
+            "This Idempotency-Key was sent before, with another request; a new one needs a new key."
+        )
+    return found
+
+
+def _status(text: str) -> JobStatus:
+    """Return a status; one of another version counts as failed."""
+    return JobStatus(text) if text in set(JobStatus) else JobStatus.FAILED

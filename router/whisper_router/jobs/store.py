@@ -1,4 +1,7 @@
-"""What every store of jobs can do."""
+"""What every store of jobs can do.
+
+All of it raises StorageFull when there is no room, StoreUnavailable when it cannot be done now.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -12,12 +15,32 @@ Json = Mapping[str, Any]
 class JobStore(Protocol):
     """Keeps jobs, the results of their chunks, and what is to be told of them."""
 
-    async def add(self, job: Job) -> Job:
-        """Keep a new job; return it, or the one that its owner made with the same key before."""
+    async def add(self, job: Job, *, max_queued: int | None = None) -> Job:
+        """Keep a new job; return it, or the one that its owner made with the same key before.
+
+        Raises:
+            JobExists: there is another one of its id.
+            IdempotencyKeyReused: the same key stands for another request.
+            QueueFull: `max_queued` jobs are queued already.
+        """
+        ...
+
+    async def record(
+        self, job: Job, transcript: Transcript | None, delivery: Delivery | None
+    ) -> Job:
+        """Keep a job that has ended elsewhere; returns and raises as `add`."""
+        ...
+
+    async def with_key(self, owner: str, key: str) -> Job | None:
+        """Return the job that an owner has made with an idempotency key."""
         ...
 
     async def find(self, job_id: str) -> Job | None:
         """Return a job."""
+        ...
+
+    async def status_of(self, job_id: str) -> JobStatus | None:
+        """Return a job's status, also of one that cannot be read."""
         ...
 
     async def page(
@@ -32,15 +55,28 @@ class JobStore(Protocol):
         ...
 
     async def take(self, *, now_s: float) -> Job | None:
-        """Begin the oldest queued job and return it; None: there is none."""
+        """Begin the oldest queued job that may be and return it; None: there is none.
+
+        One that cannot be read comes as a job that has failed, with its error: it is to be ended.
+        """
+        ...
+
+    async def next_to_fetch(
+        self, *, now_s: float, but_jobs: Sequence[str], but_owners: Sequence[str]
+    ) -> Job | None:
+        """Return the oldest queued job whose audio is to be fetched; None: there is none."""
+        ...
+
+    async def next_begin_s(self, *, now_s: float) -> float | None:
+        """Return when a queued job that was put off may be begun next; None: there is none."""
         ...
 
     async def requeue(self) -> int:
         """Queue what was running when the process ended; return how many that were."""
         ...
 
-    async def put_back(self, job_id: str) -> None:
-        """Queue a running job again: the process is about to end."""
+    async def put_back(self, job_id: str, *, not_before_s: float | None = None) -> None:
+        """Queue a job again: the process is about to end, or it is put off because it failed."""
         ...
 
     async def finish(
@@ -49,6 +85,7 @@ class JobStore(Protocol):
         status: JobStatus,
         *,
         now_s: float,
+        percent: float = 0.0,
         transcript: Transcript | None = None,
         error: Json | None = None,
         delivery: Delivery | None = None,
@@ -77,11 +114,19 @@ class JobStore(Protocol):
         ...
 
     async def delete(self, job_id: str) -> None:
-        """Erase a job and all that is known of it."""
+        """Erase a job and all that is known of it, but for what the log still has of it."""
         ...
 
-    async def ended_before(self, ended_s: float) -> Sequence[Job]:
-        """Return jobs that ended before a time."""
+    async def empty_log(self) -> None:
+        """Have nothing left of what was erased."""
+        ...
+
+    async def ended_before(self, ended_s: float) -> Sequence[str]:
+        """Return jobs that ended before a time, and of which nobody is to be told any more."""
+        ...
+
+    async def erase_results(self, ended_s: float) -> Sequence[str]:
+        """Erase the texts of jobs that ended before a time; return which have one no more."""
         ...
 
     async def counts(self) -> Mapping[JobStatus, int]:
@@ -90,6 +135,10 @@ class JobStore(Protocol):
 
     async def ahead_of(self, job: Job) -> int:
         """Return how many jobs are begun before a queued one."""
+        ...
+
+    async def usual_s(self) -> float | None:
+        """Return how long the latest jobs took on average; None: there is none yet."""
         ...
 
     async def deliveries(self, job_id: str) -> Sequence[Delivery]:

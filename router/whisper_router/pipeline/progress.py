@@ -17,6 +17,7 @@ class Stage(StrEnum):
     """Where a request is."""
 
     RECEIVING = "receiving"
+    FETCHING = "fetching"
     DECODING = "decoding"
     WAITING = "waiting"
     TRANSCRIBING = "transcribing"

@@ -23,9 +23,8 @@ from whisper_router.api.dialects.kept import (
 )
 from whisper_router.api.fields import Fields, boolean, choice
 from whisper_router.api.forms import Order
-from whisper_router.api.job_making import NewJob, make_job
+from whisper_router.api.job_making import NewJob, check_target, make_job, service_of
 from whisper_router.api.job_order import fields_of, webhook_of
-from whisper_router.api.jobs import service_of
 from whisper_router.api.recognise import Sent, order_of, tracked, url_in, with_model
 from whisper_router.api.wire import json_response
 from whisper_router.domain import Task, Transcript
@@ -85,6 +84,8 @@ async def create_task(request: web.Request) -> web.Response:
     await make_room(request, task_id)
     if boolean("is_async", form.text("is_async")):
         return await _begin(request, NewJob(order=order, fields=fields, options=options), webhook)
+    if webhook is not None:
+        check_target(request.app[DEPS], webhook)
     url = url_in(fields)
     if url is None:
         raise MissingParameter("url")

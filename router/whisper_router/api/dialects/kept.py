@@ -11,10 +11,10 @@ from aiohttp import web
 from whisper_router.api.auth import client_of
 from whisper_router.api.deps import DEPS
 from whisper_router.api.forms import Order
-from whisper_router.api.job_making import JobExists
 from whisper_router.api.recognise import Sent, recognised
 from whisper_router.domain import Client, Transcript
 from whisper_router.errors import RouterError
+from whisper_router.jobs.errors import JobExists
 from whisper_router.jobs.model import Job, JobAudio, JobStatus, Webhook
 from whisper_router.pipeline.progress import Tracker
 

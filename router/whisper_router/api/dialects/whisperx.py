@@ -22,8 +22,8 @@ from whisper_router.api.dialects.kept import (
 from whisper_router.api.dialects.whisperx_form import WhisperXForm, parse_form
 from whisper_router.api.fields import boolean, choice
 from whisper_router.api.forms import DIARIZED, ResponseFormat
-from whisper_router.api.job_making import NewJob, make_job
-from whisper_router.api.jobs import result_of, service_of
+from whisper_router.api.job_making import NewJob, check_target, make_job, service_of
+from whisper_router.api.jobs import result_of
 from whisper_router.api.recognise import Sent, order_of, reception, url_in
 from whisper_router.api.sse import HEADERS, HEARTBEAT
 from whisper_router.api.wire import encode_json, encode_text, json_response
@@ -166,6 +166,8 @@ async def _create(request: web.Request, task: Task) -> web.Response:
             form = parse_form(upload.fields, task)
             order = order_of(request, form.fields, task)
             own_id, webhook = request[REQUEST_ID], _webhook(form)
+            if webhook is not None:
+                check_target(request.app[DEPS], webhook, param="callback_url")
             await make_room(request, own_id)
             options = {**form.options, "dialect": DIALECT, "request_id": own_id}
             if form.is_async:

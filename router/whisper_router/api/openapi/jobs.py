@@ -1,8 +1,9 @@
 """Transcriptions that outlive their request. Pure."""
 
 from whisper_router.api.job_body import EVENTS as ENDS
+from whisper_router.api.job_making import MAX_KEY
 from whisper_router.api.job_order import MAX_HEADERS
-from whisper_router.api.jobs import MAX_KEY, MOST_LISTED, USUALLY_LISTED
+from whisper_router.api.jobs import MOST_LISTED, USUALLY_LISTED
 from whisper_router.api.openapi import form
 from whisper_router.api.openapi.audio import job_answer, transcript_answer
 from whisper_router.api.openapi.parts import (
