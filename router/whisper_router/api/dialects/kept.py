@@ -1,6 +1,7 @@
 """Requests of dialects whose clients ask for their results later, by ids that they chose."""
 
 import hashlib
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -33,7 +34,7 @@ class Kept:
 
 def job_id_of(client: Client, own_id: str) -> str:
     """Return the id of the job that a client calls by an id of its own: no other's is the same."""
-    digest = hashlib.sha256(f"{client.name}\0{own_id}".encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps([client.name, own_id]).encode()).hexdigest()
     return f"job_{digest[:32]}"
 
 
