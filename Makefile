@@ -35,6 +35,7 @@ check: .venv/.dev  ## linters, types, import arrows, documentation
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python tools/settings_docs.py --check
+	$(BIN)/python tools/dashboard.py --check
 	$(BIN)/python tools/check_layout.py
 
 openapi: .venv/.dev  ## hold a running server to /openapi.json, with requests made up from it
@@ -55,9 +56,11 @@ fmt: .venv/.dev  ## format the code and write the generated documentation
 	$(BIN)/ruff check --fix --exit-zero .
 	$(BIN)/ruff format .
 	$(BIN)/python tools/settings_docs.py --write
+	$(BIN)/python tools/dashboard.py --write
 
 docs: .venv/.dev  ## write config/router.toml and the tables in the documentation
 	$(BIN)/python tools/settings_docs.py --write
+	$(BIN)/python tools/dashboard.py --write
 
 wheel-check: .venv/.dev  ## install the built wheel elsewhere and run the demo with it
 	tools/wheel-check.sh

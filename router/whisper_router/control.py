@@ -8,7 +8,7 @@ from whisper_router.errors import ConfigurationError, InvalidConfiguration
 from whisper_router.reload import Reloader
 from whisper_router.settings_sources import redacted
 from whisper_router.supervisor.pool import ModelPool
-from whisper_router.supervisor.status import PoolStatus
+from whisper_router.supervisor.status import PoolBrief, PoolStatus
 
 
 class Control:
@@ -26,6 +26,11 @@ class Control:
         statuses = await self._router.supervisor.statuses()
         shown = [status for status in statuses if status.alias in known or status.starts]
         return sorted(shown, key=lambda status: (status.alias != default, status.alias))
+
+    def briefs(self) -> Mapping[str, PoolBrief]:
+        """Return what is known of each alias whose engine was started, without measuring."""
+        briefs = {pool.alias: pool.brief() for pool in self._router.supervisor.pools()}
+        return {alias: brief for alias, brief in briefs.items() if brief.starts}
 
     def pool(self, name: str) -> ModelPool:
         """Return the pool behind a name that requests may use.

@@ -237,6 +237,7 @@ def _deps(router: Router, directory: Directory, behind: _Behind) -> ApiDeps:
         stages=router.stages,
         jobs=behind.jobs,
         cors=CorsPolicy(origins=settings.server.cors_origins),
+        open_metrics=settings.metrics.open,
         dialects=DialectOptions(
             enabled=frozenset(settings.dialects.enabled),
             whisperx_root=settings.dialects.whisperx_root,

@@ -220,6 +220,13 @@ class JobSettings(Section):
     """Whether the audio is kept as long as the result; else it is erased when the job ends."""
 
 
+class MetricsSettings(Section):
+    """What `/metrics` tells Prometheus."""
+
+    open: bool = False
+    """Whether it needs no key. It tells the names of models, and how much they are used."""
+
+
 class StageSettings(Section):
     """What is done with a transcript beside recognising it (docs/engines.md)."""
 
@@ -381,6 +388,8 @@ class Settings(BaseSettings):
     """Wyoming, the protocol of Home Assistant's voice assistants."""
     jobs: JobSettings = JobSettings()
     """Transcriptions that outlive their request (`/v1/jobs`)."""
+    metrics: MetricsSettings = MetricsSettings()
+    """Figures for Prometheus."""
     stages: StageSettings = StageSettings()
     """Stages around recognition."""
     dialects: DialectSettings = DialectSettings()

@@ -68,7 +68,7 @@ from whisper_router.pipeline.turns import SpeakerTurn, SpeakerTurns
 from whisper_router.plugins import load_alignments, load_diarizations
 from whisper_router.scheduling.dispatch import Dispatcher, Dispatchers, QueueLimits
 from whisper_router.supervisor.pool import ModelPool
-from whisper_router.supervisor.status import PoolStatus
+from whisper_router.supervisor.status import PoolBrief, PoolStatus
 
 DEMO = Path(__file__).parents[2] / "engines/whisper_router_engines/whispercpp/demo"
 SAMPLES: Sequence[Mapping[str, Any]] = json.loads((DEMO / "samples.json").read_text("utf-8"))
@@ -321,6 +321,10 @@ class NoProcesses:
         """Find none."""
         raise ModelNotFound(f"The model '{name}' does not exist.")
 
+    def briefs(self) -> Mapping[str, PoolBrief]:
+        """Return none."""
+        return {}
+
     def config(self) -> Mapping[str, object]:
         """Return something."""
         return {"default_model": GOOD}
@@ -345,6 +349,7 @@ class Setup:
     live: Live | None = None
     live_limits: LiveLimits = field(default_factory=LiveLimits)
     jobs: JobService | None = None
+    open_metrics: bool = False
     dialects: DialectOptions = field(default_factory=DialectOptions)
     processes: Processes = field(default_factory=NoProcesses)
 
@@ -408,6 +413,7 @@ async def serve_api(directory: Path, setup: Setup) -> AsyncIterator[Api]:
         live=setup.live or _no_live(spool),
         live_limits=setup.live_limits,
         jobs=setup.jobs,
+        open_metrics=setup.open_metrics,
         fetcher=UrlFetcher(Outbound(OutboundOptions()), FetchLimits()),
         relay=Relay(_nobody_else),
         models=names,

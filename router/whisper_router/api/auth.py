@@ -18,6 +18,7 @@ SUBPROTOCOL_KEY = "openai-insecure-api-key."
 REALTIME_PATHS = frozenset({"/v1/realtime", "/realtime"})
 """Where client secrets are good, and nowhere else."""
 OPEN_PATHS = PROBES | {"/openapi.json", "/docs"}
+METRICS_PATH = "/metrics"
 KEY = web.RequestKey("key", Key)
 
 
@@ -132,7 +133,8 @@ def masked(key: str) -> str:
 
 def _is_open(request: web.Request) -> bool:
     return (
-        request.path in OPEN_PATHS
+        (request.path == METRICS_PATH and request.app[DEPS].open_metrics)
+        or request.path in OPEN_PATHS
         or request.method == hdrs.METH_OPTIONS
         or request.match_info.http_exception is not None
     )

@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler
 from structlog.contextvars import bound_contextvars
 
 from whisper_router.api.deps import DEPS
+from whisper_router.metrics import REQUEST_SECONDS, REQUESTS
 from whisper_router.scheduling.dispatch import FirstTurn
 
 REQUEST_ID = web.RequestKey("request_id", str)
@@ -22,6 +23,7 @@ SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 PROBES = frozenset({"/health", "/ready", "/healthcheck", "/whisperx/healthcheck"})
 CLIENT_LEFT = 499  # nginx's status for a client that closed the connection first
 SWITCHED = 101
+UNKNOWN_ROUTE = "unknown"
 MAX_LOGGED_PATH = 200
 
 log = structlog.get_logger(__name__)
@@ -51,6 +53,11 @@ async def log_access(request: web.Request, handler: Handler) -> web.StreamRespon
             status = SWITCHED
         raise
     finally:
+        route = request.match_info.route.resource
+        shown = UNKNOWN_ROUTE if route is None else route.canonical
+        REQUESTS.labels(_method(request), shown, str(status)).inc()
+        if status != SWITCHED:  # a WebSocket lasts as long as its client wants
+            REQUEST_SECONDS.labels(shown).observe(elapsed_s(request))
         is_probe = request.path in PROBES and status == 200
         log.log(
             logging.DEBUG if is_probe else logging.INFO,
@@ -95,6 +102,11 @@ def _queue_headers(first: FirstTurn | None) -> Mapping[str, str]:
     if first.waited_s is not None:
         headers["x-queue-time"] = str(round(first.waited_s * 1000))
     return headers
+
+
+def _method(request: web.Request) -> str:
+    """Return the method; clients may make up as many as they want."""
+    return request.method if request.method in hdrs.METH_ALL else "other"
 
 
 def _request_id(request: web.Request) -> str:

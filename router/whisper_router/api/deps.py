@@ -36,7 +36,7 @@ from whisper_router.pipeline.transcribe import MediaSource
 from whisper_router.pipeline.turns import SpeakerTurns
 from whisper_router.scheduling.dispatch import FirstTurn, Waiting
 from whisper_router.supervisor.pool import ModelPool
-from whisper_router.supervisor.status import PoolStatus
+from whisper_router.supervisor.status import PoolBrief, PoolStatus
 
 MIB = 1 << 20
 
@@ -181,6 +181,10 @@ class Live(Protocol):
         """Return the alias that a name means. Raises ModelNotFound."""
         ...
 
+    def running(self) -> Mapping[str, int]:
+        """Return how many sessions each alias has now."""
+        ...
+
     def open(self, request: TranscriptionRequest) -> AbstractAsyncContextManager[LiveRun]:
         """Run a session until the block ends. Raises RouterError before any audio."""
         ...
@@ -199,6 +203,10 @@ class Processes(Protocol):
 
     def config(self) -> Mapping[str, object]:
         """Return the configuration in effect, without secrets."""
+        ...
+
+    def briefs(self) -> Mapping[str, PoolBrief]:
+        """Return what is known, without measuring, of every alias that was used."""
         ...
 
     async def reload(self) -> Mapping[str, Sequence[str]]:
@@ -223,6 +231,10 @@ class Queues(Protocol):
 
     def running(self) -> Mapping[str, int]:
         """Return how many chunks run on each alias's workers."""
+        ...
+
+    def lengths(self) -> Mapping[str, int]:
+        """Return how many chunks wait for each alias's workers."""
         ...
 
 
@@ -365,6 +377,8 @@ class ApiDeps:
     drain: DrainLimits = field(default_factory=DrainLimits)
     live_limits: LiveLimits = field(default_factory=LiveLimits)
     client_secrets: ClientSecrets = field(default_factory=ClientSecrets)
+    open_metrics: bool = False
+    """Whether `/metrics` needs no key."""
     dialects: DialectOptions = field(default_factory=DialectOptions)
     rendering: Rendering = field(default_factory=Rendering)
     heartbeat_s: float = 15.0

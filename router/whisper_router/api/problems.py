@@ -15,7 +15,9 @@ from whisper_router.errors import (
     RouteNotFound,
     RouterError,
     TooManyOpenFiles,
+    UpstreamRefused,
 )
+from whisper_router.metrics import ERRORS
 
 MAX_SHOWN = 200
 NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
@@ -38,6 +40,7 @@ def problem(
 
     `detailed`: with FastAPI's `detail` beside the OpenAI API's `error`.
     """
+    count_error(error)
     detail = {"detail": str(error)} if detailed else {}
     return json_response(
         {**detail, **error.envelope()},
@@ -68,6 +71,12 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
     except Exception:  # the boundary: whatever it is, the client gets an answer and the log a trace
         log.exception("request_failed")
         return problem(internal_error(), detailed=detailed)
+
+
+def count_error(error: RouterError) -> None:
+    """Count an error that a client is told. Codes of other servers are as many as those want."""
+    code = "upstream" if isinstance(error, UpstreamRefused) else error.code
+    ERRORS.labels(code or "none").inc()
 
 
 def internal_error() -> RouterError:

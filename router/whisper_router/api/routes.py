@@ -4,7 +4,7 @@ import asyncio
 
 from aiohttp import web
 
-from whisper_router.api import admin, dialects, health, jobs, live_ws, openai, progress
+from whisper_router.api import admin, dialects, health, jobs, live_ws, metrics, openai, progress
 from whisper_router.api.auth import authenticate
 from whisper_router.api.body import drain_unread
 from whisper_router.api.context import add_headers, identify_request, log_access
@@ -15,7 +15,7 @@ from whisper_router.api.problems import DETAILED, answer_problems
 from whisper_router.api.realtime import routes as realtime
 from whisper_router.api.runner import refuse_surplus
 
-PARTS = (health, openapi, openai, live_ws, realtime, progress, jobs, admin)
+PARTS = (metrics, health, openapi, openai, live_ws, realtime, progress, jobs, admin)
 
 
 def build_api(deps: ApiDeps) -> web.Application:

@@ -9,11 +9,13 @@ from typing import Any, TypeVar
 import structlog
 from aiohttp import web
 
+from whisper_router.api.context import elapsed_s
 from whisper_router.api.formats import Json, diarized_segment, logprob_bodies, token_usage
-from whisper_router.api.problems import internal_error
+from whisper_router.api.problems import count_error, internal_error
 from whisper_router.api.wire import encode_json
 from whisper_router.domain import AudioFound, AudioReady, Hole, LanguageDetected, TranscriptEvent
 from whisper_router.errors import RouterError
+from whisper_router.metrics import FIRST_DELTA_SECONDS
 from whisper_router.tasks import Tasks
 
 EVENT_STREAM = "text/event-stream"
@@ -208,7 +210,7 @@ class _Answer:
     """The response, begun with its first bytes."""
 
     def __init__(self, request: web.Request) -> None:
-        self._request = request
+        self._request, self._has_text = request, False
         self.response = web.StreamResponse(headers=HEADERS)
 
     @property
@@ -218,6 +220,9 @@ class _Answer:
     async def write(self, frame: bytes) -> None:
         if not frame:
             return
+        if not self._has_text and frame is not HEARTBEAT:
+            self._has_text = True
+            FIRST_DELTA_SECONDS.observe(elapsed_s(self._request))
         try:
             await self.response.prepare(self._request)
             await self.response.write(frame)
@@ -231,6 +236,7 @@ class _Answer:
             error = internal_error()
         else:
             log.warning("stream_failed", code=error.code, reason=str(error))
+        count_error(error)
         try:
             await self.write(_frame(error.envelope()))
         except _ClientLeft:

@@ -366,11 +366,17 @@ class LiveSession:
         if utterance.is_cut:
             self._begin(end)
 
+    @property
+    def lag_s(self) -> float:
+        """For how much of the audio there is no hypothesis yet, while somebody speaks."""
+        utterance = self._utterance
+        if utterance is None or not utterance.is_behind:
+            return 0.0
+        return to_seconds(self._turns.position - utterance.answered_to)
+
     def _tell_lag(self) -> None:
         """Tell how late the hypotheses are once that is a second more than it has to be."""
-        utterance, lag_s = self._utterance, 0.0
-        if utterance is not None and utterance.is_behind:
-            lag_s = to_seconds(self._turns.position - utterance.answered_to)
+        lag_s = self.lag_s
         if lag_s < to_seconds(self._step) + LATE_S:
             lag_s = 0.0
         if int(lag_s) != int(self._told_lag_s):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from whisper_router.errors import ShuttingDown
+from whisper_router.metrics import DOWNLOADS
 from whisper_router.models.fetch_job import (
     Done,
     Failed,
@@ -184,6 +185,7 @@ class Download:
         )
 
     def _finish(self, outcome: FetchEvent, *, took_s: float) -> None:
+        DOWNLOADS.labels("done" if isinstance(outcome, Done) else "failed").inc()
         if isinstance(outcome, Failed):
             self.failure = outcome
             log.warning("model_download_failed", file=self._name, reason=outcome.message)

@@ -28,6 +28,7 @@ from whisper_router.errors import (
     EngineTimeout,
     UpstreamRefused,
 )
+from whisper_router.metrics import CHUNKS_LOST
 from whisper_router.pipeline.losses import ENDURANCE, Endurance, Losses
 from whisper_router.pipeline.merge import place
 from whisper_router.pipeline.poison import Poison
@@ -126,6 +127,8 @@ class ChunkRunner:
                 return
 
     def _report(self, event: str, times: int, error: EngineError) -> None:
+        reason = event.removeprefix("chunk_")
+        CHUNKS_LOST.labels(self._dispatcher.pool.alias, reason).inc()
         log.warning(event, alias=self._dispatcher.pool.alias, times=times, reason=str(error))
 
     async def _give_up(self, chunk: Chunk, error: EngineCrashed | EngineTimeout) -> NoReturn:

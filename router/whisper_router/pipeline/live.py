@@ -27,6 +27,7 @@ from whisper_router.errors import MediaFailed, RouterError, TooManySessions
 from whisper_router.live.events import LiveEvent
 from whisper_router.live.session import Hypothesis, LiveOptions, LiveSession
 from whisper_router.live.turns import WINDOW, TurnOptions
+from whisper_router.metrics import LIVE_LAG_SECONDS, LIVE_SESSIONS_ENDED
 from whisper_router.pipeline.chunk import ChunkBudget, ChunkRunner
 from whisper_router.pipeline.demands import check_demands
 from whisper_router.pipeline.poison import Poison
@@ -127,6 +128,7 @@ class LiveSessions:
                 await tasks.close_in_full()
             finally:
                 self._open[alias] -= 1
+                LIVE_SESSIONS_ENDED.labels(alias).inc()
                 log.info("live_session_ended", alias=alias, audio_s=round(run.duration_s, 3))
 
 
@@ -282,6 +284,7 @@ class LiveRun:
         else:
             took_s = time.monotonic() - began_s
             self._session.answer(segments, language=language, took_s=took_s)
+            LIVE_LAG_SECONDS.observe(self._session.lag_s)
         self._room.set()
         self._publish()
 

@@ -1,6 +1,7 @@
 """One request, from a spooled upload to transcript events."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +21,12 @@ from whisper_router.domain import (
     Transcript,
     TranscriptEvent,
     TranscriptionRequest,
+)
+from whisper_router.metrics import (
+    AUDIO_SECONDS,
+    REALTIME_FACTOR,
+    SPEECH_SECONDS,
+    TRANSCRIPTIONS,
 )
 from whisper_router.pipeline.chunk import ChunkBudget, ChunkRunner
 from whisper_router.pipeline.chunk_memory import NO_MEMORY, ChunkMemory
@@ -89,13 +96,22 @@ class Transcriber:
             RouterError: the audio, the model or an engine failed.
         """
         tracker = tracker or Tracker(request.client.name)
+        alias, outcome = self._dispatcher_of(request.model).pool.alias, "failed"
+        began_s = time.monotonic()
         try:
             async with aclosing(self._run(request, media, tracker, memory)) as events:
                 async for event in events:
+                    if isinstance(event, AudioReady):
+                        _measure(alias, event, time.monotonic() - began_s)
                     yield event
-        except BaseException:  # a bug or a client that left, too
-            tracker.update(stage=Stage.FAILED)  # a stream answers late errors as if it had ended
+            outcome = "done"
+        except (GeneratorExit, asyncio.CancelledError):
+            outcome = "left"
             raise
+        finally:
+            if outcome != "done":  # a stream answers late errors as if it had ended
+                tracker.update(stage=Stage.FAILED)
+            TRANSCRIPTIONS.labels(alias, outcome).inc()
 
     def check(self, request: TranscriptionRequest) -> None:
         """Refuse what cannot be done with any audio.
@@ -206,6 +222,13 @@ async def _clear(preparing: "asyncio.Task[None]", target: Path) -> None:
 def levels_path(audio: Path) -> Path:
     """Return where the levels of decoded audio are, if they are measured."""
     return audio.with_suffix(".levels")
+
+
+def _measure(alias: str, audio: AudioReady, took_s: float) -> None:
+    AUDIO_SECONDS.labels(alias).inc(audio.duration_s)
+    if audio.speech_s is not None:
+        SPEECH_SECONDS.labels(alias).inc(audio.speech_s)
+    REALTIME_FACTOR.labels(alias).observe(took_s / max(audio.duration_s, 0.1))
 
 
 def _given(options: SpeechDetection) -> Mapping[str, float]:

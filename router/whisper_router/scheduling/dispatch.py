@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import structlog
 
 from whisper_router.errors import QueueFull, QueueTimeout, RouterError
+from whisper_router.metrics import CHUNK_SECONDS, QUEUE_SECONDS
 from whisper_router.scheduling.fair_queue import FairQueue, QueueFullError, Ticket
 from whisper_router.supervisor.lease import Lease
 from whisper_router.supervisor.pool import ModelPool
@@ -110,7 +111,9 @@ class Dispatcher:
                 lease = await self._worker(stack)
                 work.began_s = began_s = time.monotonic()
                 yield lease
-                self._learn(time.monotonic() - began_s, ticket.cost_s)
+                took_s = time.monotonic() - began_s
+                CHUNK_SECONDS.labels(self.pool.alias).observe(took_s)
+                self._learn(took_s, ticket.cost_s)
         finally:
             self._leave(work)
 
@@ -128,6 +131,11 @@ class Dispatcher:
             )
             for position, (place, turn_s) in enumerate(zip(places, turns, strict=True))
         ]
+
+    @property
+    def length(self) -> int:
+        """How many chunks wait."""
+        return len(self._queue)
 
     @property
     def running(self) -> int:
@@ -149,8 +157,11 @@ class Dispatcher:
         try:
             return await self._called(place)
         finally:
+            waited_s = time.monotonic() - place.since_s
+            lane = ticket.lane.name.lower()
+            QUEUE_SECONDS.labels(self.pool.alias, lane).observe(waited_s)
             if first is not None:
-                first.waited_s = time.monotonic() - place.since_s
+                first.waited_s = waited_s
 
     async def _called(self, place: _Place) -> _Work:
         """Wait until `place` is called. Whoever stops waiting for it gives it up."""
@@ -270,6 +281,10 @@ class Dispatchers:
     def waiting(self) -> Mapping[str, Sequence[Waiting]]:
         """Return the chunks that wait for each alias's workers, in the order of their turns."""
         return {alias: dispatcher.waiting() for alias, dispatcher in self._made.items()}
+
+    def lengths(self) -> Mapping[str, int]:
+        """Return how many chunks wait for each alias's workers."""
+        return {alias: dispatcher.length for alias, dispatcher in self._made.items()}
 
     def place(self, *, key: str, request_id: str) -> Waiting | None:
         """Return the next waiting chunk of a request, as it was up to `FRESH_S` ago.

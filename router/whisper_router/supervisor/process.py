@@ -25,6 +25,7 @@ from whisper_router.errors import (
     RouterError,
     ShuttingDown,
 )
+from whisper_router.metrics import LOAD_SECONDS, START_FAILURES
 from whisper_router.supervisor import proctable
 from whisper_router.supervisor.connection import Connection
 from whisper_router.supervisor.machine import Event, State, advance
@@ -291,12 +292,14 @@ class EngineProcess:
             self.start_failure = cause
             if isinstance(cause, EngineError) and not isinstance(cause, NO_FAILURES):
                 self.failed_starts += 1
+            START_FAILURES.labels(self.alias).inc()
             log.error("engine_start_failed", alias=self.alias, reason=self.last_error)
         else:
             self.crashes += 1
             log.error("engine_crashed", alias=self.alias, reason=self.last_error)
 
     def _report_ready(self, run: Run) -> None:
+        LOAD_SECONDS.labels(self.alias).observe(time.monotonic() - run.began_s)
         log.info(
             "engine_ready",
             alias=self.alias,

@@ -39,6 +39,11 @@ def brief(
             slot.footprint.gpu_bytes for slot in slots if slot.footprint and slot.process.ready
         ),
         breaker=most_willing(slot.breaker for slot in slots),
+        leases=sum(slot.leases for slot in slots),
+        workers=sum(slot.workers for slot in slots),
+        starts=sum(process.starts for process in processes),
+        crashes=sum(process.crashes for process in processes),
+        recycles=sum(slot.recycles for slot in slots),
     )
 
 

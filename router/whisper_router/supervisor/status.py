@@ -42,7 +42,8 @@ class PoolBrief:
     `start_error` is why it cannot be started, as far as the last attempt tells, and None while a
     process serves; `last_error` also tells of crashes that were repaired since. `memory_bytes` is
     what its ready processes take, as far as is known, `gpu_memory_bytes` the same on GPUs.
-    `breaker` tells whether a start would be attempted.
+    `breaker` tells whether a start would be attempted. `leases` is how many chunks run on its
+    `workers`; starts, crashes and recycles are of all its processes since the router began.
     """
 
     state: State
@@ -53,6 +54,11 @@ class PoolBrief:
     memory_bytes: int
     gpu_memory_bytes: int
     breaker: BreakerState
+    leases: int = 0
+    workers: int = 0
+    starts: int = 0
+    crashes: int = 0
+    recycles: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,133 @@
+"""`/metrics`: all figures in Prometheus' text format, and OpenMetrics for who asks for that."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiohttp import hdrs, web
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from whisper_router.api.auth import require_admin
+from whisper_router.api.deps import DEPS, ApiDeps
+from whisper_router.metrics import NAMESPACE, REGISTRY
+from whisper_router.supervisor.machine import State
+from whisper_router.supervisor.status import PoolBrief
+
+STATES: Final = tuple(State)
+
+
+def routes() -> list[web.RouteDef]:
+    """Return the route."""
+    return [web.get("/metrics", show_metrics)]
+
+
+async def show_metrics(request: web.Request) -> web.Response:
+    """GET /metrics: for administrators' keys, or for everybody with `metrics.open`."""
+    deps = request.app[DEPS]
+    if not deps.open_metrics:
+        await require_admin(request)
+    registry = CollectorRegistry()
+    registry.register(_Now(await _snapshot(deps)))
+    encode, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
+    body = encode(_Both(REGISTRY, registry))
+    return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What is so at this moment."""
+
+    version: str
+    requests: int
+    waiting: Mapping[str, int]
+    running: Mapping[str, int]
+    live: Mapping[str, int]
+    jobs: Mapping[str, int]
+    briefs: Mapping[str, PoolBrief]
+
+
+async def _snapshot(deps: ApiDeps) -> Snapshot:
+    counts = {} if deps.jobs is None else await deps.jobs.store.counts()
+    return Snapshot(
+        version=deps.service.version,
+        requests=deps.progress.running(),
+        waiting=deps.queues.lengths(),
+        running=deps.queues.running(),
+        live=deps.live.running(),
+        jobs={status.value: count for status, count in counts.items()},
+        briefs=deps.processes.briefs(),
+    )
+
+
+class _Both:
+    """Two registries as one, for the encoders, which only collect."""
+
+    def __init__(self, *registries: CollectorRegistry) -> None:
+        self._registries = registries
+
+    def collect(self) -> Iterator[Metric]:
+        for registry in self._registries:
+            yield from registry.collect()
+
+
+class _Now(Collector):
+    """The figures of one moment."""
+
+    def __init__(self, now: Snapshot) -> None:
+        self._now = now
+
+    def collect(self) -> Iterable[Metric]:
+        return families(self._now)
+
+
+def families(now: Snapshot) -> Iterator[Metric]:
+    """Yield the figures of one moment."""
+    yield _gauge("build_info", "The running version.", {now.version: 1}, label="version")
+    yield _gauge("requests_in_progress", "Requests for text that run.", {"": now.requests})
+    yield _gauge("queue_length", "Chunks that wait.", now.waiting, label="alias")
+    yield _gauge("chunks_running", "Chunks that run.", now.running, label="alias")
+    yield _gauge("live_sessions", "Live sessions.", now.live, label="alias")
+    yield _gauge("jobs", "Jobs that are known.", now.jobs, label="status")
+    yield from _processes(now.briefs)
+
+
+def _processes(briefs: Mapping[str, PoolBrief]) -> Iterator[Metric]:
+    state = GaugeMetricFamily(
+        f"{NAMESPACE}_process_state",
+        "1 for the state that the processes of an alias are in.",
+        labels=["alias", "state"],
+    )
+    for alias, brief in briefs.items():
+        for one in STATES:
+            state.add_metric([alias, one.value], float(brief.state is one))
+    yield state
+    for name, about, read in (
+        ("process_workers", "Chunks that the processes of an alias run at a time.", "workers"),
+        ("process_leases", "Workers that have a chunk.", "leases"),
+        ("process_memory_bytes", "Memory that ready processes take.", "memory_bytes"),
+        ("process_gpu_memory_bytes", "The same on GPUs.", "gpu_memory_bytes"),
+    ):
+        values = {alias: getattr(brief, read) for alias, brief in briefs.items()}
+        yield _gauge(name, about, values, label="alias")
+    for name, about, read in (
+        ("process_starts", "Engine processes that were started.", "starts"),
+        ("process_crashes", "Ready processes that ended unasked.", "crashes"),
+        ("process_recycles", "Processes replaced for having served long enough.", "recycles"),
+    ):
+        counted = CounterMetricFamily(f"{NAMESPACE}_{name}", about, labels=["alias"])
+        for alias, brief in briefs.items():
+            counted.add_metric([alias], getattr(brief, read))
+        yield counted
+
+
+def _gauge(
+    name: str, about: str, values: Mapping[str, Any], *, label: str | None = None
+) -> GaugeMetricFamily:
+    labels = [] if label is None else [label]
+    family = GaugeMetricFamily(f"{NAMESPACE}_{name}", about, labels=labels)
+    for key, value in values.items():
+        family.add_metric([key] if labels else [], value)
+    return family
