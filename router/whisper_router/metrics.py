@@ -8,7 +8,7 @@ memory, jobs) is not here but in `api.metrics`.
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 
-disable_created_metrics()  # each series would come twice, and Prometheus does not need the second
+disable_created_metrics()  # type: ignore[no-untyped-call]  # each series would come twice, and Prometheus does not need the second
 
 NAMESPACE = "whisper_router"
 REGISTRY = CollectorRegistry()
