@@ -15,6 +15,7 @@ from whisper_router.jobs.keeping import Keeping
 from whisper_router.jobs.model import Delivery, Job, JobStatus
 from whisper_router.jobs.needs import Notice
 from whisper_router.jobs.store import JobStore
+from whisper_router.metrics import JOBS_ENDED
 
 LONGEST_PAUSE_S = 60.0
 
@@ -82,6 +83,7 @@ class Ends:
             delivery=await self.delivery(ended, end.transcript),
         )
         if has_ended:
+            JOBS_ENDED.labels(end.status.value).inc()
             log.info("job_ended", job=job.id, status=end.status)
             await self._keeping.forget_audio(job.id)
             self.delivery_due.set()

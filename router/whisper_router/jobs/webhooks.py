@@ -21,6 +21,7 @@ from whisper_router.errors import InvalidParameter, UrlRefused
 from whisper_router.jobs.model import Delivery
 from whisper_router.jobs.store import JobStore
 from whisper_router.jobs.webhook_headers import check_headers, headers_of
+from whisper_router.metrics import WEBHOOK_CALLS
 from whisper_router.tasks import Tasks
 
 MINUTE_S, HOUR_S = 60.0, 3600.0
@@ -165,6 +166,7 @@ class WebhookSender:
             next_s=next_s,
             delivered_s=self._clock() if outcome.is_delivered else None,
         )
+        WEBHOOK_CALLS.labels("delivered" if outcome.is_delivered else "failed").inc()
         what = "webhook_delivered" if outcome.is_delivered else "webhook_failed"
         log.info(
             what,
