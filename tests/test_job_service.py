@@ -1,5 +1,6 @@
 """Where jobs are kept, and what happens where they cannot be."""
 
+import asyncio
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ import pytest
 from support.in_process import settings_in
 from whisper_router.audio.fetch_url import FetchLimits, UrlFetcher
 from whisper_router.audio.outbound import Outbound, OutboundOptions
-from whisper_router.errors import ConfigurationError
+from whisper_router.errors import ConfigurationError, StorageFull
 from whisper_router.job_service import running_jobs
 from whisper_router.settings import JobSettings
 
@@ -53,3 +54,37 @@ async def test_without_a_name_a_server_goes_on_without_jobs(tmp_path, monkeypatc
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
     async with running_jobs_of(router(tmp_path)) as jobs:
         assert jobs is None
+
+
+def damage(path):
+    data = bytearray(path.read_bytes())
+    data[4096:] = b"\x5a" * (len(data) - 4096)
+    path.write_bytes(data)
+
+
+async def test_a_damaged_store_is_an_error_only_where_it_was_named(tmp_path, monkeypatch):
+    """The server goes on without jobs, or says why it does not start."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    async with running_jobs_of(router(tmp_path)) as jobs:
+        assert jobs is not None
+    await asyncio.to_thread(damage, tmp_path / "state" / "jobs" / "jobs.db")
+    async with running_jobs_of(router(tmp_path)) as jobs:
+        assert jobs is None
+    with pytest.raises(ConfigurationError, match=r"jobs\.db"):
+        async with running_jobs_of(router(tmp_path, directory=tmp_path / "state" / "jobs")):
+            pass
+
+
+async def test_jobs_that_cannot_be_gone_on_with_are_no_traceback(tmp_path, monkeypatch):
+    """What fails only when jobs are looked for is told in the same way; the directory is free."""
+
+    async def fail(_store):
+        raise StorageFull("There is no room.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("whisper_router.jobs.sqlite.SqliteStore.requeue", fail)
+        with pytest.raises(ConfigurationError, match="no room"):
+            async with running_jobs_of(router(tmp_path, directory=tmp_path / "a")):
+                pass
+    async with running_jobs_of(router(tmp_path, directory=tmp_path / "a")) as jobs:
+        assert jobs is not None

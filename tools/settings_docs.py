@@ -26,7 +26,8 @@ EXAMPLES = {
     "spool_dir": '"/dev/shm/whisper-router"',
     "api_key": '"a-long-random-text"',
     "keys_file": '"/etc/whisper-router/keys.toml"',
-    "directory": '"/var/lib/whisper-router/models"',
+    "store.directory": '"/var/lib/whisper-router/models"',
+    "jobs.directory": '"/var/lib/whisper-router/jobs"',
     "endpoint": '"https://huggingface.co"',
     "token": '"hf_..."',
     "model": '"small"',
@@ -103,21 +104,21 @@ def config_lines() -> Iterator[str]:
     for name, section, description in sections():
         yield f"\n[{name}]  # {description}"
         for key, field in section.model_fields.items():
-            yield from option_lines(key, field)
+            yield from option_lines(key, field, section=name)
 
 
-def option_lines(key: str, field: FieldInfo) -> Iterator[str]:
+def option_lines(key: str, field: FieldInfo, *, section: str = "") -> Iterator[str]:
     """Yield the description as a comment, then the option."""
     for line in (field.description or "").splitlines():
         yield f"# {line}"
-    yield f"#{key} = {toml_value(key, field)}"
+    yield f"#{key} = {toml_value(key, field, section=section)}"
 
 
-def toml_value(key: str, field: FieldInfo) -> str:
+def toml_value(key: str, field: FieldInfo, *, section: str = "") -> str:
     """Return the default in TOML, or an example where there is none."""
     value: Any = field.get_default()
     if value is None:
-        return EXAMPLES[key]
+        return EXAMPLES.get(f"{section}.{key}") or EXAMPLES[key]
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, ByteSize):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import os
 import signal
@@ -71,6 +72,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> int:
     async with running_server(settings, load, child_files=before.soft) as server:
         _reload_on_signal(server)
         server.router.tasks.spawn(notifier.keep_watchdog_calm(), name="watchdog")
+        gc.freeze()  # to look through all that stays, again and again, would hold up requests
         notifier.ready()
         log.info("serving", url=server.url, version=version("whisper-router"))
         await stop.wait()

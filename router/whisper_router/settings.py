@@ -215,7 +215,8 @@ class JobSettings(Section):
     max_queued: int = Field(default=10_000, ge=1)
     """Jobs that may wait; the next is answered 429."""
     keep_s: float = Field(default=604_800.0, ge=0)
-    """A job that has ended is erased after so long, with its result."""
+    """A job that has ended is erased after so long, with its result; if its webhook is still to be
+    called, the job itself is erased after that."""
     keep_audio: bool = False
     """Whether the audio is kept as long as the result; else it is erased when the job ends."""
 

@@ -42,6 +42,14 @@ def test_results_come_back_as_they_were():
     assert load_transcript(dump_transcript(TRANSCRIPT)) == TRANSCRIPT
 
 
+def test_a_result_of_the_first_version_can_be_read():
+    """It was one text."""
+    head, *lines = dump_transcript(TRANSCRIPT).split("\n")
+    assert len(lines) == len(TRANSCRIPT.segments)
+    old = json.loads(head) | {"segments": [json.loads(line) for line in lines]}
+    assert load_transcript(json.dumps(old)) == TRANSCRIPT
+
+
 def test_raw_samples_keep_their_format():
     """A container needs none."""
     pcm = PcmFormat(encoding=next(iter(Encoding)), rate_hz=8000, channels=2)

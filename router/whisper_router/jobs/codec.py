@@ -22,6 +22,7 @@ from whisper_router.domain import (
 
 Json = dict[str, Any]
 REQUEST = TypeAdapter(TranscriptionRequest)
+SEGMENT = tuple(item.name for item in fields(Segment))
 
 
 def dump_request(request: TranscriptionRequest) -> str:
@@ -46,26 +47,31 @@ def load_events(text: str) -> Sequence[LanguageDetected | Segment]:
 
 
 def dump_transcript(transcript: Transcript) -> str:
-    """Return a whole result as JSON."""
-    body = {
+    """Return a whole result as lines of JSON: all but the segments, then each of them.
+
+    One that is hours long would stop all other threads if it were one text.
+    """
+    head = {
         "task": transcript.task,
         "language": transcript.language,
         "duration_s": transcript.duration_s,
-        "segments": [_event(segment) for segment in transcript.segments],
         "holes": [asdict(hole) for hole in transcript.holes],
     }
-    return json.dumps(body, ensure_ascii=False)
+    lines = (json.dumps(_event(item), ensure_ascii=False) for item in transcript.segments)
+    return "\n".join([json.dumps(head, ensure_ascii=False), *lines])
 
 
 def load_transcript(text: str) -> Transcript:
-    """Return what `dump_transcript` was given."""
-    body = json.loads(text)
+    """Return what `dump_transcript` was given; in its first version it made one text of all."""
+    first, *lines = text.split("\n")
+    head = json.loads(first)
+    segments = head["segments"] if "segments" in head else map(json.loads, lines)
     return Transcript(
-        task=Task(body["task"]),
-        language=body["language"],
-        duration_s=body["duration_s"],
-        segments=tuple(_segment(item) for item in body["segments"]),
-        holes=tuple(Hole(**hole) for hole in body["holes"]),
+        task=Task(head["task"]),
+        language=head["language"],
+        duration_s=head["duration_s"],
+        segments=tuple(_segment(item) for item in segments),
+        holes=tuple(Hole(**hole) for hole in head["holes"]),
     )
 
 
@@ -80,8 +86,9 @@ def load_pcm(body: Json | None) -> PcmFormat | None:
 
 
 def _event(event: LanguageDetected | Segment) -> Json:
-    body = asdict(event)
     if isinstance(event, Segment):
+        body = {name: getattr(event, name) for name in SEGMENT}
+        body["tokens"] = list(event.tokens)
         body["logprobs"] = [
             [item.token, item.logprob, base64.b64encode(item.data).decode()]
             for item in event.logprobs
@@ -91,7 +98,7 @@ def _event(event: LanguageDetected | Segment) -> Json:
             for w in event.words
         ]
         return {"kind": "segment", **body}
-    return {"kind": "language", **body}
+    return {"kind": "language", **asdict(event)}
 
 
 def _loaded(body: Json) -> LanguageDetected | Segment:
@@ -101,8 +108,7 @@ def _loaded(body: Json) -> LanguageDetected | Segment:
 
 
 def _segment(body: Json) -> Segment:
-    known = {item.name for item in fields(Segment)}
-    values = {name: value for name, value in body.items() if name in known}
+    values = {name: value for name, value in body.items() if name in SEGMENT}
     values["tokens"] = tuple(values["tokens"])
     values["words"] = tuple(
         Word(
