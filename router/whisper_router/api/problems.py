@@ -61,7 +61,7 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return _from_aiohttp(request, error)
+        return _from_aiohttp(request, error, detailed=detailed)
     except OSError as error:
         if error.errno not in NO_DESCRIPTORS:
             log.exception("request_failed")
@@ -101,7 +101,9 @@ def base_url(request: web.BaseRequest) -> str:
     return f"{scheme}://{request.host[:MAX_SHOWN]}/v1"
 
 
-def _from_aiohttp(request: web.Request, error: web.HTTPException) -> web.Response:
+def _from_aiohttp(
+    request: web.Request, error: web.HTTPException, *, detailed: bool
+) -> web.Response:
     called = f"{request.method} {request.rel_url.raw_path[:MAX_SHOWN]}"
     if isinstance(error, web.HTTPMethodNotAllowed):
         allowed = ", ".join(sorted(error.allowed_methods))
@@ -115,8 +117,10 @@ def _from_aiohttp(request: web.Request, error: web.HTTPException) -> web.Respons
             )
         )
     kind = INVALID_REQUEST if error.status < 500 else SERVER_ERROR
-    body = {"message": error.text or error.reason, "type": kind, "param": None, "code": None}
-    return json_response({"error": body}, status=error.status)
+    message = error.text or error.reason
+    body = {"message": message, "type": kind, "param": None, "code": None}
+    detail = {"detail": message} if detailed else {}
+    return json_response({**detail, "error": body}, status=error.status)
 
 
 def _has_detail(request: web.Request) -> bool:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 
@@ -10,6 +11,7 @@ from whisper_router.api.auth import require_admin
 from whisper_router.api.deps import DEPS
 from whisper_router.api.fields import Fields
 from whisper_router.api.wire import json_response
+from whisper_router.audio.upload import spool_upload
 from whisper_router.errors import MissingParameter, RouterError
 from whisper_router.languages import language_code
 from whisper_router.supervisor.machine import State
@@ -174,9 +176,18 @@ async def _pool(request: web.Request) -> tuple[ModelPool, str]:
 
 
 async def _field(request: web.Request, name: str) -> str:
-    form = await request.post()
-    pairs = [(key, value) for key, value in form.items() if isinstance(value, str)]
-    value = Fields([*pairs, *request.query.items()]).text(name)
+    value = Fields([*await _form(request), *request.query.items()]).text(name)
     if value is None:
         raise MissingParameter(name)
     return value.strip()
+
+
+async def _form(request: web.Request) -> Sequence[tuple[str, str]]:
+    """Return the fields of the body, if it is a form. Raises RouterError."""
+    deps = request.app[DEPS]
+    if request.content_type == "multipart/form-data":
+        async with spool_upload(request, deps.spool, deps.upload_limits) as upload:
+            return upload.fields
+    if request.content_type == "application/x-www-form-urlencoded":
+        return parse_qsl((await request.read()).decode(errors="replace"))
+    return []

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from whisper_router.api.context import SAFE_ID
 from whisper_router.api.openapi import form
 from whisper_router.api.openapi.parts import (
     EVENTS_TYPE,
-    FORM_TYPE,
     JSON_TYPE,
     TEXT_TYPE,
     FormField,
@@ -14,6 +14,7 @@ from whisper_router.api.openapi.parts import (
     Paths,
     answer,
     array,
+    form_body,
     header,
     header_ref,
     integer,
@@ -26,7 +27,7 @@ from whisper_router.api.openapi.parts import (
 TAG = "Audio"
 PREFIX = "/v1"
 REFUSALS = frozenset({400, 404, 408, 413, 417, 422, 429, 502, 504, 508})
-SAFE_ID = "^[A-Za-z0-9._-]{1,64}$"
+ID_PATTERN = f"^{SAFE_ID.pattern}$"
 QUEUE_HEADERS = {name: header_ref(name) for name in ("x-queue-position", "x-queue-time")}
 JOB_OPERATIONS = (
     "showJob",
@@ -40,10 +41,11 @@ REQUEST_IDS: Sequence[Json] = (
     header(
         "X-Progress-ID",
         text(
-            "The id under which `/v1/progress/{id}` tells how far the request is.", pattern=SAFE_ID
+            "The id under which `/v1/progress/{id}` tells how far the request is.",
+            pattern=ID_PATTERN,
         ),
     ),
-    header("X-Request-ID", text("The same, if there is no other.", pattern=SAFE_ID)),
+    header("X-Request-ID", text("The same, if there is no other.", pattern=ID_PATTERN)),
 )
 
 
@@ -83,14 +85,20 @@ def paths() -> Paths:
 def body(fields: Sequence[FormField]) -> Json:
     """Return the form of an audio route."""
     schema = form.form_schema(fields, required=["model"])
-    return {"required": True, "content": {FORM_TYPE: {"schema": schema}}}
+    return form_body(schema)
 
 
 def transcript_answer(*further: str) -> Json:
     """Return a transcript in whatever format was asked for; `further` are types of plain text."""
     anything: Json = {"type": "string"}
     content: dict[str, Json] = {
-        JSON_TYPE: {"anyOf": [ref("VerboseTranscription"), ref("Transcription")]},
+        JSON_TYPE: {
+            "anyOf": [
+                ref("VerboseTranscription"),
+                ref("DiarizedTranscription"),
+                ref("Transcription"),
+            ]
+        },
         TEXT_TYPE: anything,
         **{kind: ref("TranscriptEvents") for kind in further},
     }
@@ -131,6 +139,18 @@ def schemas() -> Json:
             },
             optional=["segments", "words", "vtt_text", *common],
         ),
+        "DiarizedTranscription": record(
+            "`diarized_json`: who says what.",
+            {
+                "task": text("Always `transcribe`.", const="transcribe"),
+                "duration": number("Length of the audio in seconds.", 0),
+                "text": text("A line for each turn, with its speaker."),
+                "segments": array(ref("DiarizedSegment"), "The turns, in pieces."),
+                "usage": usage,
+                "holes": holes,
+            },
+            optional=["holes"],
+        ),
         "TranscriptEvents": {  # of no type: each tool has its own idea of what events are
             "description": "Server-sent events: `transcript.text.delta` for each segment, one "
             "`transcript.text.done` with the whole text, or an `error`."
@@ -139,8 +159,15 @@ def schemas() -> Json:
     }
 
 
+def old_events() -> Json:
+    """Return the schema of streams where they are those of faster-whisper-server."""
+    words = "Server-sent events: each is a whole answer for one segment, in `response_format`."
+    return {"TranscriptEvents": {"description": words}}
+
+
 def _pieces() -> Json:
     begin, end = number("Begin in seconds.", 0), number("End in seconds.", 0)
+    speaker = text("Who speaks, where speakers were told apart.")
     return {
         "Segment": record(
             "A stretch of speech.",
@@ -156,12 +183,25 @@ def _pieces() -> Json:
                 "compression_ratio": number("High where the text repeats itself."),
                 "no_speech_prob": number("Probability that nobody speaks."),
                 "language": text("Code of its language, with `language=mixed`."),
+                "speaker": speaker,
             },
-            optional=["language"],
+            optional=["language", "speaker"],
+        ),
+        "DiarizedSegment": record(
+            "What one speaker says.",
+            {
+                "type": text("As in a stream.", const="transcript.text.segment"),
+                "id": text("From `seg_001`."),
+                "start": begin,
+                "end": end,
+                "text": text("Without space around it."),
+                "speaker": speaker,
+            },
         ),
         "Word": record(
             "A word without the punctuation around it.",
-            {"word": text("The word."), "start": begin, "end": end},
+            {"word": text("The word."), "start": begin, "end": end, "speaker": speaker},
+            optional=["speaker"],
         ),
         "TokenLogprob": record(
             "A token.",
@@ -175,6 +215,12 @@ def _pieces() -> Json:
             "A stretch that no engine could transcribe.",
             {"start": begin, "end": end, "error": text("Why.")},
         ),
+        **_usage(),
+    }
+
+
+def _usage() -> Json:
+    return {
         "DurationUsage": record(
             "Usage by time.",
             {"type": text("Always `duration`.", const="duration"), "seconds": integer("Begun.", 1)},

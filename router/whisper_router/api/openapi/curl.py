@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from whisper_router.api.openapi.parts import FORM_TYPE, JSON_TYPE, Json
 
 BASE = "http://127.0.0.1:8000"
+ADDRESSES = {"url": "https://example.org/speech.mp3"}
 
 
 def example(path: str, method: str, operation: Json) -> str:
@@ -26,11 +27,15 @@ def _options(method: str, operation: Json) -> Iterator[str]:
         yield '-H "Authorization: Bearer $KEY"'
     content = operation.get("requestBody", {}).get("content", {})
     if FORM_TYPE in content:
-        yield "-F file=@speech.mp3"
         properties = content[FORM_TYPE]["schema"]["properties"]
-        if "model" in properties:
-            yield f"-F model={shlex.quote(properties['model']['example'])}"
+        for name, schema in properties.items():
+            if schema.get("format") == "binary":
+                yield f"-F {name}=@speech.mp3"
+            elif "example" in schema and (name == "model" or len(properties) == 1):
+                yield f"-F {name}={shlex.quote(schema['example'])}"
     elif JSON_TYPE in content:
-        yield f"-H 'Content-Type: {JSON_TYPE}' -d {shlex.quote(json.dumps({}))}"
+        required = content[JSON_TYPE]["schema"].get("required", ())
+        body = json.dumps({name: ADDRESSES[name] for name in required})
+        yield f"-H 'Content-Type: {JSON_TYPE}' -d {shlex.quote(body)}"
     elif method != "get":
         yield f"-X {method.upper()}"

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 from whisper_router.api.deps import Dialect, DialectOptions, ServiceInfo
+from whisper_router.api.dialects import detailed_paths
 from whisper_router.api.openapi import audio, jobs, live, models, operations, statuses
-from whisper_router.api.openapi.dialects import PARTS, Part, merged, served_parts
+from whisper_router.api.openapi.dialects import PARTS, Part, detailed, merged, served_parts
 from whisper_router.api.openapi.parts import ALSO_AT, Json, Paths
-from whisper_router.api.openapi.refusals import responses
+from whisper_router.api.openapi.refusals import detailed_responses, responses
 
 VERSION = "3.1.0"
 TAGS = {
@@ -35,6 +36,9 @@ def document(
         schemas |= part.schemas
     for module in (audio, live, jobs, models, statuses):
         schemas |= module.schemas()
+    if options.old_sse:
+        schemas |= audio.old_events()
+    paths = detailed(merged(_own(), parts), detailed_paths(options))
     tags = TAGS | {part.tag: part.description for part in parts}
     return {
         "openapi": VERSION,
@@ -48,11 +52,11 @@ def document(
         "externalDocs": {"url": service.docs, "description": "What everything means."},
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": words} for name, words in tags.items()],
-        "paths": merged(_own(), parts),
+        "paths": paths,
         "webhooks": jobs.webhooks(),
         "components": {
             "schemas": dict(sorted(schemas.items())),
-            "responses": responses(),
+            "responses": responses() | detailed_responses(paths),
             "headers": _headers(),
             "securitySchemes": {
                 "bearer": {
@@ -87,6 +91,8 @@ def _headers() -> Json:
         "WWW-Authenticate": "Always `Bearer`.",
         "Allow": "The methods that the path has.",
         "Location": "The path of the job.",
+        "Asr-Engine": "The engine of the model.",
+        "Content-Disposition": "What the file might be called.",
         "Content-Security-Policy": "Nothing is loaded from anywhere.",
     }
     return {

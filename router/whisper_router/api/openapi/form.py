@@ -6,6 +6,7 @@ from whisper_router.api.chunking import MAX_VAD_MS
 from whisper_router.api.fields import UNITS_S
 from whisper_router.api.forms import (
     GRANULARITIES,
+    MAX_BATCH,
     MAX_DECODERS,
     MIN_INCREMENT,
     Granularity,
@@ -13,6 +14,7 @@ from whisper_router.api.forms import (
     ResponseFormat,
     ResponseOptions,
 )
+from whisper_router.api.openapi import form_stages
 from whisper_router.api.openapi.parts import (
     FormField,
     Json,
@@ -112,7 +114,9 @@ def webhook() -> Sequence[FormField]:
     ]
 
 
-def form_schema(fields: Iterable[FormField], *, required: Sequence[str]) -> Json:
+def form_schema(
+    fields: Iterable[FormField], *, required: Sequence[str], file_part: str = "file"
+) -> Json:
     """Return the schema of a multipart form with a file."""
     file = text(
         "Audio or video in any common container; the content decides, not the name. "
@@ -122,7 +126,7 @@ def form_schema(fields: Iterable[FormField], *, required: Sequence[str]) -> Json
     return {
         "type": "object",
         "required": list(required),
-        "properties": {"file": file} | {field.name: field.described for field in fields},
+        "properties": {file_part: file} | {field.name: field.described for field in fields},
     }
 
 
@@ -183,9 +187,12 @@ def _speech() -> Sequence[FormField]:
                 {"type": "string"}, "One is the language; of several, the language is detected."
             ),
         ),
-        *_speakers(),
+        *form_stages.speakers(),
+        *form_stages.alignment(),
         FormField(
-            name="vad", schema=boolean("Look for speech first. Wins over `chunking_strategy`.")
+            name="vad",
+            schema=boolean("Look for speech first. Wins over `chunking_strategy`."),
+            aliases=["vad_filter"],
         ),
         FormField(
             name="context",
@@ -201,7 +208,10 @@ def _handling() -> Sequence[FormField]:
     return [
         FormField(
             name="stream",
-            schema=boolean("Answer events as the text comes, with `json` and `text`."),
+            schema=boolean(
+                "Answer events as the text comes, with `json` and `text`; with `diarized_json` at "
+                "the end."
+            ),
         ),
         FormField(
             name="on_error",
@@ -218,6 +228,10 @@ def _handling() -> Sequence[FormField]:
                 f"({', '.join(UNITS_S)}). 0: not at all; negative: for ever.",
                 example="5m",
             ),
+        ),
+        FormField(
+            name="batch_size",
+            schema=integer("No more of its chunks run at a time.", 1, MAX_BATCH),
         ),
         FormField(
             name="async",
@@ -289,21 +303,8 @@ def _decoding() -> Sequence[FormField]:
             schema=boolean("Suppress tokens that are not speech."),
             aliases=["suppress_non_speech"],
         ),
-    ]
-
-
-def _speakers() -> Sequence[FormField]:
-    return [
         FormField(
-            name="known_speaker_names[]",
-            schema=array({"type": "string"}, "Who may be heard.", maxItems=MAX_KNOWN_SPEAKERS),
-        ),
-        FormField(
-            name="known_speaker_references[]",
-            schema=array(
-                {"type": "string"},
-                "How they sound, as data URLs: as many as there are names.",
-                maxItems=MAX_KNOWN_SPEAKERS,
-            ),
+            name="suppress_numerals",
+            schema=boolean("Write numbers as words; takes time for each token."),
         ),
     ]

@@ -1,5 +1,8 @@
 """The models that requests may name. Pure."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from whisper_router.api.openapi.parts import (
     Json,
     Operation,
@@ -55,6 +58,11 @@ def paths() -> Paths:
 
 def schemas() -> Json:
     """Return the schemas of models."""
+    return {"Model": model(), "ModelList": listing("Model", "Models.")}
+
+
+def model(more: Mapping[str, Json] = MappingProxyType({})) -> Json:
+    """Return the schema of a model; `more` are properties that it has in another server's API."""
     properties: dict[str, Json] = {
         "id": text("What requests name."),
         "object": text("Always `model`.", const="model"),
@@ -70,8 +78,5 @@ def schemas() -> Json:
         "last_error": text("Of its engine."),
         "breaker": text("Whether a start would be attempted, unless it is `closed`."),
     }
-    own = ("id", "object", "created", "owned_by")
-    return {
-        "Model": record("A model.", properties, optional=set(properties) - set(own)),
-        "ModelList": listing("Model", "Models."),
-    }
+    own = {"id", "object", "created", "owned_by"}
+    return record("A model.", {**properties, **more}, optional=set(properties) - own)

@@ -131,6 +131,8 @@ def _answer(name: str, response: Json) -> str:
 def _errors(document: Json) -> Iterator[str]:
     yield '<section aria-labelledby="errors">\n<h2 id="errors">Errors</h2>\n<dl>\n'
     for name, response in document["components"]["responses"].items():
+        if not name.startswith("Error"):  # the same with a further key
+            continue
         status = escape(name.removeprefix("Error"))
         yield _answer(f'<code id="{anchor("error " + status)}">{status}</code>', response)
     yield "</dl>\n</section>\n"

@@ -10,10 +10,13 @@ Paths = Mapping[str, Mapping[str, Json]]
 """Path → method in lower case → operation object."""
 
 JSON_TYPE, TEXT_TYPE, EVENTS_TYPE = "application/json", "text/plain", "text/event-stream"
+ANY_TEXT: Json = {"type": "string"}
 FORM_TYPE, HTML_TYPE = "multipart/form-data", "text/html"
 EVENTS: Json = {"description": "Server-sent events."}
 ALSO_AT = "x-also-at"
 """Further paths of the same operation, which are not listed for themselves."""
+PLAIN, DETAILED = "/responses/Error", "/responses/DetailedError"
+"""Error answers, and those with FastAPI's `detail` beside `error`."""
 
 
 class Key(Enum):
@@ -86,6 +89,19 @@ class FormField:
         return self.schema | {"description": f"{self.schema['description']} Also {names}."}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialectPart:
+    """What a dialect adds. Its operations take the place of our own at the same path.
+
+    `tag` tells people what it is; `schemas` have names that begin with the dialect's.
+    """
+
+    tag: str
+    description: str
+    paths: Paths
+    schemas: Json = field(default_factory=dict)
+
+
 def ref(name: str) -> Json:
     """Return a reference to a schema."""
     return {"$ref": f"#/components/schemas/{name}"}
@@ -148,6 +164,14 @@ def listing(item: str, description: str) -> Json:
     )
 
 
+def form_body(schema: Json, *further: str) -> Json:
+    """Return a body that is a form; `further` are content types of the same."""
+    return {
+        "required": True,
+        "content": {kind: {"schema": schema} for kind in (FORM_TYPE, *further)},
+    }
+
+
 def path_parameter(name: str, description: str, example: str) -> Json:
     """Return a parameter of the path."""
     return {
@@ -194,7 +218,7 @@ def upgrade(description: str) -> Json:
 
 def refusal(status: int) -> Json:
     """Return a reference to the error answer with this status."""
-    return {"$ref": f"#/components/responses/Error{status}"}
+    return {"$ref": f"#/components{PLAIN}{status}"}
 
 
 def header_ref(name: str) -> Json:

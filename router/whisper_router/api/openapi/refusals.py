@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from whisper_router.api.openapi.parts import JSON_TYPE, Json, answer, header_ref, ref
+from whisper_router.api.openapi.parts import DETAILED, JSON_TYPE, Json, answer, header_ref, ref
 from whisper_router.errors import RouterError
 
 WORDS: Mapping[int, str] = MappingProxyType(
@@ -14,12 +14,13 @@ WORDS: Mapping[int, str] = MappingProxyType(
         404: "What the address or the request names does not exist.",
         405: "The path has other methods, which `Allow` names.",
         408: "The client stopped sending, or the host of a given address took too long.",
-        409: "The job has no result: it has not ended, or was cancelled.",
+        409: "Not as things stand: a job has no result, an id is taken, a model is in use.",
         413: "The body, or what is at a given address, is over the limit.",
         417: "The header `Expect` asks for something other than `100-continue`.",
-        422: "This audio makes engines crash.",
+        422: "This audio makes engines crash; in whisperX's API also what is 400 elsewhere.",
         429: "Too much waits already; come back after `Retry-After`.",
         500: "A bug; the log has the details under the request's id.",
+        501: "Another server does this; this one does not.",
         502: "The engine, or the server that does this model's work, failed.",
         503: "It cannot be served now; come back after `Retry-After` if there is one.",
         504: "The engine took longer than its time budget, or no worker was free in time.",
@@ -32,6 +33,23 @@ RETRIED = frozenset({429, 503})
 def responses() -> Json:
     """Return the answers by the names that `parts.refusal` refers to."""
     return {f"Error{status}": _response(status, words) for status, words in WORDS.items()}
+
+
+def detailed_responses(paths: Mapping[str, Mapping[str, Json]]) -> Json:
+    """Return those answers with FastAPI's `detail` that are referred to, by their names."""
+    wanted = {
+        status
+        for operations in paths.values()
+        for operation in operations.values()
+        for status, found in operation["responses"].items()
+        if DETAILED in found.get("$ref", "")
+    }
+    content = {JSON_TYPE: {"schema": ref("DetailedError")}}
+    name = DETAILED.rpartition("/")[2]
+    return {
+        f"{name}{status}": _response(int(status), WORDS[int(status)]) | {"content": content}
+        for status in sorted(wanted)
+    }
 
 
 def codes(status: int) -> list[str]:

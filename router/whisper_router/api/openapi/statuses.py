@@ -23,6 +23,10 @@ def schemas() -> Json:
     """Return them by name."""
     return {
         "Error": record("Every error.", {"error": ref("ErrorDetail")}),
+        "DetailedError": record(
+            "The same with the sentence where clients of FastAPI's servers look for it.",
+            {"detail": text("`error.message`."), "error": ref("ErrorDetail")},
+        ),
         "ErrorDetail": record(
             "What went wrong.",
             {
