@@ -42,3 +42,10 @@ def test_every_example_is_a_command(path: str, method: str):
     words = shlex.split(shown(method, path))
     assert words[0] == "curl"
     assert "{" not in words[-1]
+
+
+def test_parts_and_required_keys_have_their_own_names():
+    """Those of the server whose API it is."""
+    assert "-F audio_file=@speech.mp3 " in shown("post", "/asr")
+    assert '-d \'{"url": ' in shown("post", "/")
+    assert "-F language=en" in shown("post", "/whisperx/align_models/load")

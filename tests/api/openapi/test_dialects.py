@@ -1,9 +1,17 @@
 """Parts that come and go with the dialects that are served."""
 
 from whisper_router.api.deps import Dialect, DialectOptions, ServiceInfo
-from whisper_router.api.openapi.dialects import DialectPart
+from whisper_router.api.dialects import MODULES, detailed_paths
+from whisper_router.api.openapi.dialects import PARTS as ALL
 from whisper_router.api.openapi.document import document
-from whisper_router.api.openapi.parts import Operation, json_answer, record, text
+from whisper_router.api.openapi.parts import (
+    ALSO_AT,
+    DialectPart,
+    Operation,
+    json_answer,
+    record,
+    text,
+)
 
 SERVICE = ServiceInfo(name="x", version="1", docs="https://example.org")
 
@@ -61,3 +69,36 @@ def test_options_reach_the_part():
     """Some change what it serves."""
     assert "/v1/odd" not in described()["paths"]
     assert "/v1/odd" in described(old_sse=True)["paths"]
+
+
+def test_ours_stays_where_the_dialect_is_not():
+    """At the next of its paths."""
+    paths = described()["paths"]
+    assert paths["/models/{id}"]["delete"]["operationId"] == "deleteModel"
+    assert ALSO_AT not in paths["/models/{id}"]["delete"]
+
+
+def test_errors_have_detail_exactly_where_the_server_sends_it():
+    """By path, as the server decides it."""
+    told = document(SERVICE, DialectOptions())
+    for path, operations in told["paths"].items():
+        for operation in operations.values():
+            found = {
+                "DetailedError" in answer["$ref"]
+                for answer in operation["responses"].values()
+                if "$ref" in answer
+            }
+            assert found == {path in detailed_paths(DialectOptions())}
+
+
+def test_every_dialect_has_a_part():
+    """In the order of the routes, which decides whose operation is described."""
+    assert list(ALL) == list(MODULES)
+
+
+def test_schemas_begin_with_the_dialects_own_name():
+    """None takes the place of another's."""
+    names = [name for part in ALL.values() for name in part(DialectOptions()).schemas]
+    assert len(names) == len(set(names))
+    own = set(document(SERVICE, DialectOptions(enabled=frozenset()))["components"]["schemas"])
+    assert not own & set(names)

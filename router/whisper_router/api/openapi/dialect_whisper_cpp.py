@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from whisper_router.api.chunking import MAX_VAD_MS
 from whisper_router.api.deps import DialectOptions
-from whisper_router.api.dialects.whisper_cpp import NO_DTW, OWN, Written
+from whisper_router.api.dialects.whisper_cpp import NO_DTW, Written
 from whisper_router.api.forms import MAX_DECODERS
 from whisper_router.api.openapi import audio, form
 from whisper_router.api.openapi.parts import (
@@ -28,8 +28,22 @@ from whisper_router.api.openapi.parts import (
 )
 
 TAG = "whisper.cpp"
-LEFT_OUT = OWN | {"webhook", "vad"}
-"""Fields of our form that have no effect here, or another one."""
+TAKEN = (
+    "url",
+    "model",
+    "language",
+    "prompt",
+    "hotwords",
+    "temperature",
+    "temperature_inc",
+    "entropy_threshold",
+    "logprob_threshold",
+    "no_speech_threshold",
+    "suppress_nst",
+    "diarize",
+    "keep_alive",
+)
+"""Fields of our form that its clients send, or have a use for."""
 
 
 def part(_options: DialectOptions) -> DialectPart:
@@ -91,7 +105,7 @@ def fields() -> Sequence[FormField]:
             FormField(name=name, schema=integer("0: anything else is refused.", 0, 0))
             for name in ("offset_t", "offset_n", "duration")
         ),
-        *(field for field in form.common() if field.name not in LEFT_OUT),
+        *(field for field in form.common() if field.name in TAKEN),
     ]
 
 
@@ -100,7 +114,8 @@ def _inference() -> Operation:
         id="cppInfer",
         summary="What was said, as whisper-server tells it",
         tag=TAG,
-        description="The language is detected unless it is named.",
+        description="The language is detected unless it is named. The other fields of "
+        "`createTranscription` work, too, but for what is written otherwise here.",
         parameters=audio.REQUEST_IDS,
         body=form_body(form.form_schema(fields(), required=[])),
         answers={
