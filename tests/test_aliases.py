@@ -10,7 +10,8 @@ from whisper_router.aliases import build_aliases
 from whisper_router.errors import ConfigurationError
 from whisper_router.models.source import NO_WEIGHTS, HubFile, LocalFile, Origin, UrlFile
 from whisper_router.plugins import load_engines
-from whisper_router.settings import ModelSettings, Settings
+from whisper_router.sections import ModelSettings
+from whisper_router.settings import Settings
 
 ENGINES = load_engines()
 

@@ -11,7 +11,7 @@ from whisper_router.audio.fetch_url import FetchLimits, UrlFetcher
 from whisper_router.audio.outbound import Outbound, OutboundOptions
 from whisper_router.errors import ConfigurationError, StorageFull
 from whisper_router.job_service import running_jobs
-from whisper_router.settings import JobSettings
+from whisper_router.sections import JobSettings
 
 
 def router(tmp_path, **jobs):

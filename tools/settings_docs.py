@@ -15,7 +15,8 @@ from pydantic import BaseModel, ByteSize
 from pydantic.fields import FieldInfo
 
 from whisper_router.plugins import load_engines
-from whisper_router.settings import ModelSettings, Section, Settings
+from whisper_router.sections import ModelSettings, Section
+from whisper_router.settings import Settings
 from whisper_router.settings_sources import load_settings
 
 ROOT = Path(__file__).parents[1]

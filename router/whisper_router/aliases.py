@@ -21,7 +21,8 @@ from whisper_router.models.source import (
     Origin,
     UrlFile,
 )
-from whisper_router.settings import ModelSettings, Settings
+from whisper_router.sections import ModelSettings
+from whisper_router.settings import Settings
 from whisper_router.settings_sources import describe_errors
 
 SHA256 = re.compile("[0-9a-fA-F]{64}")

@@ -61,7 +61,7 @@ async def test_who_cancels_while_the_disk_is_full_is_told_so(store, tmp_path):
             await runner.cancel(job)
         assert recogniser.running == 0
         assert (await ended(runner, "one")).status is JobStatus.CANCELLED
-        assert not runner._cancelled
+    assert not runner._cancelled
 
 
 async def test_a_cancellation_that_comes_late_leaves_a_whole_end(store, tmp_path):

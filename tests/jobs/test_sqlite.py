@@ -113,6 +113,7 @@ async def test_what_was_erased_is_not_in_the_file(tmp_path):
     assert "één".encode() not in path.read_bytes()
 
 
+@pytest.mark.alone
 async def test_a_thousand_queued_jobs_are_listed_quickly(tmp_path):
     """And take little room."""
     path = tmp_path / "jobs.db"

@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from whisper_router.settings import (
+from whisper_router.sections import (
     AudioSettings,
     DeviceSettings,
     ModelSettings,
     ServerSettings,
-    Settings,
     StoreSettings,
     SupervisionSettings,
 )
+from whisper_router.settings import Settings
 
 
 def settings_in(

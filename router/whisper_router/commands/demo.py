@@ -11,8 +11,9 @@ import aiohttp
 from whisper_router.errors import ConfigurationError, EngineError
 from whisper_router.logs import LogFormat, configure_logging
 from whisper_router.models.source import LocalFile
+from whisper_router.sections import ServerSettings
 from whisper_router.serve import running_server
-from whisper_router.settings import ServerSettings, Settings
+from whisper_router.settings import Settings
 
 TRANSCRIBED = (
     "en_hello_gb.wav",

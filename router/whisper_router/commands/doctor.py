@@ -25,8 +25,9 @@ from whisper_router.logs import LogFormat, configure_logging
 from whisper_router.models.source import LocalFile
 from whisper_router.places import spool_root, store_directory
 from whisper_router.plugins import load_engines
+from whisper_router.sections import ServerSettings
 from whisper_router.serve import is_loopback, running_server
-from whisper_router.settings import ServerSettings, Settings
+from whisper_router.settings import Settings
 from whisper_router.supervisor.gpu import Gpu, read_gpus
 
 GIBIBYTE = 1 << 30

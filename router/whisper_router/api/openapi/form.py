@@ -27,7 +27,6 @@ from whisper_router.api.openapi.parts import (
     text,
 )
 from whisper_router.api.recognise import DEFAULT_MODEL
-from whisper_router.api.stages import MAX_KNOWN_SPEAKERS
 from whisper_router.domain import OnError, Task
 from whisper_router.languages import LANGUAGES
 

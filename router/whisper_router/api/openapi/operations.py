@@ -23,6 +23,8 @@ from whisper_router.api.openapi.parts import (
 )
 from whisper_router.api.recognise import DEFAULT_MODEL
 
+METRICS_TYPE = "text/plain"
+OPENMETRICS_TYPE = "application/openmetrics-text"
 SERVER, REQUESTS, ADMINISTRATION = "Server", "Requests", "Administration"
 ALIAS = "/v1/processes/{alias}"
 NAMED = path_parameter("alias", "A model's name; it may hold slashes.", DEFAULT_MODEL)
@@ -45,6 +47,7 @@ def paths() -> Paths:
         ALIAS: {"get": _process().to_json()},
         f"{ALIAS}/logs": {"get": _logs().to_json()},
         **{f"{ALIAS}/{name}": {"post": _action(name).to_json()} for name in ACTIONS},
+        "/metrics": {"get": _metrics().to_json()},
         "/v1/config": {"get": _config().to_json()},
         "/v1/config/reload": {"post": _reload().to_json()},
     }
@@ -200,6 +203,18 @@ def _config() -> Operation:
         summary="The settings in effect, without secrets",
         tag=ADMINISTRATION,
         answers={200: answer("The settings.", {JSON_TYPE: settings})},
+        key=Key.ADMIN,
+    )
+
+
+def _metrics() -> Operation:
+    figures: Json = {"type": "string", "description": "As docs/operations.md lists them."}
+    return Operation(
+        id="showMetrics",
+        summary="Figures for Prometheus",
+        tag=ADMINISTRATION,
+        description="OpenMetrics for who accepts that; open to everybody with `metrics.open`.",
+        answers={200: answer("All figures.", {METRICS_TYPE: figures, OPENMETRICS_TYPE: figures})},
         key=Key.ADMIN,
     )
 

@@ -1,0 +1,39 @@
+"""Tables of the configuration. The whole of it: test_settings.py."""
+
+import pytest
+from pydantic import ValidationError
+
+from whisper_router.api.deps import Dialect
+from whisper_router.sections import DialectSettings, ModelSettings, ServerSettings, WyomingSettings
+
+
+def test_lists_may_be_written_as_one_text():
+    """As environment variables must."""
+    assert ServerSettings(cors_origins="https://a, https://b").cors_origins == (
+        "https://a",
+        "https://b",
+    )
+    assert DialectSettings(enabled="whisperx, speaches").enabled == (
+        Dialect.WHISPERX,
+        Dialect.SPEACHES,
+    )
+    assert DialectSettings(enabled=()).enabled == ()
+
+
+@pytest.mark.parametrize(
+    ("table", "values"),
+    [
+        (ModelSettings, {"model": "tiny", "url": "http://a"}),
+        (ModelSettings, {"repo": "a/b"}),
+        (WyomingSettings, {"uri": "udp://127.0.0.1:1"}),
+        (DialectSettings, {"enabled": ("klingon",)}),
+        (ServerSettings, {"prot": 1}),
+    ],
+)
+def test_what_makes_no_sense_is_refused(table, values):
+    with pytest.raises(ValidationError):
+        table(**values)
+
+
+def test_other_keys_of_a_model_are_its_engines():
+    assert ModelSettings(model="tiny", workers=2).options == {"workers": 2}
