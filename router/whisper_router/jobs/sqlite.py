@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whisper_router.domain import LanguageDetected, Segment, Transcript
+from whisper_router.domain import Transcript
 from whisper_router.errors import QueueFull
-from whisper_router.jobs.codec import dump_events, dump_transcript, load_events, load_transcript
+from whisper_router.jobs.codec import dump_transcript
 from whisper_router.jobs.database import Database, open_database
 from whisper_router.jobs.errors import IdempotencyKeyReused, exists
 from whisper_router.jobs.model import LONGEST_WAIT_S, Delivery, Job, JobAudio, JobStatus
-from whisper_router.jobs.rows import COLUMNS, dump_audio, dump_webhook, job_of, values_of
+from whisper_router.jobs.rows import COLUMNS, dump_audio, job_of, values_of
 from whisper_router.jobs.sqlite_deliveries import SqliteDeliveries
+from whisper_router.jobs.sqlite_results import SqliteResults
 
 Json = Mapping[str, Any]
 LATEST = 20
@@ -47,11 +48,12 @@ class _End:
     delivery: Delivery | None
 
 
-class SqliteStore(SqliteDeliveries):
-    """Implements `JobStore`. Large results are made text, and text results, in a thread."""
+class SqliteStore(SqliteDeliveries, SqliteResults):
+    """Implements `JobStore`."""
 
     def __init__(self, database: Database) -> None:
-        super().__init__(database)
+        SqliteDeliveries.__init__(self, database)
+        SqliteResults.__init__(self, database)
         self._database = database
 
     async def add(self, job: Job, *, max_queued: int | None = None) -> Job:
@@ -62,7 +64,7 @@ class SqliteStore(SqliteDeliveries):
         self, job: Job, transcript: Transcript | None, delivery: Delivery | None
     ) -> Job:
         """Keep a job that has ended elsewhere; returns and raises as `add`."""
-        text = None if transcript is None else await asyncio.to_thread(dump_transcript, transcript)
+        text = None if transcript is None else await self.in_thread(dump_transcript, transcript)
         return await asyncio.shield(self._add(job, None, text, delivery))
 
     async def _add(
@@ -83,7 +85,7 @@ class SqliteStore(SqliteDeliveries):
                     raise QueueFull(f"{max_queued} jobs are queued already (jobs.max_queued).")
             sql = f"INSERT INTO jobs ({COLUMNS}) VALUES ({places})"  # noqa: S608
             await database.execute(sql, values)
-            await self._add_result(job.id, transcript, delivery)
+            await self.add_result(job.id, transcript, delivery)
         return job
 
     async def with_key(self, owner: str, key: str) -> Job | None:
@@ -191,7 +193,7 @@ class SqliteStore(SqliteDeliveries):
             duration_s=None if transcript is None else transcript.duration_s,
             transcript=None
             if transcript is None
-            else await asyncio.to_thread(dump_transcript, transcript),
+            else await self.in_thread(dump_transcript, transcript),
             error=error,
             delivery=delivery,
         )
@@ -216,49 +218,8 @@ class SqliteStore(SqliteDeliveries):
             if not changed:
                 return False
             await database.execute("DELETE FROM chunks WHERE job = ?", (job_id,))
-            await self._add_result(job_id, end.transcript, end.delivery)
+            await self.add_result(job_id, end.transcript, end.delivery)
         return True
-
-    async def _add_result(
-        self, job_id: str, transcript: str | None, delivery: Delivery | None
-    ) -> None:
-        if transcript is not None:
-            await self._database.execute(
-                "INSERT INTO transcripts (job, body) VALUES (?, ?)", (job_id, transcript)
-            )
-        if delivery is not None:
-            webhook = dump_webhook(delivery.webhook)
-            await self._database.execute(
-                "INSERT INTO deliveries (id, job, webhook, body, next_s) VALUES (?, ?, ?, ?, ?)",
-                (delivery.id, job_id, webhook, delivery.body, delivery.next_s),
-            )
-
-    async def transcript(self, job_id: str) -> Transcript | None:
-        """Return the result of a completed job."""
-        body = await self._database.one("SELECT body FROM transcripts WHERE job = ?", (job_id,))
-        return None if body is None else await asyncio.to_thread(load_transcript, body)
-
-    async def chunks(
-        self, job_id: str
-    ) -> Mapping[tuple[int, int], Sequence[LanguageDetected | Segment]]:
-        """Return what the job's chunks gave, by their samples `[start, end)`."""
-        sql = 'SELECT start, "end", events FROM chunks WHERE job = ?'
-        rows = await self._database.read(sql, (job_id,))
-
-        def load() -> Mapping[tuple[int, int], Sequence[LanguageDetected | Segment]]:
-            return {(row["start"], row["end"]): load_events(row["events"]) for row in rows}
-
-        return await asyncio.to_thread(load)
-
-    async def keep_chunk(
-        self, job_id: str, start: int, end: int, events: Sequence[LanguageDetected | Segment]
-    ) -> None:
-        """Keep what a chunk gave, unless the job has ended meanwhile."""
-        await self._database.write(
-            'INSERT OR REPLACE INTO chunks (job, start, "end", events) '
-            "SELECT id, ?, ?, ? FROM jobs WHERE id = ? AND status = ?",
-            (start, end, dump_events(events), job_id, JobStatus.RUNNING),
-        )
 
     async def set_audio(self, job_id: str, audio: JobAudio) -> None:
         """Note where the job's audio is by now."""
@@ -279,14 +240,6 @@ class SqliteStore(SqliteDeliveries):
         """Return jobs that ended before a time, and of which nobody is to be told any more."""
         sql = f"SELECT id FROM jobs WHERE ended_s < ? AND NOT {IS_TOLD}"  # noqa: S608
         return [row[0] for row in await self._database.read(sql, (ended_s,))]
-
-    async def erase_results(self, ended_s: float) -> Sequence[str]:
-        """Erase the texts of jobs that ended before a time; return which have one no more."""
-        sql = (
-            "DELETE FROM transcripts WHERE job IN "
-            "(SELECT id FROM jobs WHERE ended_s < ?) RETURNING job"
-        )
-        return [row[0] for row in await self._database.change(sql, (ended_s,))]
 
     async def counts(self) -> Mapping[JobStatus, int]:
         """Return how many jobs there are of each status that there is."""
@@ -320,7 +273,7 @@ class SqliteStore(SqliteDeliveries):
         rows = await self._database.read(sql, values)
         if len(rows) <= IN_LOOP:
             return [job_of(row) for row in rows]
-        return await asyncio.to_thread(lambda: [job_of(row) for row in rows])
+        return await self.in_thread(lambda: [job_of(row) for row in rows])
 
 
 def same(found: Job, job: Job) -> Job:
