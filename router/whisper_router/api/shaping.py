@@ -85,11 +85,11 @@ def _cue(block: Sequence[Line]) -> Cue:
 def _highlighted(block: Sequence[Line]) -> Iterator[Cue]:
     """Yield a cue for each word, and for each pause between two of them one without a mark."""
     words = [word for line in block for word in line]
-    at_ms = milliseconds(words[0].start_s)
+    at_ms, plain = milliseconds(words[0].start_s), _text(block, marked=None)
     for word in words:
         start_ms, end_ms = milliseconds(word.start_s), milliseconds(word.end_s)
         if start_ms > at_ms:
-            yield Cue(start_ms=at_ms, end_ms=start_ms, text=_text(block, marked=None))
+            yield Cue(start_ms=at_ms, end_ms=start_ms, text=plain)
         if end_ms > max(start_ms, at_ms):
             yield Cue(start_ms=max(start_ms, at_ms), end_ms=end_ms, text=_text(block, marked=word))
         at_ms = max(at_ms, end_ms)

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from whisper_router.domain import Segment
 
 ARROW = "-->"  # separates the times of a cue, so a text must not hold it (WebVTT 4.1)
 SAME_TURN_MS = 500  # who pauses for less goes on speaking
 LONGEST_S = 1e9  # no audio is that long
+NOT_IN_NAMES = str.maketrans("", "", "<>&[]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +110,7 @@ def _label(cue: Cue) -> str:
 
 
 def _name(cue: Cue) -> str:
-    return one_line(cue.speaker or "").translate(str.maketrans("", "", "<>&[]"))
+    return one_line(cue.speaker or "").translate(NOT_IN_NAMES)
 
 
 def _flat(text: str) -> str:
@@ -128,8 +130,9 @@ def one_line(text: str) -> str:
     return line
 
 
+@lru_cache(maxsize=2)  # most cues begin where another has ended
 def _clock(time_ms: int, point: str) -> str:
-    seconds, ms = divmod(time_ms, 1000)
-    minutes, seconds = divmod(seconds, 60)
+    minutes, ms = divmod(time_ms, 60_000)
     hours, minutes = divmod(minutes, 60)
+    seconds, ms = divmod(ms, 1000)
     return f"{hours:02d}:{minutes:02d}:{seconds:02d}{point}{ms:03d}"
