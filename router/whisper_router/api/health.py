@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
+from whisper_router.api import dialects
 from whisper_router.api.deps import DEPS
 from whisper_router.api.problems import base_url
 from whisper_router.api.wire import json_response
@@ -61,7 +62,8 @@ def routes() -> Sequence[web.RouteDef]:
 
 async def describe(request: web.Request) -> web.Response:
     """GET / and GET /v1: what this is and where to read on."""
-    service, base = request.app[DEPS].service, base_url(request)
+    deps, base = request.app[DEPS], base_url(request)
+    service = deps.service
     root = base.removesuffix("/v1")
     return json_response(
         {
@@ -73,7 +75,7 @@ async def describe(request: web.Request) -> web.Response:
             "docs": service.docs,
             "reference": f"{root}/docs",
             "openapi": f"{root}/openapi.json",
-            "endpoints": ENDPOINTS,
+            "endpoints": list(dict.fromkeys([*ENDPOINTS, *dialects.endpoints(deps.dialects)])),
         }
     )
 

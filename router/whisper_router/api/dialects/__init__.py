@@ -15,7 +15,7 @@ from whisper_router.api.dialects import (
     whisperx,
 )
 
-__all__ = ["detailed_paths", "routes"]
+__all__ = ["detailed_paths", "endpoints", "routes"]
 
 
 class _Module(Protocol):
@@ -45,6 +45,11 @@ MODULES: Mapping[Dialect, _Module] = MappingProxyType(
 def routes(options: DialectOptions) -> Sequence[web.RouteDef]:
     """Return the routes of the dialects that are served. They come before the OpenAI API's."""
     return [route for module in _served(options) for route in module.routes(options)]
+
+
+def endpoints(options: DialectOptions) -> Sequence[str]:
+    """Return methods and paths of the dialects that are served."""
+    return [f"{route.method} {_canonical(route.path)}" for route in routes(options)]
 
 
 def detailed_paths(options: DialectOptions) -> frozenset[str]:
