@@ -6,6 +6,7 @@ from whisper_router.api.openapi.dialects import PARTS as ALL
 from whisper_router.api.openapi.document import document
 from whisper_router.api.openapi.parts import (
     ALSO_AT,
+    DIALECT,
     DialectPart,
     Operation,
     json_answer,
@@ -48,7 +49,8 @@ def test_a_part_is_there_where_its_dialect_is_served():
     told = described(enabled=frozenset({Dialect.SPEACHES}))
     assert told["paths"]["/odd"]["post"]["operationId"] == "oddPost"
     assert "OddAnswer" in told["components"]["schemas"]
-    assert {"name": "Odd", "description": "A server that nobody has."} in told["tags"]
+    tag = {"name": "Odd", "description": "A server that nobody has.", DIALECT: True}
+    assert tag in told["tags"]
 
 
 def test_no_trace_of_it_is_left_where_it_is_not():

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -104,3 +105,12 @@ def test_what_is_in_the_document_is_no_markup():
     told = described(docs='https://example.org/"><script>alert(1)</script>')
     told["info"]["description"] = "<script>alert(2)</script>"
     assert "<script>" not in page(told)
+
+
+def test_dialects_are_to_be_opened_in_the_index():
+    """So that on a phone it is not longer than what most people look for."""
+    index = page(described()).partition("<nav")[2].partition("</nav>")[0]
+    always = re.sub(r"<details>.*?</details>", "", index, flags=re.DOTALL)
+    assert "#createTranscription" in always
+    assert "#asrTranscribe" not in always
+    assert "#asrTranscribe" in index

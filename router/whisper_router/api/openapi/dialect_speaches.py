@@ -123,7 +123,7 @@ def _lists() -> Paths:
         path: Operation(
             id=name,
             summary=words,
-            tag=TAG,
+            tag=models.TAG if path == "/v1/models" else TAG,
             parameters=[task],
             answers={200: json_answer("SpeachesModelList", "The models.")},
             refusals=[400],
@@ -142,7 +142,7 @@ def _shown() -> Operation:
     return Operation(
         id="speachesModel",
         summary="One model, listed or not",
-        tag=TAG,
+        tag=models.TAG,
         parameters=[NAMED],
         answers={200: json_answer("SpeachesModel", "The model.")},
         refusals=[404],
@@ -168,7 +168,7 @@ def _deletion() -> Operation:
     return Operation(
         id="speachesDelete",
         summary="Unload a model and delete its file; its name stays",
-        tag=TAG,
+        tag=models.TAG,
         parameters=[NAMED],
         answers={200: json_answer("SpeachesDetail", "It is deleted.")},
         refusals=[403, 404, 409],

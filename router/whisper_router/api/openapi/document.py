@@ -6,7 +6,7 @@ from whisper_router.api.deps import Dialect, DialectOptions, ServiceInfo
 from whisper_router.api.dialects import detailed_paths
 from whisper_router.api.openapi import audio, jobs, live, models, operations, statuses
 from whisper_router.api.openapi.dialects import PARTS, Part, detailed, merged, served_parts
-from whisper_router.api.openapi.parts import ALSO_AT, Json, Paths
+from whisper_router.api.openapi.parts import ALSO_AT, DIALECT, Json, Paths
 from whisper_router.api.openapi.refusals import detailed_responses, responses
 
 VERSION = "3.1.0"
@@ -39,7 +39,8 @@ def document(
     if options.old_sse:
         schemas |= audio.old_events()
     paths = detailed(merged(_own(), parts), detailed_paths(options))
-    tags = TAGS | {part.tag: part.description for part in parts}
+    tags: list[Json] = [{"name": name, "description": words} for name, words in TAGS.items()]
+    tags += [{"name": part.tag, "description": part.description, DIALECT: True} for part in parts]
     return {
         "openapi": VERSION,
         "info": {
@@ -51,7 +52,7 @@ def document(
         },
         "externalDocs": {"url": service.docs, "description": "What everything means."},
         "servers": [{"url": "/"}],
-        "tags": [{"name": name, "description": words} for name, words in tags.items()],
+        "tags": tags,
         "paths": paths,
         "webhooks": jobs.webhooks(),
         "components": {

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from whisper_router.api.openapi.curl import example
-from whisper_router.api.openapi.parts import ALSO_AT, Json
+from whisper_router.api.openapi.parts import ALSO_AT, DIALECT, Json
 from whisper_router.api.openapi.style import CSS
 from whisper_router.api.openapi.words import anchor, prose, type_words
 
@@ -43,20 +43,25 @@ def _header(document: Json, title: str) -> str:
 
 
 def _index(document: Json) -> str:
-    parts = [
-        f"<h2>{escape(tag)}</h2>\n<ul>\n"
-        + "".join(
-            f'<li><a href="#{escape(operation["operationId"])}">{_method(method)} '
-            f"<code>{escape(path)}</code></a></li>\n"
-            for path, method, operation in _operations(document, tag)
-        )
-        + "</ul>\n"
-        for tag in _tags(document)
-    ]
+    parts = "".join(_group(document, tag) for tag in document["tags"])
     return (
-        f'<nav aria-label="Operations">\n{"".join(parts)}'
+        f'<nav aria-label="Operations">\n{parts}'
         '<p><a href="#errors">Errors</a> · <a href="#schemas">Schemas</a></p>\n</nav>\n'
     )
+
+
+def _group(document: Json, tag: Json) -> str:
+    """Return a tag's part of the index; those of other servers' APIs are to be opened."""
+    name = f"<h2>{escape(tag['name'])}</h2>"
+    listed = "".join(
+        f'<li><a href="#{escape(operation["operationId"])}">{_method(method)} '
+        f"<code>{escape(path)}</code></a></li>\n"
+        for path, method, operation in _operations(document, tag["name"])
+    )
+    entries = f"<ul>\n{listed}</ul>\n"
+    if DIALECT not in tag:
+        return f"{name}\n{entries}"
+    return f"<details>\n<summary>{name}</summary>\n{entries}</details>\n"
 
 
 def _main(document: Json) -> Iterator[str]:

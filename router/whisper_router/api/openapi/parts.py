@@ -15,6 +15,8 @@ FORM_TYPE, HTML_TYPE = "multipart/form-data", "text/html"
 EVENTS: Json = {"description": "Server-sent events."}
 ALSO_AT = "x-also-at"
 """Further paths of the same operation, which are not listed for themselves."""
+DIALECT = "x-dialect"
+"""Marks the tags of other servers' APIs."""
 PLAIN, DETAILED = "/responses/Error", "/responses/DetailedError"
 """Error answers, and those with FastAPI's `detail` beside `error`."""
 

@@ -27,6 +27,7 @@ pre { background: var(--shade); border: 1px solid var(--line); border-radius: 6p
 nav ul { list-style: none; margin: 0 0 .8rem; padding: 0; }
 nav li { padding: .2rem 0; }
 nav h2 { font-size: 1rem; margin: .8rem 0 .2rem; }
+nav summary h2 { display: inline; }
 nav a { text-decoration: none; display: block; overflow-wrap: anywhere; }
 nav a:hover { text-decoration: underline; }
 .method { display: inline-block; min-width: 3.6rem; font: 700 .8rem ui-monospace, monospace;
