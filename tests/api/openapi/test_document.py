@@ -23,8 +23,12 @@ ALONE = [DialectOptions(enabled=frozenset({dialect})) for dialect in Dialect]
 SERVED = [
     DialectOptions(enabled=frozenset()),
     DialectOptions(),
-    DialectOptions(whisperx_root=True, old_sse=True),
+    *(
+        DialectOptions(whisperx_root=root, old_sse=old)
+        for root, old in ((True, False), (False, True), (True, True))
+    ),
     *ALONE,
+    DialectOptions(enabled=frozenset({Dialect.WHISPERX}), whisperx_root=True),
 ]
 MODULES = [
     "whisper_router.api.openapi.audio",
@@ -36,7 +40,8 @@ MODULES = [
 
 
 def name_of(options: DialectOptions) -> str:
-    return "+".join(sorted(options.enabled)) or "none"
+    switches = [name for name in ("whisperx_root", "old_sse") if getattr(options, name)]
+    return "+".join([*sorted(options.enabled), *switches]) or "none"
 
 
 def routed(options: DialectOptions) -> set[tuple[str, str]]:
@@ -107,6 +112,16 @@ def test_every_schema_is_used(module: str):
     names = importlib.import_module(module).schemas()
     assert names
     assert {f"#/components/schemas/{name}" for name in names} <= used
+
+
+def test_streams_are_described_as_they_are_configured():
+    """Those of faster-whisper-server have other events."""
+    told = {
+        is_old: document(SERVICE, DialectOptions(old_sse=is_old))["components"]["schemas"]
+        for is_old in (False, True)
+    }
+    assert "transcript.text.delta" in told[False]["TranscriptEvents"]["description"]
+    assert "transcript.text.delta" not in told[True]["TranscriptEvents"]["description"]
 
 
 def test_every_tag_is_described_and_used():
