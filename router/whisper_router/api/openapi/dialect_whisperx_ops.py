@@ -29,7 +29,10 @@ def paths() -> Paths:
     """Return the operations; all are also served without the prefix."""
     detail = query("detail", text("`full`: also the state of each model."))
     found: dict[str, tuple[str, Operation]] = {
-        "/healthcheck": ("get", _shown("Healthcheck", "It answers", "WhisperxHealth")),
+        "/healthcheck": (
+            "get",
+            replace(_shown("Healthcheck", "It answers", "WhisperxHealth"), key=Key.NONE),
+        ),
         "/info": ("get", _shown("Info", "What runs here", "WhisperxInfo", detail)),
         "/models/catalog": (
             "get",
