@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from whisper_router.api.subtitles import Cue, milliseconds, one_line
 from whisper_router.domain import Segment
-from whisper_router.live.words import LiveWord, words_in
+from whisper_router.live.words import LiveWord, text_of, words_in
 
 Line = Sequence[LiveWord]
+Timed = tuple[int, int, str]
+"""When a cue begins and ends, in milliseconds, and its text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,16 +41,19 @@ def shaped(segments: Sequence[Segment], shape: Shape) -> Iterator[Cue]:
     for segment in segments:
         words = [word for word in words_in([segment], offset_s=0.0) if word.text.strip()]
         for block in _blocks(words, shape):
-            for cue in _highlighted(block) if shape.highlight_words else [_cue(block)]:
-                start_ms = max(latest_ms, cue.start_ms)
-                end_ms = max(start_ms + 1, cue.end_ms)
+            for begin_ms, until_ms, text in (
+                _highlighted(block) if shape.highlight_words else [_plain(block)]
+            ):
+                start_ms = max(latest_ms, begin_ms)
+                end_ms = max(start_ms + 1, until_ms)
                 latest_ms = start_ms
-                yield Cue(start_ms=start_ms, end_ms=end_ms, text=cue.text, speaker=segment.speaker)
+                yield Cue(start_ms=start_ms, end_ms=end_ms, text=text, speaker=segment.speaker)
 
 
 def _blocks(words: Sequence[LiveWord], shape: Shape) -> Iterator[Sequence[Line]]:
     """Yield the lines of each cue."""
-    lines = list(_lines(words, shape))
+    is_cut = shape.max_line_width is not None or shape.max_words_per_line is not None
+    lines = list(_lines(words, shape)) if is_cut else [words] if words else []
     if shape.max_line_width is None and shape.max_words_per_line is not None:
         per_cue = 1
     else:
@@ -74,34 +79,34 @@ def _lines(words: Sequence[LiveWord], shape: Shape) -> Iterator[Line]:
         yield line
 
 
-def _cue(block: Sequence[Line]) -> Cue:
-    return Cue(
-        start_ms=milliseconds(block[0][0].start_s),
-        end_ms=milliseconds(block[-1][-1].end_s),
-        text=_text(block, marked=None),
-    )
+def _plain(block: Sequence[Line]) -> Timed:
+    start_ms, end_ms = milliseconds(block[0][0].start_s), milliseconds(block[-1][-1].end_s)
+    return start_ms, end_ms, "\n".join(one_line(text_of(line)) for line in block)
 
 
-def _highlighted(block: Sequence[Line]) -> Iterator[Cue]:
+def _highlighted(block: Sequence[Line]) -> Iterator[Timed]:
     """Yield a cue for each word, and for each pause between two of them one without a mark."""
-    words = [word for line in block for word in line]
-    at_ms, plain = milliseconds(words[0].start_s), _text(block, marked=None)
-    for word in words:
+    at_ms, plain = milliseconds(block[0][0].start_s), _plain(block)[2]
+    for word, text in _marked(block):
         start_ms, end_ms = milliseconds(word.start_s), milliseconds(word.end_s)
         if start_ms > at_ms:
-            yield Cue(start_ms=at_ms, end_ms=start_ms, text=plain)
+            yield at_ms, start_ms, plain
         if end_ms > max(start_ms, at_ms):
-            yield Cue(start_ms=max(start_ms, at_ms), end_ms=end_ms, text=_text(block, marked=word))
+            yield max(start_ms, at_ms), end_ms, text
         at_ms = max(at_ms, end_ms)
 
 
-def _text(block: Sequence[Line], *, marked: LiveWord | None) -> str:
-    return "\n".join(
-        one_line("".join(_marked(word) if word is marked else word.text for word in line))
-        for line in block
-    )
-
-
-def _marked(word: LiveWord) -> str:
-    bare = word.text.strip()
-    return word.text.replace(bare, f"<u>{bare}</u>", 1)
+def _marked(block: Sequence[Line]) -> Iterator[tuple[LiveWord, str]]:
+    """Yield each word with the text of the whole block, in which that word is underlined."""
+    lines = [one_line(text_of(line)) for line in block]
+    for number, line in enumerate(block):
+        before = "\n".join([*lines[:number], ""])
+        after = "\n".join(["", *lines[number + 1 :]])
+        whole, begin = "".join(word.text for word in line), 0
+        is_tidy = lines[number] == whole.strip()
+        for word in line:
+            bare, end = word.text.strip(), begin + len(word.text)
+            marked = word.text.replace(bare, f"<u>{bare}</u>", 1)
+            text = f"{whole[:begin]}{marked}{whole[end:]}"
+            yield word, before + (text.strip() if is_tidy else one_line(text)) + after
+            begin = end
