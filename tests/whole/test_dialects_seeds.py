@@ -361,3 +361,92 @@ async def test_d_its_operators_see_and_load_models(whisperx, http):
     assert (await post("/diarize_models/load", model="channels"))[0] == 200
     assert (await post("/diarize_models/load", model="pyannote"))[0] == 404
     assert (await post("/diarize_models/unload", model="channels"))[0] == 404
+
+
+# Ids that clients choose
+
+
+async def test_a_refused_request_takes_nothings_place(server, http, web):
+    """What was kept under its id stays: the result, and a webhook that is owed."""
+    url = f"{web.url}/{HELLO.path.name}"
+    await call(http, "POST", server.url, json={"url": url, "managed_task_id": "kept-1"})
+    wrong = {"url": url, "managed_task_id": "kept-1", "is_async": True}
+    assert (await call(http, "POST", server.url, json=wrong))[0] == 400
+    _, state = await call(http, "GET", f"{server.url}/status/kept-1")
+    assert state["output"]["text"] == HELLO.text
+    headers = {"X-Request-ID": "kept-2"}
+    audio = f"{server.url}/whisperx/v1/audio/transcriptions"
+    await call(http, "POST", audio, data=form(), headers=headers)
+    empty = aiohttp.MultipartWriter("form-data")
+    empty.append("en").set_content_disposition("form-data", name="language")
+    assert (await call(http, "POST", audio, data=empty, headers=headers))[0] == 422
+    _, state = await call(http, "GET", f"{audio}/kept-2/status")
+    assert state["status"] == "completed"
+
+
+async def test_a_webhook_that_is_owed_keeps_its_id(server, http, web):
+    """Until it was called."""
+    web.failures = 1
+    body = {
+        "url": f"{web.url}/{HELLO.path.name}",
+        "is_async": True,
+        "managed_task_id": "owed-1",
+        "webhook": {"url": f"{web.url}/hook"},
+    }
+    await call(http, "POST", server.url, json=body)
+    while (await call(http, "GET", f"{server.url}/status/owed-1"))[1]["status"] == "processing":
+        pass
+    status, answer = await call(http, "POST", server.url, json=body)
+    assert status in {200, 409}  # 200: it has been called by now
+    if status == 409:
+        assert "webhook" in answer["detail"]
+    await web.until(1)
+
+
+async def test_of_two_requests_of_one_id_the_second_is_refused_at_once(server, http):
+    """Not after all its work; the first one's answer is kept."""
+    url = f"{server.url}/whisperx/v1/audio/transcriptions"
+    headers = {"X-Request-ID": "twice-1"}
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(call(http, "POST", url, data=form(MINUTE), headers=headers))
+        while not (state := (await call(http, "GET", f"{url}/twice-1/status"))[1]).get("params"):
+            pass
+        assert (state["status"], state["filename"]) == ("in_progress", MINUTE.path.name)
+        status, answer = await call(http, "POST", url, data=form(), headers=headers)
+        assert (status, "twice-1" in answer["detail"]) == (409, True)
+    assert first.result()[0] == 200
+
+
+async def test_an_idempotency_key_makes_one_task(server, http, web):
+    """Also where the server has chosen its id."""
+    body = {
+        "url": f"{web.url}/{HELLO.path.name}",
+        "is_async": True,
+        "webhook": {"url": f"{web.url}/hook"},
+    }
+    headers = {"Idempotency-Key": "once-1"}
+    _, first = await call(http, "POST", server.url, json=body, headers=headers)
+    await web.until(1)
+    status, again = await call(http, "POST", server.url, json=body, headers=headers)
+    assert (status, again["task_id"]) == (200, first["task_id"])
+    assert len(web.calls[first["task_id"]]) == 1
+
+
+async def test_ids_of_one_dialect_are_not_those_of_another(server, http, web):
+    """A task and a request may be called the same."""
+    body = {"url": f"{web.url}/{HELLO.path.name}", "managed_task_id": "shared-1"}
+    await call(http, "POST", server.url, json=body)
+    url = f"{server.url}/whisperx/v1/audio/transcriptions"
+    await call(http, "POST", url, data=form(STEREO), headers={"X-Request-ID": "shared-1"})
+    _, state = await call(http, "GET", f"{server.url}/status/shared-1")
+    assert state["output"]["text"] == HELLO.text
+
+
+async def test_an_error_is_replayed_with_its_status(server, http):
+    url = f"{server.url}/whisperx/v1/audio/transcriptions"
+    data = aiohttp.FormData()
+    data.add_field("file", b"RIFF" + bytes(5000), filename="a.wav")
+    status, refused = await call(http, "POST", url, data=data, headers={"X-Request-ID": "bad-1"})
+    assert status == 422
+    found, replayed = await call(http, "GET", f"{url}/bad-1/result")
+    assert (found, replayed["detail"]) == (422, refused["detail"])

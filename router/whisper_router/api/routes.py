@@ -10,6 +10,7 @@ from whisper_router.api.body import drain_unread
 from whisper_router.api.context import add_headers, identify_request, log_access
 from whisper_router.api.cors import answer_preflights
 from whisper_router.api.deps import DEPS, STOPPING, ApiDeps
+from whisper_router.api.dialects.kept import RUNNING
 from whisper_router.api.openapi import routes as openapi
 from whisper_router.api.problems import DETAILED, answer_problems
 from whisper_router.api.realtime import routes as realtime
@@ -36,6 +37,7 @@ def build_api(deps: ApiDeps) -> web.Application:
     )
     app[DEPS], app[STOPPING] = deps, asyncio.Event()
     app[openapi.REFERENCE] = openapi.Reference(deps)
+    app[RUNNING] = {}
     app[DETAILED] = dialects.detailed_paths(deps.dialects)
     app.on_shutdown.append(_note_stop)
     app.on_response_prepare.append(add_headers)

@@ -4,7 +4,7 @@ What is kept of a task for as long as the server keeps jobs is what its own serv
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any
@@ -16,14 +16,16 @@ from whisper_router.api.context import SAFE_ID
 from whisper_router.api.deps import DEPS, Dialect, DialectOptions
 from whisper_router.api.dialects.kept import (
     Kept,
+    OwnId,
     find_kept,
-    job_id_of,
-    make_room,
+    make_kept_job,
+    own_id_of,
     recognise_kept,
+    running,
 )
 from whisper_router.api.fields import Fields, boolean, choice
 from whisper_router.api.forms import Order
-from whisper_router.api.job_making import NewJob, check_target, make_job, service_of
+from whisper_router.api.job_making import NewJob, check_target, service_of
 from whisper_router.api.job_order import fields_of, webhook_of
 from whisper_router.api.recognise import Sent, order_of, tracked, url_in, with_model
 from whisper_router.api.wire import json_response
@@ -35,12 +37,12 @@ from whisper_router.errors import (
     RouterError,
 )
 from whisper_router.jobs.model import Job, JobStatus, Webhook
-from whisper_router.pipeline.progress import ENDED
+from whisper_router.jobs.store import JobStore
 
 DETAILED = True
 DIALECT = Dialect.INSANELY_FAST_WHISPER.value
 NO_LANGUAGE = "none"
-MOST_LISTED = 1000
+AT_A_TIME = 1000
 Json = dict[str, Any]
 
 
@@ -75,13 +77,12 @@ async def create_task(request: web.Request) -> web.Response:
     """
     sent = fields_of(await request.read())
     form = Fields(sent)
-    task_id = _task_id(form)
+    task_id = _task_id(request, form)
     timestamp = choice("timestamp", form.text("timestamp") or Timestamp.CHUNK, Timestamp)
     task = choice("task", form.text("task") or Task.TRANSCRIBE, Task)
     fields = _fields(sent, form, timestamp)
     order, webhook = _named(order_of(request, fields, task), task_id), webhook_of(fields)
     options = {"dialect": DIALECT, "task_id": task_id, "timestamp": timestamp}
-    await make_room(request, task_id)
     if boolean("is_async", form.text("is_async")):
         return await _begin(request, NewJob(order=order, fields=fields, options=options), webhook)
     if webhook is not None:
@@ -89,7 +90,7 @@ async def create_task(request: web.Request) -> web.Response:
     url = url_in(fields)
     if url is None:
         raise MissingParameter("url")
-    kept = Kept(own_id=task_id, options=options, webhook=webhook)
+    kept = Kept(id=_own(task_id), options=options, webhook=webhook)
     async with tracked(request, task_id) as tracker:
         transcript = await recognise_kept(request, order, Sent(url=url), tracker, kept)
     output = output_of(transcript, timestamp)
@@ -97,21 +98,17 @@ async def create_task(request: web.Request) -> web.Response:
 
 
 async def list_tasks(request: web.Request) -> web.Response:
-    """GET /tasks: those that wait or run."""
-    store, owner = service_of(request.app[DEPS]).store, client_of(request).name
-    found = [
-        job
-        for status in (JobStatus.RUNNING, JobStatus.QUEUED)
-        for job in await store.page(owner=owner, status=status, limit=MOST_LISTED)
-    ]
-    tasks = [job.options["task_id"] for job in found if job.options.get("dialect") == DIALECT]
+    """GET /tasks: those that wait or run, and those whose clients wait for them."""
+    tasks, jobs = list(running(request, DIALECT)), request.app[DEPS].jobs
+    if jobs is not None:
+        for status in (JobStatus.RUNNING, JobStatus.QUEUED):
+            tasks += [job.options["task_id"] async for job in _jobs(request, jobs.store, status)]
     return json_response({"tasks": tasks})
 
 
 async def show_task(request: web.Request) -> web.Response:
     """GET /status/{id}."""
-    task_id = request.match_info["id"]
-    if _runs_now(request, task_id):
+    if request.match_info["id"] in running(request, DIALECT):
         return json_response({"status": "processing"})
     job = await _named_job(request)
     if not job.has_ended:
@@ -124,7 +121,7 @@ async def show_task(request: web.Request) -> web.Response:
 
 async def cancel_task(request: web.Request) -> web.Response:
     """DELETE /cancel/{id}: the worker is free when this is answered."""
-    if _runs_now(request, request.match_info["id"]):
+    if request.match_info["id"] in running(request, DIALECT):
         raise InvalidRequest(
             "This task was not begun with is_async: it ends when its client leaves."
         )
@@ -184,16 +181,26 @@ def output_of(transcript: Transcript, timestamp: str) -> Json:
 async def _begin(request: web.Request, new: NewJob, webhook: Webhook | None) -> web.Response:
     if webhook is None:
         raise InvalidParameter("Webhook is required for async tasks.", param="webhook")
-    task_id = new.options["task_id"]
-    job_id = job_id_of(client_of(request), task_id)
-    await make_job(request, replace(new, id=job_id, webhook=webhook))
+    check_target(request.app[DEPS], webhook)
+    own = _own(new.options["task_id"])
+    job = await make_kept_job(request, own, replace(new, webhook=webhook))
     return json_response(
         {
             "detail": "Task is being processed in the background",
             "status": "processing",
-            "task_id": task_id,
+            "task_id": _own_id(job),
         }
     )
+
+
+async def _jobs(request: web.Request, store: JobStore, status: JobStatus) -> AsyncIterator[Job]:
+    """Yield the caller's tasks of this status; other jobs may lie between them."""
+    owner, after = client_of(request).name, None
+    while found := await store.page(owner=owner, status=status, limit=AT_A_TIME, after=after):
+        for job in found:
+            if job.options.get("dialect") == DIALECT:
+                yield job
+        after = found[-1].id
 
 
 def _fields(
@@ -209,10 +216,12 @@ def _fields(
     return fields
 
 
-def _task_id(form: Fields) -> str:
-    task_id = form.text("managed_task_id")
-    if task_id is None:
-        return str(uuid.uuid4())
+def _own(task_id: str) -> OwnId:
+    return OwnId(dialect=DIALECT, own_id=task_id)
+
+
+def _task_id(request: web.Request, form: Fields) -> str:
+    task_id = own_id_of(request, form.text("managed_task_id"), str(uuid.uuid4()))
     if not SAFE_ID.fullmatch(task_id):
         raise InvalidParameter(
             "'managed_task_id' is made of at most 128 letters, digits and the signs . _ -",
@@ -225,14 +234,8 @@ def _named(order: Order, task_id: str) -> Order:
     return replace(order, request=replace(order.request, request_id=task_id))
 
 
-def _runs_now(request: web.Request, task_id: str) -> bool:
-    """Return whether the task is one whose client waits for its end."""
-    tracker = request.app[DEPS].progress.find(task_id, owner=client_of(request).name)
-    return tracker is not None and tracker.report.stage not in ENDED
-
-
 async def _named_job(request: web.Request) -> Job:
-    job = await find_kept(request, request.match_info["id"])
+    job = await find_kept(request, _own(request.match_info["id"]))
     if job is None:
         raise TaskNotFound("Task not found")
     return job

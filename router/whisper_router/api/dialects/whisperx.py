@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -14,15 +15,17 @@ from whisper_router.api.deps import DEPS, STOPPING, Dialect, DialectOptions
 from whisper_router.api.dialects import whisperx_form, whisperx_ops, whisperx_status
 from whisper_router.api.dialects.kept import (
     Kept,
+    OwnId,
     find_kept,
-    job_id_of,
-    make_room,
+    make_kept_job,
+    own_id_of,
     recognise_kept,
+    running,
 )
 from whisper_router.api.dialects.whisperx_form import WhisperXForm, parse_form
 from whisper_router.api.fields import boolean, choice
 from whisper_router.api.forms import DIARIZED, ResponseFormat
-from whisper_router.api.job_making import NewJob, check_target, make_job, service_of
+from whisper_router.api.job_making import NewJob, check_target, service_of
 from whisper_router.api.jobs import result_of
 from whisper_router.api.recognise import Sent, order_of, reception, url_in
 from whisper_router.api.sse import HEADERS, HEARTBEAT
@@ -46,6 +49,7 @@ REFRESH_S = 0.5
 """How often the state of a job is looked at for its events."""
 HEARTBEAT_LOOKS = 30
 UNPROCESSABLE = 422
+SENT_IDS = frozenset({"X-Request-ID", "X-Progress-ID"})
 
 
 class RequestNotTracked(RouterError):
@@ -119,19 +123,25 @@ async def follow(request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(REFRESH_S)
         try:
             state = await _state(request)
-        except RequestNotTracked:
-            await response.write(b"event: expired\ndata: {}\n\n")
+        except RouterError:
+            with suppress(ConnectionError):
+                await response.write(b"event: expired\ndata: {}\n\n")
             return response
 
 
 async def show_result(request: web.Request) -> web.Response:
     """GET …/{id}/result: in the format of the request or in any other; nothing runs again."""
-    job = await find_kept(request, _own_id(request))
+    job = await _job_of(request, _own_id(request))
     if job is None:
         raise RequestNotTracked(_not_tracked())
     if not job.has_ended:
         raise ResultNotThere(f"The request is {whisperx_status.STATUS[job.status]}.")
-    transcript = await result_of(request, job)
+    try:
+        transcript = await result_of(request, job)
+    except RouterError as error:
+        if error.status == InvalidRequest.status:
+            error.status = UNPROCESSABLE
+        raise
     sent = request.query.get("response_format") or job.options.get("response_format")
     wanted = choice("response_format", sent or ResponseFormat.JSON, ResponseFormat)
     if wanted in DIARIZED and job.request.speakers is None:
@@ -165,17 +175,18 @@ async def _create(request: web.Request, task: Task) -> web.Response:
             upload = await received.incoming.complete()
             form = parse_form(upload.fields, task)
             order = order_of(request, form.fields, task)
-            own_id, webhook = request[REQUEST_ID], _webhook(form)
+            is_sent = any(name in request.headers for name in SENT_IDS)
+            given = request[REQUEST_ID] if is_sent else None
+            own_id, webhook = own_id_of(request, given, request[REQUEST_ID]), _webhook(form)
             if webhook is not None:
                 check_target(request.app[DEPS], webhook, param="callback_url")
-            await make_room(request, own_id)
             options = {**form.options, "dialect": DIALECT, "request_id": own_id}
             if form.is_async:
                 new = NewJob(order=order, upload=upload, webhook=webhook, options=options)
                 return await _begin(request, replace(new, url=url_in(form.fields)))
             sent = Sent(upload=upload, url=url_in(form.fields), names={"url": "audio_url"})
             _check_source(sent, upload)
-            kept = Kept(own_id=own_id, options=options, webhook=webhook)
+            kept = Kept(id=_own(own_id), options=options, webhook=webhook, filename=upload.filename)
             transcript = await recognise_kept(request, order, sent, received.tracker, kept)
         return await _answer(
             transcript, options, form.response_format, highlight=form.highlight_words
@@ -187,8 +198,8 @@ async def _create(request: web.Request, task: Task) -> web.Response:
 
 
 async def _begin(request: web.Request, new: NewJob) -> web.Response:
-    own_id = new.options["request_id"]
-    await make_job(request, replace(new, id=job_id_of(client_of(request), own_id)))
+    job = await make_kept_job(request, _own(new.options["request_id"]), new)
+    own_id = job.options.get("request_id", job.id)
     base = f"{request.path}/{own_id}"
     return json_response(
         {
@@ -225,13 +236,24 @@ async def _state(request: web.Request) -> dict[str, Any]:
     own_id, deps = _own_id(request), request.app[DEPS]
     tracker = deps.progress.find(own_id, owner=client_of(request).name)
     if tracker is not None and tracker.report.stage not in ENDED:
-        return whisperx_status.of_running(own_id, tracker)
-    job = await find_kept(request, own_id)
-    if job is not None:
-        return whisperx_status.of_job(own_id, job, service_of(deps).tracker(job.id))
-    if tracker is not None:
-        return whisperx_status.of_running(own_id, tracker)
-    raise RequestNotTracked(_not_tracked())
+        kept = running(request, DIALECT).get(own_id)
+        return whisperx_status.of_running(own_id, tracker, kept)
+    job = await _job_of(request, own_id)
+    if job is None:
+        raise RequestNotTracked(_not_tracked())
+    return whisperx_status.of_job(own_id, job, service_of(deps).tracker(job.id))
+
+
+async def _job_of(request: web.Request, own_id: str) -> Job | None:
+    """Return the job of a request, or any job of the caller's by its own id."""
+    job, jobs = await find_kept(request, _own(own_id)), request.app[DEPS].jobs
+    if job is None and jobs is not None:
+        job = await jobs.store.find(own_id)
+    return job if job is not None and job.owner == client_of(request).name else None
+
+
+def _own(own_id: str) -> OwnId:
+    return OwnId(dialect=DIALECT, own_id=own_id)
 
 
 def _own_id(request: web.Request) -> str:

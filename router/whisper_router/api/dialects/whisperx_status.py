@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Any
 
 from whisper_router.api.context import SAFE_ID
+from whisper_router.api.dialects.kept import Kept
 from whisper_router.domain import TranscriptionRequest
 from whisper_router.jobs.model import Job, JobStatus
 from whisper_router.pipeline.progress import Stage, Tracker
@@ -32,8 +33,8 @@ STAGES: Mapping[Stage, str] = MappingProxyType(
 Json = dict[str, Any]
 
 
-def of_running(own_id: str, tracker: Tracker) -> Json:
-    """Return the state of a request that is answered at once."""
+def of_running(own_id: str, tracker: Tracker, kept: Kept | None = None) -> Json:
+    """Return the state of a request that is answered at once; `kept` once it is understood."""
     stage = tracker.report.stage
     status = {Stage.DONE: "completed", Stage.FAILED: "failed"}.get(stage, "in_progress")
     stages = _stages(tracker, is_over=status != "in_progress")
@@ -47,8 +48,8 @@ def of_running(own_id: str, tracker: Tracker) -> Json:
         "updated_at": began[-1],
         "completed_at": None if status == "in_progress" else began[-1],
         "percent": tracker.report.percent,
-        "filename": None,
-        "params": {},
+        "filename": None if kept is None else kept.filename,
+        "params": {} if kept is None else dict(kept.options),
         "stages": stages,
         "error": None,
         "error_type": None,
@@ -65,7 +66,7 @@ def of_job(own_id: str, job: Job, tracker: Tracker | None) -> Json:
         "mode": "direct",
         "stage": None if tracker is None else STAGES.get(tracker.report.stage),
         "submitted_at": job.created_s,
-        "updated_at": job.ended_s or job.started_s or job.created_s,
+        "updated_at": job.ended_s or max(_times(job, tracker)),
         "completed_at": job.ended_s,
         "percent": _percent(job, tracker),
         "filename": job.audio.name or None,
@@ -74,6 +75,11 @@ def of_job(own_id: str, job: Job, tracker: Tracker | None) -> Json:
         "error": error.get("message", cancelled),
         "error_type": error.get("code") or error.get("type"),
     }
+
+
+def _times(job: Job, tracker: Tracker | None) -> list[float]:
+    reached = [] if tracker is None else list(tracker.began_s.values())
+    return [job.created_s, job.started_s or job.created_s, *reached]
 
 
 def _percent(job: Job, tracker: Tracker | None) -> float:
