@@ -185,7 +185,7 @@ async def test_a_job_is_ours_also_where_uploads_are_sent_on(tmp_path, others):
             form.add_field("async", "true")
             async with http.post(router.url + TRANSCRIPTIONS, data=form) as response:
                 job = await response.json()
-                assert (response.status, job["object"]) == (202, "job")
+                assert (response.status, job.get("object")) == (202, "job"), job
             async with http.get(f"{router.url}/v1/jobs/{job['id']}/events") as response:
                 assert '"status":"completed"' in await response.text()
             async with http.get(f"{router.url}/v1/jobs/{job['id']}/result") as response:
