@@ -1,5 +1,9 @@
 """Turns laid over words."""
 
+import time
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,6 +72,36 @@ def test_without_turns_nobody_speaks():
     assert assign(segments, [], ()) == segments
 
 
+def test_turns_of_one_speaker_that_overlap_count_once():
+    """Said twice, a turn does not outweigh a longer one."""
+    turns = [turn(0, 0.4, 0), turn(0, 0.4, 0), turn(0.4, 1, 1)]
+    assert [part.speaker for part in assign([said(" a", 0)], turns, ())] == ["A"]
+    assert assign([said(" a", 0)], turns, ("x", "y"))[0].speaker == "y"
+
+
+@pytest.mark.parametrize(("long_s", "over"), [(1800, False), (5400, True)])
+def test_a_long_first_turn_costs_little(long_s, over):
+    """Three hours: words times turns would take many seconds. Over it, or before the others."""
+    segments = [
+        replace(said(" a b c d e f", 0), start_s=at, end_s=at + 2, words=stamped(at))
+        for at in range(0, 10_800, 2)
+    ]
+    first = 0 if over else long_s
+    short = [turn(at, at + 2, 1 + at // 2 % 2) for at in range(first, 10_800, 2)]
+    began_s = time.process_time()
+    parts = assign(segments, [turn(0, long_s, 0), *short], ())
+    assert time.process_time() - began_s < 1.5
+    assert sum(len(part.words) for part in parts) == 32_400
+
+
+def stamped(at: float) -> tuple[Word, ...]:
+    """Return six words in the two seconds from `at` on."""
+    return tuple(
+        Word(text=text, start_s=at + number * 0.3, end_s=at + number * 0.3 + 0.3, probability=1)
+        for number, text in enumerate("abcdef")
+    )
+
+
 times = st.floats(0, 100, allow_nan=False)
 turns_of_anybody = st.lists(
     st.builds(
@@ -96,3 +130,25 @@ def test_nothing_is_lost(segments, turns):
         word.text for item in segments for word in item.words
     ]
     assert all(part.speaker and part.end_s >= part.start_s for part in parts)
+
+
+@given(segments_of_words, turns_of_anybody)
+def test_a_word_is_of_who_speaks_during_most_of_it(segments, turns):
+    """As a scan of all turns finds."""
+    names = tuple(f"n{number}" for number in range(41))
+    for part in assign(segments, turns, names):
+        for word in part.words:
+            shares = {name: shared(turns, names.index(name), word) for name in names}
+            most = max(shares.values())
+            assert most == 0 or shares[word.speaker] >= most - 1e-9
+
+
+def shared(turns, speaker: int, word: Word) -> float:
+    """Return how much of the word lies in the speaker's turns."""
+    covered_s, reached_s = 0.0, word.start_s
+    for begin, end in sorted((t.start_s, t.end_s) for t in turns if t.speaker == speaker):
+        until_s = min(end, word.end_s)
+        if until_s > max(begin, reached_s):
+            covered_s += until_s - max(begin, reached_s)
+            reached_s = until_s
+    return covered_s

@@ -1,12 +1,18 @@
 """Which plugin does what is asked for."""
 
+import threading
+from pathlib import Path
+
 import pytest
 
-from whisper_router.domain import SpeakerOptions, TranscriptionRequest
+from whisper_router.audio.media import PreparedAudio
+from whisper_router.domain import Segment, SpeakerOptions, TranscriptionRequest
 from whisper_router.engine_api import Capabilities
 from whisper_router.errors import InvalidParameter
+from whisper_router.pipeline.speakers import assign
 from whisper_router.pipeline.stages import Stages
 from whisper_router.plugins import load_alignments, load_diarizations
+from whisper_router.stage_api import Turn
 
 STAGES = Stages(
     alignments=load_alignments(), diarizations=load_diarizations(), diarization="channels"
@@ -70,3 +76,40 @@ def test_what_asks_for_no_stage_is_left_alone():
     assert STAGES.demanding(request, able(words=True)) == request
     assert not STAGES.has_work(request)
     assert not STAGES.needs_levels(request)
+
+
+async def test_speakers_are_laid_over_the_words_outside_of_the_loop(monkeypatch):
+    """It takes long for hours of words; others are served meanwhile."""
+
+    class Told:
+        name, needs_levels, compares_voices = "told", False, False
+
+        async def turns(self, audio, wanted):
+            return [Turn(start_s=0, end_s=1, speaker=0)]
+
+    seen = []
+
+    def watched(*args):
+        seen.append(threading.current_thread())
+        return assign(*args)
+
+    monkeypatch.setattr("whisper_router.pipeline.stages.assign", watched)
+    audio = PreparedAudio(
+        path=Path("unused"),
+        samples=16_000,
+        duration_s=1,
+        speech=None,
+        codec="pcm",
+        sample_rate_hz=16_000,
+        channels=1,
+    )
+    (segment,) = await Stages(diarizations={"told": Told()}, diarization="told").finish(
+        asking(speakers=SpeakerOptions()),
+        [Segment(start_s=0, end_s=1, text=" a")],
+        audio,
+        levels=None,
+        language=None,
+    )
+    assert segment.speaker == "A"
+    assert seen
+    assert seen[0] is not threading.main_thread()

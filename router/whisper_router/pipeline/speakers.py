@@ -1,6 +1,6 @@
 """Who said which words: a diarization's turns laid over the words of a transcript. Pure."""
 
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby, pairwise
@@ -49,36 +49,49 @@ def _letters() -> Iterator[str]:
 
 
 class _Finder:
-    """Finds who speaks in a stretch of audio. Turns that begin long before it may reach into it."""
+    """Finds who speaks in a stretch of audio.
+
+    One speaker's turns that overlap count once: they are joined, so that both their starts and
+    their ends ascend, and only those that reach into the stretch are looked at, however long the
+    others are.
+    """
 
     def __init__(self, turns: Sequence[Turn]) -> None:
-        self._turns = sorted(turns, key=lambda turn: turn.start_s)
-        self._starts = [turn.start_s for turn in self._turns]
-        self._longest_s = max(turn.end_s - turn.start_s for turn in turns)
+        by_speaker: dict[int, list[tuple[float, float]]] = {}
+        for turn in sorted(turns, key=lambda turn: turn.start_s):
+            spans = by_speaker.setdefault(turn.speaker, [])
+            if spans and turn.start_s <= spans[-1][1]:
+                spans[-1] = (spans[-1][0], max(spans[-1][1], turn.end_s))
+            else:
+                spans.append((turn.start_s, max(turn.start_s, turn.end_s)))
+        self._voices = [
+            (speaker, spans, [end_s for _, end_s in spans]) for speaker, spans in by_speaker.items()
+        ]
 
     def speaker(self, start_s: float, end_s: float) -> int:
-        shares: dict[int, float] = {}
-        for turn in self._near(start_s, end_s):
-            shared_s = min(turn.end_s, end_s) - max(turn.start_s, start_s)
-            if shared_s > 0:
-                shares[turn.speaker] = shares.get(turn.speaker, 0.0) + shared_s
-        if shares:
-            return max(shares, key=lambda speaker: shares[speaker])
-        return min(self._beside(start_s), key=lambda turn: _distance(turn, start_s, end_s)).speaker
+        """Return who speaks longest in the stretch, or else nearest to it; of equals the first."""
+        shares: list[tuple[float, float, int]] = []
+        for speaker, spans, ends in self._voices:
+            at = bisect_right(ends, start_s)
+            if at == len(spans) or spans[at][0] >= end_s:
+                continue
+            shares.append((-_shared_s(spans, at, start_s, end_s), spans[at][0], speaker))
+        return min(shares or self._distances(start_s, end_s))[2]
 
-    def _near(self, start_s: float, end_s: float) -> Sequence[Turn]:
-        begin = bisect_left(self._starts, start_s - self._longest_s)
-        return self._turns[begin : bisect_left(self._starts, end_s)]
-
-    def _beside(self, start_s: float) -> Sequence[Turn]:
-        """Return the turns among which the nearest is."""
-        begin = bisect_left(self._starts, start_s - self._longest_s)
-        at = bisect_left(self._starts, start_s)
-        return self._turns[max(0, begin - 1) : at + 1]
+    def _distances(self, start_s: float, end_s: float) -> Iterator[tuple[float, float, int]]:
+        for speaker, spans, ends in self._voices:
+            at = bisect_right(ends, start_s)
+            for begin, end in spans[max(0, at - 1) : at + 1]:
+                yield max(begin - end_s, start_s - end), begin, speaker
 
 
-def _distance(turn: Turn, start_s: float, end_s: float) -> float:
-    return max(turn.start_s - end_s, start_s - turn.end_s)
+def _shared_s(spans: Sequence[tuple[float, float]], at: int, start_s: float, end_s: float) -> float:
+    """Return how much of the stretch lies in the spans from `at` on; that one reaches into it."""
+    shared_s = 0.0
+    while at < len(spans) and spans[at][0] < end_s:
+        shared_s += min(spans[at][1], end_s) - max(spans[at][0], start_s)
+        at += 1
+    return shared_s
 
 
 def _split(segment: Segment, finder: _Finder, labels: Labels) -> Iterator[Segment]:

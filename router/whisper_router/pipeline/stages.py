@@ -1,5 +1,6 @@
 """The stages around recognition: which plugins there are, and what they do with a transcript."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -92,7 +93,7 @@ class Stages:
         diarization, wanted = self._diarization(request), request.speakers
         if diarization is not None and wanted is not None:
             turns = await diarization.turns(known, wanted)
-            segments = assign(segments, turns, wanted.names)
+            segments = await asyncio.to_thread(assign, segments, turns, wanted.names)
         return segments
 
     def _alignment(self, request: TranscriptionRequest) -> Alignment | None:
