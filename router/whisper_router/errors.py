@@ -79,8 +79,8 @@ class AudioTooShort(InvalidRequest):
     code, param = "audio_too_short", "file"
 
 
-class ChannelsMissing(InvalidRequest):
-    """Speakers are to be told apart by their channels, and the audio has one only."""
+class ChannelsUnusable(InvalidRequest):
+    """Speakers are to be told apart by their channels, and the audio has one, or too many."""
 
     code, param = "unsupported_value", "diarization"
 

@@ -5,7 +5,8 @@ import pytest
 
 from support.audio_files import tone, wav
 from whisper_router.audio.decode import decode
-from whisper_router.errors import ChannelsMissing
+from whisper_router.audio.levels import MOST_CHANNELS
+from whisper_router.errors import ChannelsUnusable
 from whisper_router.stage_api import LEVEL_STEP_S
 
 
@@ -32,6 +33,18 @@ def test_each_channel_is_measured_by_itself(tmp_path, rate_hz):
 
 def test_one_channel_tells_nobody_apart(tmp_path):
     """It is known before anything is recognised."""
-    with pytest.raises(ChannelsMissing, match="one channel") as caught:
+    with pytest.raises(ChannelsUnusable, match="one channel") as caught:
         measured(wav(tone(1, 16_000), 16_000), tmp_path, 1)
     assert (caught.value.status, caught.value.param) == (400, "diarization")
+
+
+def test_more_channels_than_speakers_are_not_measured(tmp_path):
+    """A small file may have very many."""
+    content = wav(np.tile(tone(0.1, 16_000)[:, None], MOST_CHANNELS + 1), 16_000)
+    with pytest.raises(ChannelsUnusable, match=r"17 channels.*at most 16") as caught:
+        measured(content, tmp_path, MOST_CHANNELS + 1)
+    assert (caught.value.status, caught.value.param) == (400, "diarization")
+    _, rows = measured(
+        wav(np.tile(tone(1, 16_000)[:, None], MOST_CHANNELS), 16_000), tmp_path, MOST_CHANNELS
+    )
+    assert np.allclose(rows[10:-10], rows[10, 0], rtol=0.02)

@@ -7,7 +7,7 @@ from whisper_router.audio.media import MediaLimits
 from whisper_router.audio.media_pool import MediaPool
 from whisper_router.audio.spool import Spool
 from whisper_router.domain import SpeakerOptions
-from whisper_router.errors import ChannelsMissing, InvalidParameter
+from whisper_router.errors import ChannelsUnusable, InvalidParameter
 from whisper_router.pipeline.stages import Stages
 from whisper_router.pipeline.transcribe import MediaSource
 from whisper_router.pipeline.turns import SpeakerFinder
@@ -44,7 +44,7 @@ async def test_turns_are_labelled_and_no_file_is_left(finder, spool):
 
 
 async def test_what_cannot_be_done_leaves_no_file_either(finder, spool):
-    with pytest.raises(ChannelsMissing):
+    with pytest.raises(ChannelsUnusable):
         await finder.find(MediaSource(path=sample("en_hello_gb").path), SpeakerOptions())
     with pytest.raises(InvalidParameter):
         await finder.find(MediaSource(path=STEREO.path), SpeakerOptions(method="voices"))

@@ -90,7 +90,7 @@ def decode(
     `levels` is a file for how loud each channel is (`audio.levels`).
 
     Raises:
-        ChannelsMissing: levels are wanted of audio with one channel.
+        ChannelsUnusable: levels are wanted of audio with one channel, or too many.
         AudioUndecodable: it is not audio, or too damaged.
         AudioTooShort: it holds less than 0.1 s.
         AudioTooLong: it holds more than `max_duration_s`; `target` then has what came before.

@@ -10,11 +10,13 @@ from av.error import BlockingIOError as NothingYet
 from av.filter import Graph
 
 from whisper_router.domain import SAMPLE_RATE_HZ
-from whisper_router.errors import ChannelsMissing
+from whisper_router.errors import ChannelsUnusable
 from whisper_router.stage_api import LEVEL_STEP_S
 
 STEP: Final = round(LEVEL_STEP_S * SAMPLE_RATE_HZ)
 LEAST_CHANNELS: Final = 2
+MOST_CHANNELS: Final = 16
+"""What recorders of meetings have; a file costs as much as its channels, however small it is."""
 Floats = npt.NDArray[np.float32]
 
 
@@ -35,14 +37,19 @@ class LevelMeter:
         """Expect frames of this shape from now on.
 
         Raises:
-            ChannelsMissing: there is one channel only.
+            ChannelsUnusable: there is one channel only, or more than `MOST_CHANNELS`.
         """
         if not self._channels:
             if channels < LEAST_CHANNELS:
-                raise ChannelsMissing(
+                raise ChannelsUnusable(
                     "The audio has one channel: speakers can be told apart by their channels only "
                     "where each has one. Without diarization it can be transcribed; to tell "
                     "voices apart, install a diarization plugin that does."
+                )
+            if channels > MOST_CHANNELS:
+                raise ChannelsUnusable(
+                    f"The audio has {channels} channels: speakers can be told apart by at most "
+                    f"{MOST_CHANNELS}. Without diarization it can be transcribed."
                 )
             self._channels = channels
             self._rest = np.empty((0, channels), dtype=np.float32)

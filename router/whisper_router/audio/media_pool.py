@@ -145,7 +145,7 @@ class MediaPool:
         read what was told of.
 
         Raises:
-            AudioUndecodable, AudioTooShort, AudioTooLong, ChannelsMissing: what is wrong with the
+            AudioUndecodable, AudioTooShort, AudioTooLong, ChannelsUnusable: what is wrong with the
                 file.
             AudioRejected: the decoder crashed on the file twice, or it takes too long or too much
                 memory.

@@ -27,7 +27,7 @@ from whisper_router.errors import (
     AudioTooLong,
     AudioTooShort,
     AudioUndecodable,
-    ChannelsMissing,
+    ChannelsUnusable,
     MediaFailed,
     RouterError,
     StorageFull,
@@ -49,7 +49,7 @@ _ERRORS: Mapping[str, type[RouterError]] = {
         AudioTooLong,
         AudioTooShort,
         AudioUndecodable,
-        ChannelsMissing,
+        ChannelsUnusable,
         MediaFailed,
         StorageFull,
     )
