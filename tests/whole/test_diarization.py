@@ -3,11 +3,14 @@
 import asyncio
 import io
 import json
+import wave
 
 import aiohttp
+import numpy as np
 import openai
 import pytest
 
+from support.audio_files import wav
 from support.client import session
 
 STEREO, MONO = "stereo_two_speakers_44k.wav", "en_three_segments.wav"
@@ -23,9 +26,12 @@ async def http():
 def post(server, samples, http):
     """Send a sample with fields; return the answer's status and body."""
 
-    async def send(*fields: tuple[str, str], name=STEREO, path="/v1/audio/transcriptions"):
+    async def send(
+        *fields: tuple[str, str], name=STEREO, path="/v1/audio/transcriptions", content=b""
+    ):
         form = aiohttp.FormData([("model", "demo"), *fields])
-        form.add_field("file", io.BytesIO(samples[name]["path"].read_bytes()), filename=name)
+        content = content or samples[name]["path"].read_bytes()
+        form.add_field("file", io.BytesIO(content), filename=name)
         async with http.post(server.url + path, data=form) as answer:
             return answer.status, await answer.text()
 
@@ -128,3 +134,24 @@ async def test_who_speaks_when_without_what(post):
     assert {line.split()[7] for line in rttm.splitlines()} == {"A", "B"}
     status, refused = await post(name=MONO, path=path)
     assert (status, "one channel" in json.loads(refused)["detail"]) == (400, True)
+
+
+async def test_noise_on_a_line_is_nobody(post, samples):
+    """It is louder than the quiet speaker on the other channel, who is heard all the same."""
+    with wave.open(str(samples[STEREO]["path"])) as sample:
+        rate_hz = sample.getframerate()
+        pcm = np.frombuffer(sample.readframes(sample.getnframes()), dtype="<i2").reshape(-1, 2)
+    left, right = (pcm / 32768).T
+    noise = np.random.default_rng(0).normal(size=len(pcm)) * np.sqrt(np.square(right).mean())
+    noisy = wav(np.stack([left + 0.35 * noise, 0.25 * right], axis=-1), rate_hz)
+    _, clean_rttm = await post(("response_format", "rttm"), path="/v1/audio/diarization")
+    _, noisy_rttm = await post(
+        ("response_format", "rttm"), path="/v1/audio/diarization", content=noisy
+    )
+    clean, told = (
+        [line.split() for line in text.splitlines()] for text in (clean_rttm, noisy_rttm)
+    )
+    assert [line[7] for line in told] == [line[7] for line in clean] == ["A", "B", "A", "B"]
+    for column in (3, 4):
+        found = [float(line[column]) for line in told]
+        assert found == pytest.approx([float(line[column]) for line in clean], abs=0.2)
