@@ -1,11 +1,16 @@
 """Words as subtitles that people can read."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from whisper_router.api import subtitles
+from whisper_router.api.formats import FORMATS
+from whisper_router.api.forms import ResponseFormat, ResponseOptions
 from whisper_router.api.shaping import Shape, shaped
-from whisper_router.domain import Segment, Word
+from whisper_router.domain import Segment, Task, Transcript, Word
 
 
 def said(text: str, *, start_s: float = 0.0, pace_s: float = 1.0, stamped: bool = True) -> Segment:
@@ -40,6 +45,30 @@ def test_lines_are_no_wider_than_they_may_be():
         (0, 3500, "red green\nblue open"),
         (4000, 4500, "left"),
     ]
+
+
+def test_who_speaks_takes_room_in_the_first_line():
+    """Of each cue, in the formats that write it there; a voice span of WebVTT takes none."""
+    text = replace(said("red green blue open left side"), speaker="A")
+    shape = Shape(max_line_width=10, max_line_count=2)
+    told = ["red", "green blue", "open", "left side"]
+    found = [cue.text for cue in shaped([text], shape, subtitles.lead)]
+    assert found == ["\n".join(told[:2]), "\n".join(told[2:])]
+    transcript = Transcript(task=Task.TRANSCRIBE, language="en", duration_s=6, segments=[text])
+
+    def written(wanted: ResponseFormat) -> list[str]:
+        options = ResponseOptions(response_format=wanted, shape=shape)
+        return FORMATS[wanted].render(transcript, options).decode().splitlines()
+
+    assert [line for line in written(ResponseFormat.SRT) if "e" in line] == [
+        "[A]: red",
+        "green blue",
+        "[A]: open",
+        "left side",
+    ]
+    assert written(ResponseFormat.TSV)[1].endswith("[A]: red green blue")
+    assert written(ResponseFormat.LRC)[0].endswith("[A]: red green blue")
+    assert written(ResponseFormat.VTT)[3:5] == ["<v A>red green", "blue open"]
 
 
 def test_a_cue_may_have_so_many_words():

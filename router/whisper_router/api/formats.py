@@ -214,10 +214,14 @@ def _text(transcript: Transcript, _options: ResponseOptions) -> bytes:
     return encode_text(transcript.text + "\n")
 
 
-def _cues(transcript: Transcript, options: ResponseOptions) -> Iterator[subtitles.Cue]:
+def _cues(
+    transcript: Transcript, options: ResponseOptions, *, names_speakers: bool = False
+) -> Iterator[subtitles.Cue]:
+    """Yield cues. `names_speakers`: their texts are written behind the speakers' names."""
     if options.shape.is_plain:
         return subtitles.cues(transcript.segments)
-    return shaped(transcript.segments, options.shape)
+    lead = subtitles.lead if names_speakers else None
+    return shaped(transcript.segments, options.shape, lead)
 
 
 def _diarized_json(transcript: Transcript, _options: ResponseOptions) -> bytes:
@@ -231,10 +235,13 @@ def _vtt_json(transcript: Transcript, options: ResponseOptions) -> bytes:
 
 
 def _as_subtitles(
-    write: Callable[[Iterable[subtitles.Cue]], str], content_type: str = TEXT_TYPE
+    write: Callable[[Iterable[subtitles.Cue]], str],
+    content_type: str = TEXT_TYPE,
+    *,
+    names_speakers: bool = False,
 ) -> Format:
     def render(transcript: Transcript, options: ResponseOptions) -> bytes:
-        return encode_text(write(_cues(transcript, options)))
+        return encode_text(write(_cues(transcript, options, names_speakers=names_speakers)))
 
     return Format(content_type=content_type, render=render)
 
@@ -242,11 +249,11 @@ def _as_subtitles(
 FORMATS: Mapping[ResponseFormat, Format] = {
     ResponseFormat.JSON: Format(content_type=JSON_TYPE, render=_json),
     ResponseFormat.TEXT: Format(content_type=TEXT_TYPE, render=_text),
-    ResponseFormat.SRT: _as_subtitles(subtitles.srt),
+    ResponseFormat.SRT: _as_subtitles(subtitles.srt, names_speakers=True),
     ResponseFormat.VERBOSE_JSON: Format(content_type=JSON_TYPE, render=_verbose_json),
     ResponseFormat.VTT: _as_subtitles(subtitles.vtt),
-    ResponseFormat.TSV: _as_subtitles(subtitles.tsv),
-    ResponseFormat.LRC: _as_subtitles(subtitles.lrc),
+    ResponseFormat.TSV: _as_subtitles(subtitles.tsv, names_speakers=True),
+    ResponseFormat.LRC: _as_subtitles(subtitles.lrc, names_speakers=True),
     ResponseFormat.AUD: _as_subtitles(subtitles.aud),
     ResponseFormat.VTT_JSON: Format(content_type=JSON_TYPE, render=_vtt_json),
     ResponseFormat.DIARIZED_JSON: Format(content_type=JSON_TYPE, render=_diarized_json),

@@ -3,14 +3,16 @@
 The options are those of openai-whisper's subtitle writers. Pure.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle, repeat
 
 from whisper_router.api.subtitles import Cue, milliseconds, one_line
 from whisper_router.domain import Segment
 from whisper_router.live.words import LiveWord, text_of, words_in
 
 Line = Sequence[LiveWord]
+Lead = Callable[[str | None], str]
 Timed = tuple[int, int, str]
 """When a cue begins and ends, in milliseconds, and its text."""
 
@@ -35,12 +37,17 @@ class Shape:
         return self == Shape()
 
 
-def shaped(segments: Sequence[Segment], shape: Shape) -> Iterator[Cue]:
-    """Yield cues in an order in which starts never go back, none longer than its segment."""
+def shaped(segments: Sequence[Segment], shape: Shape, lead: Lead | None = None) -> Iterator[Cue]:
+    """Yield cues in an order in which starts never go back, none longer than its segment.
+
+    `lead` tells what is written before the text of a speaker's cue: its first line is as much
+    narrower.
+    """
     latest_ms = 0
     for segment in segments:
         words = [word for word in words_in([segment], offset_s=0.0) if word.text.strip()]
-        for block in _blocks(words, shape):
+        led = len(lead(segment.speaker)) if lead is not None else 0
+        for block in _blocks(words, shape, led):
             for begin_ms, until_ms, text in (
                 _highlighted(block) if shape.highlight_words else [_plain(block)]
             ):
@@ -50,28 +57,30 @@ def shaped(segments: Sequence[Segment], shape: Shape) -> Iterator[Cue]:
                 yield Cue(start_ms=start_ms, end_ms=end_ms, text=text, speaker=segment.speaker)
 
 
-def _blocks(words: Sequence[LiveWord], shape: Shape) -> Iterator[Sequence[Line]]:
-    """Yield the lines of each cue."""
+def _blocks(words: Sequence[LiveWord], shape: Shape, led: int) -> Iterator[Sequence[Line]]:
+    """Yield the lines of each cue, before whose first one `led` characters are written."""
     is_cut = shape.max_line_width is not None or shape.max_words_per_line is not None
-    lines = list(_lines(words, shape)) if is_cut else [words] if words else []
     if shape.max_line_width is None and shape.max_words_per_line is not None:
         per_cue = 1
     else:
-        per_cue = shape.max_line_count or max(1, len(lines))
+        per_cue = shape.max_line_count or max(1, len(words))
+    leads = cycle([led, *repeat(0, per_cue - 1)])
+    lines = list(_lines(words, shape, leads)) if is_cut else [words] if words else []
     for begin in range(0, len(lines), per_cue):
         yield lines[begin : begin + per_cue]
 
 
-def _lines(words: Sequence[LiveWord], shape: Shape) -> Iterator[Line]:
+def _lines(words: Sequence[LiveWord], shape: Shape, leads: Iterator[int]) -> Iterator[Line]:
+    """Yield lines; each of `leads` is how much of one is taken."""
     line: list[LiveWord] = []
-    width = 0
+    width = next(leads)
     for word in words:
         own = len(one_line(word.text)) + (1 if line and word.text[:1].isspace() else 0)
         is_wide = shape.max_line_width is not None and width + own > shape.max_line_width
         is_many = shape.max_words_per_line is not None and len(line) >= shape.max_words_per_line
         if line and (is_wide or is_many):
             yield line
-            line, width = [], 0
+            line, width = [], next(leads)
             own = len(one_line(word.text))
         line.append(word)
         width += own

@@ -96,21 +96,26 @@ def milliseconds(time_s: float) -> int:
     return round(max(time_s, 0.0) * 1000) if time_s < LONGEST_S else 0
 
 
+def lead(speaker: str | None) -> str:
+    """Return what is written before a cue's text where the text itself is to say who speaks."""
+    return "" if speaker is None else f"[{_name(speaker)}]: "
+
+
 def _said(cue: Cue) -> str:
-    return cue.text if cue.speaker is None else f"[{_name(cue)}]: {cue.text}"
+    return lead(cue.speaker) + cue.text
 
 
 def _voice(cue: Cue) -> str:
     """Return the text in a voice span (WebVTT 4.2.2), whose name ends at the next `>`."""
-    return cue.text if cue.speaker is None else f"<v {_name(cue)}>{cue.text}"
+    return cue.text if cue.speaker is None else f"<v {_name(cue.speaker)}>{cue.text}"
 
 
 def _label(cue: Cue) -> str:
-    return "" if cue.speaker is None else f"[[{_name(cue)}]]"
+    return "" if cue.speaker is None else f"[[{_name(cue.speaker)}]]"
 
 
-def _name(cue: Cue) -> str:
-    return one_line(cue.speaker or "").translate(NOT_IN_NAMES)
+def _name(speaker: str) -> str:
+    return one_line(speaker).translate(NOT_IN_NAMES)
 
 
 def _flat(text: str) -> str:
