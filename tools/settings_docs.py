@@ -21,7 +21,8 @@ from whisper_router.settings_sources import load_settings
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "config" / "router.toml"
-TABLES = (ROOT / "docs" / "configuration.md", ROOT / "docs" / "engines.md")
+REFERENCE, ENGINES = ROOT / "docs" / "configuration.md", ROOT / "docs" / "engines.md"
+LAST_SECTION = "## [models.NAME]"
 
 EXAMPLES = {
     "spool_dir": '"/dev/shm/whisper-router"',
@@ -87,8 +88,8 @@ def main() -> int:
 def generated() -> Iterator[tuple[Path, str]]:
     """Yield each generated file with the text it should have."""
     yield CONFIG, HEADER + "\n".join(config_lines()) + "\n" + ALIASES
-    for path in TABLES:
-        yield path, fill_tables(path.read_text(encoding="utf-8"))
+    yield REFERENCE, fill_tables(with_sections(REFERENCE.read_text(encoding="utf-8")))
+    yield ENGINES, fill_tables(ENGINES.read_text(encoding="utf-8"))
 
 
 def sections() -> Iterator[tuple[str, type[Section], str]]:
@@ -131,6 +132,16 @@ def toml_value(key: str, field: FieldInfo, *, section: str = "") -> str:
     if isinstance(value, tuple | list):
         return "[" + ", ".join(f'"{item}"' for item in value) + "]"
     return f'"{value}"'
+
+
+def with_sections(text: str) -> str:
+    """Return the reference with a place for each section that has none yet, before the models."""
+    before, heading, after = text.partition(LAST_SECTION)
+    assert heading, f"docs/configuration.md has no {LAST_SECTION}"
+    for name, _, description in sections():
+        if f"<!-- table: {name} -->" not in text:
+            before += f"## [{name}]\n{description}\n\n<!-- table: {name} -->\n<!-- end -->\n\n"
+    return before + heading + after
 
 
 def fill_tables(text: str) -> str:
