@@ -63,6 +63,17 @@ def test_an_array_that_is_none_is_refused(value: str):
         assert caught.value.param == "a"
 
 
+def test_an_item_in_brackets_is_a_text_unless_it_is_an_array():
+    """Brackets in a name say already that there are several values."""
+    spelt = [("k[]", "[Ann]"), ("k[1]", '[Bo], "x"'), ("k[]", '["Cy"]'), ("k[]", "[" * 100_000)]
+    fields = Fields(spelt)
+    assert fields.values("k") == ["[Ann]", '[Bo], "x"', "Cy", "[" * 100_000]
+    assert fields.phrases("k") == fields.values("k")
+    for wrong in ([("k", "[Ann]")], [("k[]", "[1]")]):
+        with pytest.raises(InvalidParameter):
+            Fields(wrong).values("k")
+
+
 def test_half_a_surrogate_pair_is_refused():
     """JSON can spell what no UTF-8 can hold; engines that are handed it crash."""
     with pytest.raises(InvalidParameter, match="Unicode"):

@@ -68,10 +68,18 @@ class Fields:
         for key, value in self._parts.get(name, []):
             if key and not key.isdigit():
                 raise InvalidParameter(f"'{name}' is an array, not an object.", param=name)
-            if value.lstrip().startswith("["):
+            if value.lstrip().startswith("[") and (key is None or _is_json_array(value)):
                 yield from (("", item) for item in _string_array(name, value))
             else:
                 yield key, value
+
+
+def _is_json_array(text: str) -> bool:
+    """Tell an array that was sent as an item from a text such as `[Ann]`."""
+    try:
+        return isinstance(json.loads(text), list)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _string_array(name: str, text: str) -> Sequence[str]:
