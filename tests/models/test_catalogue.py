@@ -87,6 +87,15 @@ def test_faster_whisper_models_are_those_of_the_same_size(presets: Presets) -> N
     assert presets.find("Systran/faster-distil-whisper-large-v3") is None
 
 
+def test_models_have_the_names_of_their_own_repositories(presets: Presets) -> None:
+    """Of OpenAI's on the hub, which `large` without a number is the first of."""
+    for size in ("tiny", "base.en", "small", "medium.en", "large-v2", "large-v3", "large-v3-turbo"):
+        assert presets.find(f"openai/whisper-{size}") is presets.specs[size]
+    assert presets.find("openai/whisper-large") is presets.specs["large-v1"]
+    for size in ("large-v3", "large-v3-turbo"):
+        assert presets.find(f"whisper-{size}") is presets.specs[size]
+
+
 def test_a_preset_without_size_and_sums_is_possible() -> None:
     """Not every publisher states them."""
     presets = parse_presets(
