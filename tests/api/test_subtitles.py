@@ -117,6 +117,7 @@ def test_each_format_says_who_speaks_in_its_own_way():
     shown = list(cues([segment]))
     assert "\n[An n]: Hi.\n" in srt(shown)
     assert "\n<v An n>Hi.\n" in vtt(shown)
+    assert "\n[An n]: Hi.\n" in vtt(shown, voice_spans=False)
     assert tsv(shown).endswith("1000\t2500\t[An n]: Hi.\n")
     assert aud(shown) == "1.000\t2.500\t[[An n]]Hi.\n"
     assert lrc(shown) == "[00:01.00][An n]: Hi.\n"

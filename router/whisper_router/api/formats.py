@@ -228,9 +228,17 @@ def _diarized_json(transcript: Transcript, _options: ResponseOptions) -> bytes:
     return encode_json(diarized_body(transcript))
 
 
+def _vtt_text(transcript: Transcript, options: ResponseOptions) -> str:
+    return subtitles.vtt(_cues(transcript, options), voice_spans=options.voice_spans)
+
+
+def _vtt(transcript: Transcript, options: ResponseOptions) -> bytes:
+    return encode_text(_vtt_text(transcript, options))
+
+
 def _vtt_json(transcript: Transcript, options: ResponseOptions) -> bytes:
     """Return `verbose_json` with the subtitles in it, as whisperX API server does."""
-    vtt_text = subtitles.vtt(_cues(transcript, options))
+    vtt_text = _vtt_text(transcript, options)
     return encode_json(verbose_body(transcript, options) | {"vtt_text": vtt_text})
 
 
@@ -251,7 +259,7 @@ FORMATS: Mapping[ResponseFormat, Format] = {
     ResponseFormat.TEXT: Format(content_type=TEXT_TYPE, render=_text),
     ResponseFormat.SRT: _as_subtitles(subtitles.srt, names_speakers=True),
     ResponseFormat.VERBOSE_JSON: Format(content_type=JSON_TYPE, render=_verbose_json),
-    ResponseFormat.VTT: _as_subtitles(subtitles.vtt),
+    ResponseFormat.VTT: Format(content_type=TEXT_TYPE, render=_vtt),
     ResponseFormat.TSV: _as_subtitles(subtitles.tsv, names_speakers=True),
     ResponseFormat.LRC: _as_subtitles(subtitles.lrc, names_speakers=True),
     ResponseFormat.AUD: _as_subtitles(subtitles.aud),

@@ -77,13 +77,14 @@ DIARIZED = frozenset({ResponseFormat.DIARIZED_JSON, ResponseFormat.RTTM})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseOptions:
-    """How to answer one request."""
+    """How to answer one request. `voice_spans`: WebVTT has speakers in tags, not in brackets."""
 
     response_format: ResponseFormat = ResponseFormat.JSON
     granularities: frozenset[Granularity] = frozenset({Granularity.SEGMENT})
     logprobs: bool = False
     stream: bool = False
     shape: Shape = field(default_factory=Shape)
+    voice_spans: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

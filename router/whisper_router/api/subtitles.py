@@ -44,10 +44,14 @@ def srt(shown: Iterable[Cue]) -> str:
     )
 
 
-def vtt(shown: Iterable[Cue]) -> str:
-    """Return WebVTT text without cue ids; only the header without speech."""
+def vtt(shown: Iterable[Cue], *, voice_spans: bool = True) -> str:
+    """Return WebVTT text without cue ids; only the header without speech.
+
+    `voice_spans`: who speaks is said in a tag, else as in SubRip.
+    """
+    say = _voice if voice_spans else _said
     body = (
-        f"{_clock(cue.start_ms, '.')} --> {_clock(cue.end_ms, '.')}\n{_voice(cue)}\n\n"
+        f"{_clock(cue.start_ms, '.')} --> {_clock(cue.end_ms, '.')}\n{say(cue)}\n\n"
         for cue in shown
     )
     return "WEBVTT\n\n" + "".join(body)

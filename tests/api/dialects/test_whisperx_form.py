@@ -92,7 +92,7 @@ def test_aligned_segments_are_nested():
     [
         (ResponseFormat.TEXT, "text/plain", "Hi you. Yes."),
         (ResponseFormat.SRT, "text/plain", "[SPEAKER_00]: Hi you."),
-        (ResponseFormat.VTT, "text/vtt", "<v SPEAKER_01>Yes."),
+        (ResponseFormat.VTT, "text/vtt", "\n[SPEAKER_01]: Yes."),
         (ResponseFormat.AUD, "text/plain", "2.000\t3.000\t[[SPEAKER_01]]Yes."),
         (ResponseFormat.RTTM, "text/plain", "SPEAKER audio 1 0.100 "),
     ],

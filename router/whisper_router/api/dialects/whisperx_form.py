@@ -206,6 +206,8 @@ def _texts(transcript: Transcript) -> Iterator[str]:
 def _written(transcript: Transcript, wanted: ResponseFormat, *, highlight: bool) -> str:
     render: Callable[[Transcript, ResponseOptions], bytes] = FORMATS[wanted].render
     options = ResponseOptions(
-        response_format=wanted, shape=Shape(max_line_width=1000, highlight_words=highlight)
+        response_format=wanted,
+        shape=Shape(max_line_width=1000, highlight_words=highlight),
+        voice_spans=False,
     )
     return render(transcript, options).decode("utf-8")
