@@ -1,18 +1,23 @@
 """Keys in requests."""
 
 from collections.abc import AsyncIterator, MutableMapping
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import openai
 import pytest
+from blockbuster import BlockBuster
 from openai import AsyncOpenAI
 
 from support.api_app import GOOD, Api, Setup, Start, sample_path
+from support.job_api import JobApi, api_with_jobs
 from whisper_router.api.auth import masked
+from whisper_router.api.cors import CorsPolicy
 from whisper_router.api.key_source import FixedKeys
 
 KEY = "wr-0123456789abcdefghijk"
+PAGE, EVIL = "https://page.example", "https://evil.example"
 
 
 @pytest.fixture
@@ -123,3 +128,77 @@ async def test_the_log_names_the_key_and_never_shows_it(
 def test_a_masked_key_is_recognisable_and_useless(key: str, shown: str):
     """A short key is not shown at all."""
     assert masked(key) == shown
+
+
+URL = "http://127.0.0.1:9/a.wav"
+CALLS_OUT = [
+    ("/v1/audio/transcriptions", {"model": GOOD, "url": URL}),
+    ("/v1/audio/translations", {"model": GOOD, "audio_url": URL}),
+    ("/inference", {"url": URL}),
+    ("/v1/audio/speech/timestamps", {"url": URL}),
+    ("/v1/audio/diarization", {"url": URL}),
+    ("/whisperx/v1/audio/transcriptions", {"audio_url": URL}),
+    ("/whisperx/v1/audio/transcriptions", {"callback_url": URL}),
+    ("/v1/jobs", {"url": URL}),
+    ("/v1/jobs", {"webhook_url": URL}),
+    ("/v1/jobs", {"webhook": URL}),
+    ("/v1/audio/transcriptions", {"model": GOOD, "async": "true", "webhook": URL}),
+]
+
+
+def form(fields: dict[str, str]) -> aiohttp.FormData:
+    data = aiohttp.FormData(fields)
+    if fields.keys() & {"url", "audio_url"}:
+        data.add_field("other", "", content_type="text/plain")  # so it is multipart
+        return data
+    data.add_field("file", sample_path("en_hello_gb.wav").read_bytes(), filename="a.wav")
+    return data
+
+
+@pytest.fixture
+async def with_jobs(
+    start: Start, tmp_path: Path, blocking_calls_fail: BlockBuster
+) -> AsyncIterator[JobApi]:
+    """An open API with jobs, which one page may use."""
+    blocking_calls_fail.deactivate()  # the store is opened in this loop
+    cors = CorsPolicy(origins=(PAGE,))
+    async with api_with_jobs(start, tmp_path / "state", cors=cors) as jobs:
+        yield jobs
+
+
+@pytest.mark.parametrize(("path", "fields"), CALLS_OUT)
+async def test_no_page_of_another_site_has_this_server_call_anybody(
+    with_jobs: JobApi, http: aiohttp.ClientSession, path: str, fields: dict[str, str]
+):
+    """A browser sends a form without asking. Our own page, one that is named and programs may."""
+    url = with_jobs.api.root + path
+    async with http.post(url, data=form(fields), headers={"Origin": EVIL}) as answer:
+        error = (await answer.json())["error"]
+        assert (answer.status, error["code"]) == (403, "permission_denied"), error
+    assert await with_jobs.store.counts() == {}
+    for headers in ({}, {"Origin": PAGE}, {"Origin": with_jobs.api.root}):
+        async with http.post(url, data=form(fields), headers=headers) as answer:
+            text = await answer.text()
+            assert answer.status == (422 if "whisperx" in path else 400), text
+            assert "address" in text
+
+
+async def test_a_page_with_a_key_may_name_an_address(closed: Api, http: aiohttp.ClientSession):
+    """It was given the key."""
+    headers = {"Origin": EVIL, "x-api-key": KEY}
+    async with http.post(
+        f"{closed.base_url}/audio/transcriptions",
+        data=form({"model": GOOD, "url": URL}),
+        headers=headers,
+    ) as answer:
+        assert answer.status == 400
+
+
+async def test_any_page_may_have_its_own_audio_transcribed(api: Api, http: aiohttp.ClientSession):
+    """Which it could not read the answer of; nobody is called."""
+    async with http.post(
+        f"{api.base_url}/audio/transcriptions",
+        data=form({"model": GOOD}),
+        headers={"Origin": EVIL},
+    ) as answer:
+        assert answer.status == 200

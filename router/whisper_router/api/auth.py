@@ -69,9 +69,10 @@ async def require_admin(request: web.Request) -> None:
 
 
 def refuse_foreign_pages(request: web.Request) -> None:
-    """Let no page of another site use a WebSocket that needs no key.
+    """Let no page of another site do what needs no key, but harms more than the page's user.
 
-    A browser asks before most requests to another site; before a WebSocket it does not.
+    That is to open a WebSocket, and to have this server call an address: audio or a webhook. A
+    browser asks before many requests to another site, but not before WebSockets and plain forms.
 
     Raises:
         PermissionDenied: such a page, which `server.cors_origins` does not name.

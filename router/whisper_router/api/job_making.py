@@ -12,12 +12,12 @@ from typing import Any
 
 from aiohttp import web
 
-from whisper_router.api.auth import client_of
+from whisper_router.api.auth import client_of, refuse_foreign_pages
 from whisper_router.api.deps import DEPS, ApiDeps, JobService
 from whisper_router.api.forms import Order
 from whisper_router.api.job_errors import JobsUnavailable
 from whisper_router.api.job_order import check_source, response_fields
-from whisper_router.api.recognise import url_in
+from whisper_router.api.recognise import named_url
 from whisper_router.audio.media import pcm_format
 from whisper_router.audio.upload import Upload
 from whisper_router.domain import TranscriptionRequest
@@ -60,6 +60,7 @@ async def make_job(request: web.Request, new: NewJob) -> Job:
         JobExists: there is a job of this id.
         IdempotencyKeyReused: the key stands for another request.
         QueueFull: too many wait.
+        PermissionDenied: a page of another site names an address.
     """
     deps = request.app[DEPS]
     service, key = service_of(deps), idempotency_key(request)
@@ -67,12 +68,12 @@ async def make_job(request: web.Request, new: NewJob) -> Job:
     if not ID.fullmatch(job_id):
         raise InvalidRequest("A job's id has 1 to 128 letters, digits, '-' and '_'.")
     file = None if new.upload is None else new.upload.file
-    url = url_in(new.fields) if new.url is None else new.url
+    url = named_url(request, new.fields) if new.url is None else new.url
     check_source(has_file=file is not None, is_form=new.upload is not None, url=url)
     if url is not None:
         deps.fetcher.check(url)
     if new.webhook is not None:
-        check_target(deps, new.webhook)
+        check_target(request, new.webhook)
     owner = client_of(request).name
     job = Job(
         id=job_id,
@@ -130,13 +131,16 @@ def idempotency_key(request: web.Request) -> str | None:
     return key or None
 
 
-def check_target(deps: ApiDeps, webhook: Webhook, *, param: str = "webhook") -> None:
+def check_target(request: web.Request, webhook: Webhook, *, param: str = "webhook") -> None:
     """Refuse a webhook that cannot be called. `param` is what the client calls it.
 
     Raises:
         JobsUnavailable: this server keeps no jobs, so it would be forgotten.
         InvalidRequest: its headers or its address are not acceptable.
+        PermissionDenied: a page of another site wants it (`auth.refuse_foreign_pages`).
     """
+    deps = request.app[DEPS]
+    refuse_foreign_pages(request)
     service_of(deps)
     check_webhook(webhook, param=param)
     try:

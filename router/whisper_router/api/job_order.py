@@ -29,12 +29,14 @@ ADDRESSES = frozenset({"url", "audio_url", "webhook", "webhook_url"})
 """Fields of which there is one."""
 
 
-def fields_of(body: bytes) -> Sequence[tuple[str, str]]:
+def fields_of(body: bytes, *, single: frozenset[str] = frozenset()) -> Sequence[tuple[str, str]]:
     """Return a JSON object as form fields: lists as `name[]`, objects as JSON.
+
+    The value of a field in `single` is neither.
 
     Raises:
         InvalidRequest: it is no JSON object, or its text is not Unicode.
-        InvalidParameter: there are several values where there can be one.
+        InvalidParameter: there are several values, or an object, where there can be one value.
     """
     try:
         values = json.loads(body)
@@ -42,6 +44,9 @@ def fields_of(body: bytes) -> Sequence[tuple[str, str]]:
         raise InvalidRequest(f"The body is not JSON: {error}.") from error
     if not isinstance(values, dict):
         raise InvalidRequest("The body must be a JSON object.")
+    for name in single & values.keys():
+        if isinstance(values[name], list | dict):
+            raise InvalidParameter(f"'{name}' must be a single value.", param=name)
     fields = [pair for name, value in values.items() for pair in _pairs(name, value)]
     for name, value in fields:
         if not is_unicode(name):

@@ -8,13 +8,20 @@ from aiohttp import web
 from whisper_router.api import formats, old_sse, sse
 from whisper_router.api.auth import client_of
 from whisper_router.api.body import leave_waiting
-from whisper_router.api.deps import DEPS, ModelEntry
+from whisper_router.api.deps import DEPS, Dialect, ModelEntry
 from whisper_router.api.fields import Fields, boolean
 from whisper_router.api.forms import Order, ResponseFormat
 from whisper_router.api.job_making import NewJob
 from whisper_router.api.job_order import webhook_of
 from whisper_router.api.jobs import made
-from whisper_router.api.recognise import Sent, order_of, reception, recognition, url_in
+from whisper_router.api.recognise import (
+    Sent,
+    named_url,
+    order_of,
+    reception,
+    recognition,
+    with_model,
+)
 from whisper_router.api.relay import check_hops, send_on
 from whisper_router.api.wire import json_response
 from whisper_router.audio.relayed import NotSentOn
@@ -23,6 +30,8 @@ from whisper_router.errors import ModelNotFound, PermissionDenied
 from whisper_router.pipeline.transcribe import collect
 
 PREFIXES = ("/v1", "")  # many programs leave /v1 out of their base URL
+MODEL_IS_OPTIONAL = "/audio/transcriptions"
+"""Where Open WebUI finds a fork of insanely-fast-whisper-api; OpenAI's clients add /v1."""
 
 
 def routes() -> Sequence[web.RouteDef]:
@@ -90,17 +99,13 @@ async def _recognise(request: web.Request, task: Task) -> web.StreamResponse:
             with suppress(NotSentOn):
                 return await send_on(request, incoming, task=task, client=client, tracker=tracker)
         upload = await incoming.complete()
-        form = old_sse.read_form(upload.fields) if is_old else None
-        order = order_of(request, form.fields if form else upload.fields, task)
-        if boolean("async", Fields(upload.fields).text("async")):
-            new = NewJob(
-                order=order,
-                fields=upload.fields,
-                upload=upload,
-                webhook=webhook_of(upload.fields),
-            )
+        fields = _with_model(request, upload.fields)
+        form = old_sse.read_form(fields) if is_old else None
+        order = order_of(request, form.fields if form else fields, task)
+        if boolean("async", Fields(fields).text("async")):
+            new = NewJob(order=order, fields=fields, upload=upload, webhook=webhook_of(fields))
             return await made(request, new)
-        sent = Sent(upload=upload, url=url_in(upload.fields))
+        sent = Sent(upload=upload, url=named_url(request, fields))
         async with recognition(deps, order, sent, tracker) as events:
             if form and form.wants_stream:
                 return await old_sse.stream(request, events, order)
@@ -117,7 +122,17 @@ async def _answer(
             speakers=order.response.response_format is ResponseFormat.DIARIZED_JSON,
         )
         return await sse.stream(request, events, options)
-    return formats.respond(await collect(events, order.request), order.response)
+    transcript = await collect(events, order.request)
+    rendering = request.app[DEPS].rendering
+    return await rendering.write(transcript, formats.respond, transcript, order.response)
+
+
+def _with_model(
+    request: web.Request, fields: Sequence[tuple[str, str]]
+) -> Sequence[tuple[str, str]]:
+    """Return the fields with a model: who was made for insanely-fast-whisper-api may name none."""
+    is_served = Dialect.INSANELY_FAST_WHISPER in request.app[DEPS].dialects.enabled
+    return with_model(fields) if is_served and request.path == MODEL_IS_OPTIONAL else fields
 
 
 async def _named_model(request: web.Request) -> ModelEntry:

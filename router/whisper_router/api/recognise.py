@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from aiohttp import web
 
-from whisper_router.api.auth import client_of
+from whisper_router.api.auth import client_of, refuse_foreign_pages
 from whisper_router.api.body import send_continue
 from whisper_router.api.context import FIRST_TURN, REQUEST_ID
 from whisper_router.api.deps import DEPS, ApiDeps
@@ -133,6 +133,18 @@ def url_in(fields: Sequence[tuple[str, str]]) -> str | None:
     """Return the address that a form names."""
     url = Fields(fields).text("url", "audio_url")
     return None if url is None else url.strip()
+
+
+def named_url(request: web.Request, fields: Sequence[tuple[str, str]]) -> str | None:
+    """Return the address that a request names, which is to be asked for the audio.
+
+    Raises:
+        PermissionDenied: the request is one of another site's page (`auth.refuse_foreign_pages`).
+    """
+    url = url_in(fields)
+    if url is not None:
+        refuse_foreign_pages(request)
+    return url
 
 
 def with_model(fields: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:

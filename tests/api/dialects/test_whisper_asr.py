@@ -1,6 +1,7 @@
 """whisper-asr-webservice: its two routes, with the requests that its clients send."""
 
 import asyncio
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,10 @@ import pytest
 
 from support.api_app import HELD, Api, Setup, Start, sample, sample_path
 from whisper_router.api.deps import Dialect, DialectOptions
+from whisper_router.api.dialects.whisper_asr import as_usual, json_result
+from whisper_router.api.forms import parse_order
 from whisper_router.audio.media import Encoding, PcmFormat
+from whisper_router.domain import Segment, Task, Transcript
 
 HELLO, THREE, SILENCE = "en_hello_gb.wav", "en_three_segments.wav", "silence.wav"
 
@@ -182,3 +186,32 @@ async def test_the_dialect_can_be_left_out(http: aiohttp.ClientSession, start: S
         http.post(f"{api.root}/asr", data=form(HELLO)) as answer,
     ):
         assert answer.status == 404
+
+
+@pytest.mark.parametrize("filename", ["film.avi", "a.ts", "b.wmv", "c.m4v", "d.flv", "e.m2ts"])
+async def test_the_content_of_a_file_decides_not_its_name(
+    http: aiohttp.ClientSession, api: Api, filename: str
+):
+    """Films have any extension, for both of the routes."""
+    text, headers = await asr(http, api, HELLO, filename=filename)
+    assert text == "hello world\n"
+    assert f"{filename}.txt" in headers["Content-Disposition"]
+    data = form(HELLO, filename=filename)
+    async with http.post(f"{api.root}/detect-language", data=data) as answer:
+        assert (await answer.json())["language_code"] == "en"
+
+
+def test_speakers_are_called_as_whisperx_calls_them():
+    """In WebVTT, too, where others have a tag."""
+    said = [
+        Segment(start_s=0, end_s=1, text=" Hi.", speaker="B"),
+        Segment(start_s=1, end_s=2, text=" Yes.", speaker="A"),
+    ]
+    transcript = Transcript(task=Task.TRANSCRIBE, language="en", duration_s=2.0, segments=said)
+    for output in ("vtt", "srt", "tsv"):
+        fields = [("model", "m"), ("response_format", output)]
+        written = as_usual(transcript, parse_order(fields, task=Task.TRANSCRIBE)).decode()
+        assert "[SPEAKER_00]: Hi." in written
+        assert "[SPEAKER_01]: Yes." in written
+    segments = json.loads(json_result(transcript))["segments"]
+    assert [segment["speaker"] for segment in segments] == ["SPEAKER_00", "SPEAKER_01"]

@@ -166,3 +166,13 @@ async def test_errors_are_ours(http: aiohttp.ClientSession, api: Api):
         body = await answer.json()
     assert (answer.status, body["error"]["code"]) == (404, "model_not_found")
     assert "detail" not in body
+
+
+@pytest.mark.parametrize("filename", ["film.avi", "a.ts", "b.wmv", "c.m4v", "d.flv", "e.m2ts"])
+async def test_the_content_of_a_file_decides_not_its_name(
+    http: aiohttp.ClientSession, api: Api, filename: str
+):
+    data = aiohttp.FormData()
+    data.add_field("file", sample_path(HELLO).read_bytes(), filename=filename)
+    async with http.post(f"{api.root}/inference", data=data) as answer:
+        assert answer.status == 200, await answer.text()

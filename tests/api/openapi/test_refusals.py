@@ -3,8 +3,12 @@
 import pytest
 
 from whisper_router.api import body, jobs, problems  # noqa: F401 (their errors count too)
+from whisper_router.api.deps import DialectOptions, ServiceInfo
+from whisper_router.api.openapi.document import document
 from whisper_router.api.openapi.refusals import WORDS, codes, responses
 from whisper_router.errors import RouterError
+
+SERVICE = ServiceInfo(name="whisper-router", version="1.2.3", docs="https://example.org/docs")
 
 
 def statuses(base: type[RouterError] = RouterError) -> set[int]:
@@ -34,3 +38,11 @@ def test_a_time_to_come_back_is_told_where_it_is_sent():
     """429 and 503."""
     told = {name for name, answer in responses().items() if "Retry-After" in answer["headers"]}
     assert told == {"Error429", "Error503"}
+
+
+def test_who_names_an_address_may_be_refused():
+    """As a page of another site; there is no address in whisper-asr-webservice's API."""
+    paths = document(SERVICE, DialectOptions())["paths"]
+    for path in ("/v1/audio/transcriptions", "/v1/jobs", "/", "/inference"):
+        assert "403" in paths[path]["post"]["responses"]
+    assert "403" not in paths["/asr"]["post"]["responses"]

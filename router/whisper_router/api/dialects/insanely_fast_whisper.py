@@ -24,10 +24,11 @@ from whisper_router.api.dialects.kept import (
     running,
 )
 from whisper_router.api.fields import Fields, boolean, choice
+from whisper_router.api.formats import JSON_TYPE
 from whisper_router.api.forms import Order
 from whisper_router.api.job_making import NewJob, check_target, service_of
 from whisper_router.api.job_order import fields_of, webhook_of
-from whisper_router.api.recognise import Sent, order_of, tracked, url_in, with_model
+from whisper_router.api.recognise import Sent, named_url, order_of, tracked, with_model
 from whisper_router.api.wire import json_response
 from whisper_router.domain import Task, Transcript
 from whisper_router.errors import (
@@ -43,6 +44,11 @@ DETAILED = True
 DIALECT = Dialect.INSANELY_FAST_WHISPER.value
 NO_LANGUAGE = "none"
 AT_A_TIME = 1000
+SINGLE = frozenset(
+    {"url", "task", "language", "timestamp", "batch_size", "diarise_audio", "is_async"}
+    | {"managed_task_id", "model"}
+)
+"""Fields whose value is neither a list nor an object."""
 Json = dict[str, Any]
 
 
@@ -75,7 +81,7 @@ async def create_task(request: web.Request) -> web.Response:
     Raises:
         RouterError: the body cannot be understood, or the work failed.
     """
-    sent = fields_of(await request.read())
+    sent = await _sent(request)
     form = Fields(sent)
     task_id = _task_id(request, form)
     timestamp = choice("timestamp", form.text("timestamp") or Timestamp.CHUNK, Timestamp)
@@ -86,15 +92,19 @@ async def create_task(request: web.Request) -> web.Response:
     if boolean("is_async", form.text("is_async")):
         return await _begin(request, NewJob(order=order, fields=fields, options=options), webhook)
     if webhook is not None:
-        check_target(request.app[DEPS], webhook)
-    url = url_in(fields)
+        check_target(request, webhook)
+    url = named_url(request, fields)
     if url is None:
         raise MissingParameter("url")
     kept = Kept(id=_own(task_id), options=options, webhook=webhook)
     async with tracked(request, task_id) as tracker:
         transcript = await recognise_kept(request, order, Sent(url=url), tracker, kept)
-    output = output_of(transcript, timestamp)
-    return json_response({"output": output, "status": "completed", "task_id": task_id})
+
+    def written() -> web.Response:
+        output = output_of(transcript, timestamp)
+        return json_response({"output": output, "status": "completed", "task_id": task_id})
+
+    return await request.app[DEPS].rendering.write(transcript, written)
 
 
 async def list_tasks(request: web.Request) -> web.Response:
@@ -116,7 +126,8 @@ async def show_task(request: web.Request) -> web.Response:
     if job.status is JobStatus.CANCELLED:
         return json_response({"status": "cancelled"})
     transcript = await service_of(request.app[DEPS]).store.transcript(job.id)
-    return json_response(ending(job, transcript))
+    rendering = request.app[DEPS].rendering
+    return await rendering.run(lambda: json_response(ending(job, transcript)))
 
 
 async def cancel_task(request: web.Request) -> web.Response:
@@ -178,10 +189,17 @@ def output_of(transcript: Transcript, timestamp: str) -> Json:
     return body
 
 
+async def _sent(request: web.Request) -> Sequence[tuple[str, str]]:
+    """Return the body, which is JSON: a browser sends that for no other site's page unasked."""
+    if request.content_type != JSON_TYPE:
+        raise InvalidRequest(f"The body has to be JSON, with Content-Type: {JSON_TYPE}.")
+    return fields_of(await request.read(), single=SINGLE)
+
+
 async def _begin(request: web.Request, new: NewJob, webhook: Webhook | None) -> web.Response:
     if webhook is None:
         raise InvalidParameter("Webhook is required for async tasks.", param="webhook")
-    check_target(request.app[DEPS], webhook)
+    check_target(request, webhook)
     own = _own(new.options["task_id"])
     job = await make_kept_job(request, own, replace(new, webhook=webhook))
     return json_response(

@@ -13,7 +13,7 @@ from whisper_router.api.deps import DEPS, DialectOptions
 from whisper_router.api.dialects import speaches_models
 from whisper_router.api.dialects.speaches_speakers import find_speakers
 from whisper_router.api.fields import Fields, integer, number
-from whisper_router.api.recognise import Sent, media_source, reception, url_in
+from whisper_router.api.recognise import Sent, media_source, named_url, reception
 from whisper_router.api.wire import json_response
 from whisper_router.audio.media import VadOptions
 from whisper_router.errors import InvalidParameter, ModelNotFound, NotSupported
@@ -49,7 +49,7 @@ async def find_speech(request: web.Request) -> web.Response:
         upload = await received.incoming.complete()
         form = Fields(upload.fields)
         options, longest_s = vad_options(form), _longest_s(form)
-        sent = Sent(upload=upload, url=url_in(upload.fields))
+        sent = Sent(upload=upload, url=named_url(request, upload.fields))
         async with media_source(deps, sent) as media:
             spans = await deps.speech.find(media, options, longest_s=longest_s)
     return json_response(

@@ -9,7 +9,7 @@ from whisper_router.api.deps import DEPS
 from whisper_router.api.fields import Fields, choice
 from whisper_router.api.formats import FORMATS, finite
 from whisper_router.api.forms import ResponseFormat
-from whisper_router.api.recognise import Sent, media_source, reception, url_in
+from whisper_router.api.recognise import Sent, media_source, named_url, reception
 from whisper_router.api.stages import parse_stages
 from whisper_router.api.subtitles import Cue, milliseconds, rttm
 from whisper_router.api.wire import encode_text, json_response
@@ -36,7 +36,7 @@ async def find_speakers(request: web.Request) -> web.Response:
         model = (form.text("model") or "").strip()
         if model in deps.stages.diarizations:  # its clients name models that are not ours
             speakers = replace(speakers, method=model)
-        sent = Sent(upload=upload, url=url_in(upload.fields))
+        sent = Sent(upload=upload, url=named_url(request, upload.fields))
         async with media_source(deps, sent) as media:
             found = await deps.speakers.find(media, speakers)
     if wanted is SpeakerFormat.RTTM:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from enum import StrEnum
 from urllib.parse import quote
 
@@ -10,6 +11,7 @@ from aiohttp import hdrs, web
 
 from whisper_router.api.body import leave_waiting
 from whisper_router.api.deps import DEPS, DialectOptions
+from whisper_router.api.dialects.whisperx_form import named
 from whisper_router.api.fields import Fields, boolean, choice
 from whisper_router.api.formats import FORMATS, TEXT_TYPE, Json, finite, segment_body
 from whisper_router.api.forms import Order, ResponseFormat
@@ -82,13 +84,14 @@ async def transcribe(request: web.Request) -> web.Response:
     query = _query(request)
     output = choice("output", query.text("output") or Output.TXT, Output)
     task = choice("task", query.text("task") or Task.TRANSCRIBE, Task)
-    order = order_of(request, _fields(query, output), task)
-    async with _received(request, query) as received:
-        sent = await _sent(received, query)
+    order, pcm = order_of(request, _fields(query, output), task), _pcm(query)
+    async with _received(request) as received:
+        sent = await _sent(received, pcm)
         transcript = await recognised(request.app[DEPS], order, sent, received.tracker)
     name = (sent.upload.filename if sent.upload else None) or ""
+    write = _WRITERS.get(output, as_usual)
     return web.Response(
-        body=_WRITERS.get(output, _as_usual)(transcript, order),
+        body=await request.app[DEPS].rendering.write(transcript, write, transcript, order),
         headers={
             hdrs.CONTENT_TYPE: TEXT_TYPE,
             hdrs.CONTENT_DISPOSITION: _attachment(f"{_base_name(name)}.{output}"),
@@ -104,9 +107,9 @@ async def detect_language(request: web.Request) -> web.Response:
     """
     query = _query(request)
     fields = with_model([("model", query.text("model") or "")])
-    order, found = order_of(request, fields), None
-    async with _received(request, query) as received:
-        sent = await _sent(received, query)
+    order, pcm, found = order_of(request, fields), _pcm(query), None
+    async with _received(request) as received:
+        sent = await _sent(received, pcm)
         async with recognition(request.app[DEPS], order, sent, received.tracker) as events:
             async for event in events:
                 if isinstance(event, LanguageDetected):
@@ -138,20 +141,19 @@ def _fields(query: Fields, output: Output) -> Sequence[tuple[str, str]]:
     return with_model(fields)
 
 
-def _is_raw(query: Fields) -> bool:
-    return boolean("encode", query.text("encode")) is False
+def _pcm(query: Fields) -> PcmFormat | None:
+    """Return what the file is made of if it has no header; None: it says itself."""
+    return RAW if boolean("encode", query.text("encode")) is False else None
 
 
-def _received(request: web.Request, query: Fields) -> AbstractAsyncContextManager[Reception]:
-    return reception(request, file_part=FILE_PART, any_name=_is_raw(query))
+def _received(request: web.Request) -> AbstractAsyncContextManager[Reception]:
+    """Take a file of any name: films have more extensions than anybody lists."""
+    return reception(request, file_part=FILE_PART, any_name=True)
 
 
-async def _sent(received: Reception, query: Fields) -> Sent:
-    return Sent(
-        upload=await received.incoming.complete(),
-        pcm=RAW if _is_raw(query) else None,
-        names={"file": FILE_PART},
-    )
+async def _sent(received: Reception, pcm: PcmFormat | None) -> Sent:
+    upload = await received.incoming.complete()
+    return Sent(upload=upload, pcm=pcm, names={"file": FILE_PART})
 
 
 async def _engine(request: web.Request, order: Order) -> str:
@@ -174,8 +176,10 @@ def _attachment(name: str) -> str:
     return header
 
 
-def _as_usual(transcript: Transcript, order: Order) -> bytes:
-    return FORMATS[order.response.response_format].render(transcript, order.response)
+def as_usual(transcript: Transcript, order: Order) -> bytes:
+    """Return a transcript in a format of ours, but with the speakers as WhisperX writes them."""
+    options = replace(order.response, voice_spans=False)
+    return FORMATS[options.response_format].render(named(transcript), options)
 
 
 def _text(transcript: Transcript, _order: Order) -> bytes:
@@ -183,9 +187,9 @@ def _text(transcript: Transcript, _order: Order) -> bytes:
     return encode_text("".join(f"{line}\n" for line in lines if line))
 
 
-def _json(transcript: Transcript, _order: Order) -> bytes:
+def json_result(transcript: Transcript, _order: Order | None = None) -> bytes:
     """Return the result object of openai-whisper, whose language is a code."""
-    spoken = [segment for segment in transcript.segments if segment.text.strip()]
+    spoken = [segment for segment in named(transcript).segments if segment.text.strip()]
     return encode_json(
         {
             "text": transcript.text,
@@ -216,5 +220,5 @@ def _words(segment: Segment) -> Json:
 
 _WRITERS: Mapping[Output, Callable[[Transcript, Order], bytes]] = {
     Output.TXT: _text,
-    Output.JSON: _json,
+    Output.JSON: json_result,
 }

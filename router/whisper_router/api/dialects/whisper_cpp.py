@@ -14,10 +14,10 @@ from whisper_router.api.formats import FORMATS, JSON_TYPE, TEXT_TYPE, Json, fini
 from whisper_router.api.forms import Order, ResponseFormat
 from whisper_router.api.recognise import (
     Sent,
+    named_url,
     order_of,
     reception,
     recognition,
-    url_in,
     with_model,
 )
 from whisper_router.api.wire import encode_json, encode_text
@@ -96,16 +96,17 @@ def routes(_options: DialectOptions) -> Sequence[web.RouteDef]:
 
 async def infer(request: web.Request) -> web.Response:
     """POST /inference."""
-    async with reception(request) as received:
+    async with reception(request, any_name=True) as received:
         upload = await received.incoming.complete()
         wish = understood(upload.fields)
         order = order_of(request, wish.fields, wish.task)
-        sent = Sent(upload=upload, url=url_in(upload.fields))
+        sent = Sent(upload=upload, url=named_url(request, upload.fields))
         async with recognition(request.app[DEPS], order, sent, received.tracker) as events:
             heard = await _listen(events, order, only_language=wish.only_language)
         received.tracker.update(stage=Stage.DONE)  # to stop at the language is no failure
+    rendering = request.app[DEPS].rendering
     return web.Response(
-        body=_rendered(heard, wish, order),
+        body=await rendering.write(heard.transcript, _rendered, heard, wish, order),
         headers={hdrs.CONTENT_TYPE: CONTENT_TYPES[wish.written]},
     )
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from whisper_router.api.auth import client_of
 from whisper_router.api.body import leave_waiting
 from whisper_router.api.context import REQUEST_ID
-from whisper_router.api.deps import DEPS, STOPPING, Dialect, DialectOptions
+from whisper_router.api.deps import DEPS, STOPPING, ApiDeps, Dialect, DialectOptions
 from whisper_router.api.dialects import whisperx_form, whisperx_ops, whisperx_status
 from whisper_router.api.dialects.kept import (
     Kept,
@@ -27,7 +27,7 @@ from whisper_router.api.fields import boolean, choice
 from whisper_router.api.forms import DIARIZED, ResponseFormat
 from whisper_router.api.job_making import NewJob, check_target, service_of
 from whisper_router.api.jobs import result_of
-from whisper_router.api.recognise import Sent, order_of, reception, url_in
+from whisper_router.api.recognise import Sent, named_url, order_of, reception
 from whisper_router.api.sse import HEADERS, HEARTBEAT
 from whisper_router.api.wire import encode_json, encode_text, json_response
 from whisper_router.audio.upload import Upload
@@ -149,7 +149,7 @@ async def show_result(request: web.Request) -> web.Response:
     highlight = boolean("highlight_words", request.query.get("highlight_words"))
     if highlight is None:
         highlight = bool(job.options.get("highlight_words"))
-    return await _answer(transcript, job.options, wanted, highlight=highlight)
+    return await _answer(request.app[DEPS], transcript, job.options, wanted, highlight=highlight)
 
 
 def notice(job: Job, transcript: Transcript | None) -> dict[str, Any]:
@@ -179,18 +179,19 @@ async def _create(request: web.Request, task: Task) -> web.Response:
             given = request[REQUEST_ID] if is_sent else None
             own_id, webhook = own_id_of(request, given, request[REQUEST_ID]), _webhook(form)
             if webhook is not None:
-                check_target(request.app[DEPS], webhook, param="callback_url")
+                check_target(request, webhook, param="callback_url")
             options = {**form.options, "dialect": DIALECT, "request_id": own_id}
             if form.is_async:
                 new = NewJob(order=order, upload=upload, webhook=webhook, options=options)
-                return await _begin(request, replace(new, url=url_in(form.fields)))
-            sent = Sent(upload=upload, url=url_in(form.fields), names={"url": "audio_url"})
+                return await _begin(request, replace(new, url=named_url(request, form.fields)))
+            sent = Sent(
+                upload=upload, url=named_url(request, form.fields), names={"url": "audio_url"}
+            )
             _check_source(sent, upload)
             kept = Kept(id=_own(own_id), options=options, webhook=webhook, filename=upload.filename)
             transcript = await recognise_kept(request, order, sent, received.tracker, kept)
-        return await _answer(
-            transcript, options, form.response_format, highlight=form.highlight_words
-        )
+        deps, wanted = request.app[DEPS], form.response_format
+        return await _answer(deps, transcript, options, wanted, highlight=form.highlight_words)
     except InvalidRequest as error:
         if error.status == InvalidRequest.status:
             error.status = UNPROCESSABLE  # what FastAPI answers
@@ -222,13 +223,19 @@ def _webhook(form: WhisperXForm) -> Webhook | None:
 
 
 async def _answer(
-    transcript: Transcript, options: Any, wanted: ResponseFormat, *, highlight: bool
+    deps: ApiDeps,
+    transcript: Transcript,
+    options: Any,
+    wanted: ResponseFormat,
+    *,
+    highlight: bool,
 ) -> web.Response:
-    body, content_type = await asyncio.to_thread(
-        whisperx_form.answer, transcript, options, wanted, highlight=highlight
-    )
-    encoded = encode_text(body) if isinstance(body, str) else encode_json(body)
-    return web.Response(body=encoded, headers={"Content-Type": content_type})
+    def written() -> web.Response:
+        body, content_type = whisperx_form.answer(transcript, options, wanted, highlight=highlight)
+        encoded = encode_text(body) if isinstance(body, str) else encode_json(body)
+        return web.Response(body=encoded, headers={"Content-Type": content_type})
+
+    return await deps.rendering.write(transcript, written)
 
 
 async def _state(request: web.Request) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def _transcription() -> Operation:
                 {name: header_ref(name) for name in ("Asr-Engine", "Content-Disposition")},
             )
         },
-        refusals=audio.REFUSALS,
+        refusals=audio.REFUSALS - {403},
     )
 
 
@@ -80,7 +80,7 @@ def _detection() -> Operation:
         parameters=[*_common(), *audio.REQUEST_IDS],
         body=_file(),
         answers={200: json_answer("AsrLanguage", "The language.")},
-        refusals=audio.REFUSALS,
+        refusals=audio.REFUSALS - {403},
     )
 
 

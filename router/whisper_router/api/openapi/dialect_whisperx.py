@@ -163,7 +163,7 @@ def _states() -> Paths:
             query("highlight_words", boolean("A cue for each word. Absent: as in the request.")),
         ],
         answers={200: transcript_answer()},
-        refusals=REFUSALS - {417},
+        refusals=REFUSALS - {403, 417},
         also_at=[f"{STATES}/result"],
     )
     return {

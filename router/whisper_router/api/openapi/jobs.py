@@ -137,7 +137,7 @@ def _creation() -> Operation:
         ],
         body={"required": True, "content": wanted},
         answers={202: job_answer()},
-        refusals=[400, 404, 408, 413, 417, 429],
+        refusals=[400, 403, 404, 408, 413, 417, 429],
     )
 
 

@@ -10,7 +10,7 @@ WORDS: Mapping[int, str] = MappingProxyType(
     {
         400: "Something in the request is wrong; `param` names the field if it is one.",
         401: "There is no key, or not one of ours.",
-        403: "This is not allowed with this key, or to anybody.",
+        403: "This is not allowed with this key, to pages of other sites, or to anybody.",
         404: "What the address or the request names does not exist.",
         405: "The path has other methods, which `Allow` names.",
         408: "The client stopped sending, or the host of a given address took too long.",
