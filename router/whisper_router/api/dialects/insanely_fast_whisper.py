@@ -89,11 +89,12 @@ async def create_task(request: web.Request) -> web.Response:
     fields = _fields(sent, form, timestamp)
     order, webhook = _named(order_of(request, fields, task), task_id), webhook_of(fields)
     options = {"dialect": DIALECT, "task_id": task_id, "timestamp": timestamp}
+    url = named_url(request, fields)
     if boolean("is_async", form.text("is_async")):
-        return await _begin(request, NewJob(order=order, fields=fields, options=options), webhook)
+        new = NewJob(order=order, fields=fields, url=url, options=options)
+        return await _begin(request, new, webhook)
     if webhook is not None:
         check_target(request, webhook)
-    url = named_url(request, fields)
     if url is None:
         raise MissingParameter("url")
     kept = Kept(id=_own(task_id), options=options, webhook=webhook)

@@ -19,6 +19,7 @@ from whisper_router.api.auth import client_of
 from whisper_router.api.deps import DEPS
 from whisper_router.api.forms import Order
 from whisper_router.api.job_making import NewJob, check_room, idempotency_key, make_job
+from whisper_router.api.job_order import check_source
 from whisper_router.api.recognise import Sent, recognised
 from whisper_router.domain import Client, Transcript
 from whisper_router.errors import RouterError, Unavailable
@@ -93,6 +94,8 @@ async def make_kept_job(request: web.Request, own: OwnId, new: NewJob) -> Job:
     """
     deps, client, key = request.app[DEPS], client_of(request), idempotency_key(request)
     await check_room(request)
+    has_file = new.upload is not None and new.upload.file is not None
+    check_source(has_file=has_file, is_form=new.upload is not None, url=new.url)
     if new.url is not None:
         deps.fetcher.check(new.url)
     if (client.name, own) in request.app[RUNNING]:
