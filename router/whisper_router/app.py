@@ -264,7 +264,12 @@ def build_stages(settings: Settings) -> Stages:
         raise ConfigurationError(
             f"stages.diarization: no diarization '{chosen}' is installed; installed are: {known}"
         )
-    return Stages(alignments=load_alignments(), diarizations=diarizations, diarization=chosen)
+    return Stages(
+        engines=load_engines(),
+        alignments=load_alignments(),
+        diarizations=diarizations,
+        diarization=chosen,
+    )
 
 
 def _transcriber(

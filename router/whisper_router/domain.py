@@ -150,7 +150,9 @@ class TranscriptionRequest:
     hold. `vad` None means: as the server is configured. `carry_context` gives each chunk the text
     before it as a prompt, which makes the chunks wait for each other; None: if that costs no time.
     No more than `max_parallel` chunks run at a time; None: as many as there are workers.
-    `alignment` is the name of the plugin that places words in time; empty: none is asked for.
+    `transcription` is the name of the engine that the model is expected to have; empty: any.
+    `alignment` is the name of the plugin that places words in time; empty: none is asked for;
+    `auto`: as the engine stamps them, if it does.
     `speakers` None: speakers are not told apart.
     `via` is the `Via` header (RFC 9110 7.6.3) for servers that work on it is sent on to.
     """
@@ -168,6 +170,7 @@ class TranscriptionRequest:
     mixed_languages: bool = False
     carry_context: bool | None = None
     max_parallel: int | None = None
+    transcription: str = ""
     alignment: str = ""
     speakers: SpeakerOptions | None = None
     on_error: OnError = OnError.FAIL

@@ -49,6 +49,7 @@ VALUES = {
     "suppress_nst": "true", "context": "true", "on_error": "skip",
     "timestamp_granularities[]": "word", "model": "m", "diarize": "true",
     "diarization": "channels", "align": "true", "alignment": "none",
+    "transcription": "whispercpp",
     "suppress_numerals": "true", "batch_size": "2",
 }  # fmt: skip
 

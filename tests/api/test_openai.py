@@ -334,6 +334,14 @@ async def test_raw_pcm_is_recognised_by_its_content_type(api: Api, http: aiohttp
         ),
         ({"extra_body": {"diarization": "pyannote"}}, "diarization"),
         ({"extra_body": {"alignment": "wav2vec2"}}, "alignment"),
+        (
+            {
+                "extra_body": {"align": "false"},
+                "timestamp_granularities": ["word"],
+                "response_format": "verbose_json",
+            },
+            "alignment",
+        ),
         ({"stream": True, "response_format": "srt"}, "stream"),
         ({"stream": True, "temperature": 9}, "temperature"),
         ({"model": ""}, "model"),

@@ -25,6 +25,11 @@ def test_an_alignment_has_a_name_or_is_wished_for(fields, alignment):
     assert parse(*fields).alignment == alignment
 
 
+def test_the_engine_may_be_named():
+    assert parse(("transcription", " mine ")).transcription == "mine"
+    assert parse().transcription == ""
+
+
 def test_nobody_asks_for_speakers_by_naming_some():
     """The SDKs may send them beside every format."""
     assert parse(("known_speaker_names[]", "ann")).speakers is None

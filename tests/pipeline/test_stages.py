@@ -65,9 +65,46 @@ def test_speakers_are_told_apart_by_words_where_there_are_any(words):
 
 def test_an_alignment_says_whether_words_are_wanted():
     speakers = SpeakerOptions()
-    assert STAGES.demanding(asking(alignment="dtw"), able(words=False)).word_timestamps
+    assert STAGES.demanding(asking(alignment="dtw"), able(words=True)).word_timestamps
     without = asking(alignment="none", speakers=speakers)
     assert not STAGES.demanding(without, able(words=True)).word_timestamps
+
+
+def test_an_alignment_that_needs_words_is_refused_where_there_are_none():
+    """The alignment is to blame, unless something else asks for them, too."""
+    with pytest.raises(InvalidParameter, match="'dtw'") as caught:
+        STAGES.demanding(asking(alignment="dtw"), able(words=False))
+    assert (caught.value.param, caught.value.code) == ("alignment", "unsupported_value")
+    both = asking(alignment="dtw", word_timestamps=True)
+    assert STAGES.demanding(both, able(words=False)) == both
+
+
+@pytest.mark.parametrize(("words", "alignment"), [(True, "dtw"), (False, "")])
+def test_what_is_wished_for_is_done_where_it_can_be(words, alignment):
+    """An alignment that must not fail anything."""
+    wish = asking(alignment="auto")
+    STAGES.check(wish)
+    found = STAGES.demanding(wish, able(words=words))
+    assert (found.alignment, found.word_timestamps) == (alignment, words)
+    assert Stages().demanding(wish, able(words=words)).alignment == ""
+
+
+def test_another_engine_than_the_models_is_refused():
+    stages = Stages(engines=["b", "a"])
+    for transcription in ("", "a"):
+        stages.check_engine(asking(transcription=transcription), "a")
+    for transcription in ("b", "c"):
+        with pytest.raises(
+            InvalidParameter, match=r"engine 'a', .* installed are: 'a', 'b'\."
+        ) as err:
+            stages.check_engine(asking(transcription=transcription), "a")
+        assert (err.value.param, err.value.code) == ("transcription", "unsupported_value")
+
+
+def test_what_would_have_to_be_installed_is_said_to_people():
+    """How, and what."""
+    with pytest.raises(InvalidParameter, match=r"with pip: a Python package that provides it"):
+        STAGES.check(asking(alignment="wav2vec2"))
 
 
 def test_what_asks_for_no_stage_is_left_alone():

@@ -1,6 +1,7 @@
 """Words in time: as whisper.cpp's attention says, or not at all."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from whisper_router.domain import Segment
@@ -29,5 +30,5 @@ class NoAlignment:
     async def align(
         self, segments: Sequence[Segment], audio: StageAudio, language: str | None
     ) -> Sequence[Segment]:
-        """Return the segments as they are."""
-        return segments
+        """Return the segments without words, also where the engine has stamped some."""
+        return [replace(segment, words=()) for segment in segments]

@@ -18,7 +18,7 @@ from whisper_router.api.fields import (
     quoted,
 )
 from whisper_router.api.shaping import Shape
-from whisper_router.api.stages import parse_stages
+from whisper_router.api.stages import NOT_ALIGNED, parse_stages
 from whisper_router.domain import Client, DecodingOptions, OnError, Task, TranscriptionRequest
 from whisper_router.errors import InvalidParameter, MissingParameter
 from whisper_router.languages import language_code
@@ -121,6 +121,12 @@ def parse_order(
     chunking = parse_chunking(form)
     response = _translated(form) if task is Task.TRANSLATE else _transcribed(form)
     stages = parse_stages(form, needs_speakers=response.response_format in DIARIZED)
+    if stages.alignment == NOT_ALIGNED and Granularity.WORD in response.granularities:
+        raise InvalidParameter(
+            f"{GRANULARITIES}=word asks for times of words, and the alignment '{NOT_ALIGNED}' "
+            "leaves them out.",
+            param="alignment",
+        )
     return Order(
         request=TranscriptionRequest(
             model=model.strip(),
@@ -131,6 +137,7 @@ def parse_order(
             hotwords=_hotwords(form),
             word_timestamps=_wants_words(response),
             max_parallel=integer("batch_size", form.text("batch_size"), low=1, high=MAX_BATCH),
+            transcription=stages.transcription,
             alignment=stages.alignment,
             speakers=stages.speakers,
             logprobs=response.logprobs,

@@ -5,17 +5,20 @@ from dataclasses import dataclass
 from whisper_router.api.fields import Fields, boolean, integer
 from whisper_router.domain import SpeakerOptions
 from whisper_router.errors import InvalidParameter
+from whisper_router.pipeline.stages import AUTO_ALIGNMENT, ENGINE_ALIGNMENT
 
 MAX_KNOWN_SPEAKERS = 4
 MAX_SPEAKERS = 64
-ALIGNED, NOT_ALIGNED = "dtw", "none"
+ALIGNED, NOT_ALIGNED = ENGINE_ALIGNMENT, "none"
 """The alignments that `align=true` and `align=false` mean."""
+ALIGNED_IF_POSSIBLE = AUTO_ALIGNMENT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WantedStages:
-    """`alignment` is empty, and `speakers` None, where nothing is asked for."""
+    """`transcription` and `alignment` are empty, and `speakers` None, where none is asked for."""
 
+    transcription: str = ""
     alignment: str = ""
     speakers: SpeakerOptions | None = None
 
@@ -26,7 +29,11 @@ def parse_stages(form: Fields, *, needs_speakers: bool) -> WantedStages:
     Raises:
         InvalidParameter: a field has a value that is never acceptable, or two exclude each other.
     """
-    return WantedStages(alignment=_alignment(form), speakers=_speakers(form, needed=needs_speakers))
+    return WantedStages(
+        transcription=(form.text("transcription") or "").strip(),
+        alignment=_alignment(form),
+        speakers=_speakers(form, needed=needs_speakers),
+    )
 
 
 def _alignment(form: Fields) -> str:

@@ -1,7 +1,7 @@
 """The stages around recognition: which plugins there are, and what they do with a transcript."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -14,12 +14,20 @@ from whisper_router.pipeline.speakers import assign
 from whisper_router.stage_api import Alignment, Diarization, StageAudio
 
 Plugin = TypeVar("Plugin")
+AUTO_ALIGNMENT = "auto"
+"""The alignment of who wants words in time where the engine stamps them, and else goes without."""
+ENGINE_ALIGNMENT = "dtw"
+"""The one that takes the engine's times."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stages:
-    """The installed plugins by name, and which of them tells speakers apart by default."""
+    """The installed plugins by name, and which of them tells speakers apart by default.
 
+    `engines` are the names of those of the stage transcription.
+    """
+
+    engines: Collection[str] = ()
     alignments: Mapping[str, Alignment] = field(default_factory=dict)
     diarizations: Mapping[str, Diarization] = field(default_factory=dict)
     diarization: str = ""
@@ -49,10 +57,38 @@ class Stages:
             )
         return found
 
+    def check_engine(self, request: TranscriptionRequest, engine: str) -> None:
+        """Refuse a request for another engine than the one that its model has.
+
+        Raises:
+            InvalidParameter: `unsupported_value`, with the engines that there are.
+        """
+        if request.transcription in {"", engine}:
+            return
+        raise _unsupported(
+            f"The model '{request.model}' is transcribed by the engine '{engine}', not by "
+            f"'{request.transcription[:80]}'; installed are: {_listed(self.engines)}. Send the "
+            "engine's own name or none, or a model that another engine has.",
+            "transcription",
+        )
+
     def demanding(self, request: TranscriptionRequest, able: Capabilities) -> TranscriptionRequest:
-        """Return the request as the engine gets it: with what the stages need of it."""
+        """Return the request as the engine gets it: with what the stages need of it.
+
+        Raises:
+            InvalidParameter: the alignment needs times of words, and the engine stamps none.
+        """
+        if request.alignment == AUTO_ALIGNMENT:
+            can_align = able.word_timestamps and ENGINE_ALIGNMENT in self.alignments
+            request = replace(request, alignment=ENGINE_ALIGNMENT if can_align else "")
         alignment = self._alignment(request)
         needs_words = alignment is not None and alignment.needs_word_times
+        if needs_words and not able.word_timestamps and not request.word_timestamps:
+            raise _unsupported(
+                f"The model '{request.model}' stamps no words with times, which the alignment "
+                f"'{request.alignment}' needs. Send another alignment or none.",
+                "alignment",
+            )
         if request.speakers is not None and alignment is None:
             needs_words = able.word_timestamps
         return replace(request, word_timestamps=request.word_timestamps or needs_words)
@@ -97,7 +133,7 @@ class Stages:
         return segments
 
     def _alignment(self, request: TranscriptionRequest) -> Alignment | None:
-        if not request.alignment:
+        if request.alignment in {"", AUTO_ALIGNMENT}:
             return None
         return _installed("alignment", request.alignment, self.alignments)
 
@@ -108,13 +144,16 @@ class Stages:
 def _installed(stage: str, name: str, plugins: Mapping[str, Plugin]) -> Plugin:
     if (plugin := plugins.get(name)) is not None:
         return plugin
-    known = ", ".join(f"'{item}'" for item in sorted(plugins)) or "none"
     raise _unsupported(
-        f"No {stage} '{name[:80]}' is installed here; installed are: {known}. A package that "
-        f"provides it under the entry point whisper_router.{stage} must be installed beside "
-        "whisper-router.",
+        f"No {stage} '{name[:80]}' is installed here; installed are: {_listed(plugins)}. Send one "
+        "of these, or install another into the server's environment with pip: a Python package "
+        f"that provides it (by an entry point in the group whisper_router.{stage}).",
         stage,
     )
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(f"'{name}'" for name in sorted(names)) or "none"
 
 
 def _unsupported(message: str, param: str) -> InvalidParameter:

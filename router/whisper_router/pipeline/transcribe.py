@@ -120,8 +120,16 @@ class Transcriber:
             InvalidParameter: the model or the installed stages cannot do what is asked for.
             ModelNotFound: there is no such model.
         """
+        self._demanding(request)
+
+    def _demanding(self, request: TranscriptionRequest) -> TranscriptionRequest:
+        """Return the request as the engine gets it. Raises as `check`."""
         self._stages.check(request)
-        check_demands(request, self._dispatcher_of(request.model).pool.capabilities)
+        pool = self._dispatcher_of(request.model).pool
+        self._stages.check_engine(request, pool.spec.engine.name)
+        request = self._stages.demanding(request, pool.capabilities)
+        check_demands(request, pool.capabilities)
+        return request
 
     async def _run(
         self,
@@ -132,9 +140,7 @@ class Transcriber:
     ) -> AsyncGenerator[TranscriptEvent, None]:
         dispatcher = self._dispatcher_of(request.model)
         capabilities = dispatcher.pool.capabilities
-        self._stages.check(request)
-        request = self._stages.demanding(request, capabilities)
-        check_demands(request, capabilities)
+        request = self._demanding(request)
         tracker.update(stage=Stage.DECODING)
         began = partial(tracker.update, stage=Stage.TRANSCRIBING)
         runner = ChunkRunner(dispatcher, self._options.budget, self._poison, began=began)

@@ -23,10 +23,12 @@ TRANSCRIPT = Transcript(
 
 
 def test_words_are_aligned_unless_somebody_does_not_want_it():
-    """And the model is the default one."""
+    """And the model is the default one. Who says nothing gets them where there are any."""
     form = parse_form([("language", "de"), ("response_format", "srt")], Task.TRANSCRIBE)
     request = parse_order(form.fields, task=Task.TRANSCRIBE).request
-    assert (request.model, request.alignment, request.language) == ("whisper-1", "dtw", "de")
+    assert (request.model, request.alignment, request.language) == ("whisper-1", "auto", "de")
+    form = parse_form([("align", "true")], Task.TRANSCRIBE)
+    assert parse_order(form.fields, task=Task.TRANSCRIBE).request.alignment == "dtw"
     form = parse_form([("align", "false")], Task.TRANSCRIBE)
     assert parse_order(form.fields, task=Task.TRANSCRIBE).request.alignment == "none"
 

@@ -29,3 +29,9 @@ def test_alignments_are_named_as_they_are_understood():
         found = parse_stages(Fields([(align.name, value)]), needs_speakers=False)
         assert found.alignment == name
         assert f"`{name}`" in align.schema["description"]
+
+
+def test_an_engine_is_named_as_it_is_understood():
+    (field,) = form_stages.transcription()
+    form = Fields([(field.name, field.schema["example"])])
+    assert parse_stages(form, needs_speakers=False).transcription == "whispercpp"

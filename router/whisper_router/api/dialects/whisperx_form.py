@@ -9,6 +9,7 @@ from whisper_router.api.formats import FORMATS, finite
 from whisper_router.api.forms import ResponseFormat, ResponseOptions
 from whisper_router.api.recognise import DEFAULT_MODEL
 from whisper_router.api.shaping import Shape
+from whisper_router.api.stages import ALIGNED_IF_POSSIBLE
 from whisper_router.domain import Segment, Task, Transcript, Word
 from whisper_router.errors import InvalidParameter
 
@@ -76,7 +77,11 @@ def parse_form(sent: Pairs, task: Task) -> WhisperXForm:
     _check(form, wanted, is_aligned=is_aligned or is_plain, is_diarized=is_diarized)
     fields = [pair for pair in sent if pair[0].partition("[")[0] in PASSED_ON]
     fields.append(("model", form.text("model") or DEFAULT_MODEL))
-    if not is_plain:
+    if not is_plain and form.text("align") is None:
+        fields.append(
+            ("alignment", ALIGNED_IF_POSSIBLE)
+        )  # nobody has asked for it in so many words
+    elif not is_plain:
         fields.append(("align", "true" if is_aligned else "false"))
     if is_diarized:
         fields.append(("diarize", "true"))

@@ -186,6 +186,7 @@ def _speech() -> Sequence[FormField]:
                 {"type": "string"}, "One is the language; of several, the language is detected."
             ),
         ),
+        *form_stages.transcription(),
         *form_stages.speakers(),
         *form_stages.alignment(),
         FormField(

@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 
 from whisper_router.api.openapi.parts import FormField, array, boolean, integer, text
-from whisper_router.api.stages import ALIGNED, MAX_KNOWN_SPEAKERS, MAX_SPEAKERS, NOT_ALIGNED
+from whisper_router.api.stages import (
+    ALIGNED,
+    ALIGNED_IF_POSSIBLE,
+    MAX_KNOWN_SPEAKERS,
+    MAX_SPEAKERS,
+    NOT_ALIGNED,
+)
 
 
 def speakers() -> Sequence[FormField]:
@@ -46,6 +52,20 @@ def speakers() -> Sequence[FormField]:
     ]
 
 
+def transcription() -> Sequence[FormField]:
+    """Return what says which engine recognises."""
+    return [
+        FormField(
+            name="transcription",
+            schema=text(
+                "The name of the engine that is expected: another one than the model's is "
+                "refused. Absent: the model's.",
+                example="whispercpp",
+            ),
+        ),
+    ]
+
+
 def alignment() -> Sequence[FormField]:
     """Return what puts words in time."""
     return [
@@ -56,7 +76,8 @@ def alignment() -> Sequence[FormField]:
         FormField(
             name="alignment",
             schema=text(
-                f"Where they are from: `{ALIGNED}` (the engine), `{NOT_ALIGNED}`, or the name of a "
+                f"Where they are from: `{ALIGNED}` (the engine), `{NOT_ALIGNED}`, "
+                f"`{ALIGNED_IF_POSSIBLE}` (the engine, if it stamps words), or the name of a "
                 "plugin. Wins over `align`.",
                 example=ALIGNED,
             ),
