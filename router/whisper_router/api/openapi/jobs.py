@@ -137,7 +137,7 @@ def _creation() -> Operation:
         ],
         body={"required": True, "content": wanted},
         answers={202: job_answer()},
-        refusals=[400, 403, 404, 408, 413, 417, 429],
+        refusals=[400, 403, 404, 408, 409, 413, 417, 422, 429],
     )
 
 
@@ -185,7 +185,10 @@ def _events() -> Operation:
         summary="The job whenever it has changed, until it has ended",
         tag=TAG,
         parameters=[NAMED, header("Last-Event-ID", text("The last event that is known."))],
-        answers={200: answer("Server-sent events: each is the job.", {EVENTS_TYPE: EVENTS})},
+        answers={
+            200: answer("Server-sent events: each is the job.", {EVENTS_TYPE: EVENTS}),
+            204: answer("The last event is known, and there will be none after it.", {}),
+        },
         refusals=[404],
     )
 
