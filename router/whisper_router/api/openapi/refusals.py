@@ -17,8 +17,8 @@ WORDS: Mapping[int, str] = MappingProxyType(
         409: "Not as things stand: a job has no result, an id is taken, a model is in use.",
         413: "The body, or what is at a given address, is over the limit.",
         417: "The header `Expect` asks for something other than `100-continue`.",
-        422: "This audio makes engines crash, or an `Idempotency-Key` came with another request; in "
-        "whisperX's API also what is 400 elsewhere.",
+        422: "This audio makes engines crash, or an `Idempotency-Key` came with another request; "
+        "in whisperX's API also what is 400 elsewhere.",
         429: "Too much waits already; come back after `Retry-After`.",
         500: "A bug; the log has the details under the request's id.",
         501: "Another server does this; this one does not.",
