@@ -11,8 +11,9 @@ from support.api_app import GOOD, Api, Start, sample_path
 from support.job_api import api_with_jobs
 from support.job_samples import TRANSCRIPT, make_job
 from whisper_router.api import rendering
+from whisper_router.api.dialects.kept import OwnId
 from whisper_router.api.rendering import LONG, Rendering
-from whisper_router.domain import Segment, Task, Transcript
+from whisper_router.domain import Client, Segment, Task, Transcript
 from whisper_router.jobs.model import JobStatus
 
 
@@ -96,8 +97,9 @@ async def test_kept_tasks_are_written_in_threads(
     """Of insanely-fast-whisper-api's clients, who ask for them by their ids."""
     blocking_calls_fail.deactivate()  # the store is opened in this loop
     async with api_with_jobs(start, tmp_path / "state") as jobs:
-        await jobs.store.add(make_job("job_1", owner=""))
-        await jobs.store.finish("job_1", JobStatus.COMPLETED, now_s=2.0, transcript=TRANSCRIPT)
-        async with http.get(f"{jobs.api.root}/status/job_1") as answer:
+        job_id = OwnId(dialect="insanely_fast_whisper", own_id="mine").job_id(Client())
+        await jobs.store.add(make_job(job_id, owner=""))
+        await jobs.store.finish(job_id, JobStatus.COMPLETED, now_s=2.0, transcript=TRANSCRIPT)
+        async with http.get(f"{jobs.api.root}/status/mine") as answer:
             assert (await answer.json())["status"] == "completed"
     assert len(runs) == 1

@@ -42,7 +42,8 @@ def worker():
 
 def events_of(process, source, target, **more):
     """Send a job; return its events."""
-    job = {"source": str(source), "target": str(target), "pcm": None, "vad": None, **more}
+    job = {"source": str(source), "target": str(target), "pcm": None, "vad": None, "levels": None}
+    job |= more
     process.stdin.write(json.dumps(job) + "\n")
     process.stdin.flush()
     events = [json.loads(process.stdout.readline())]
@@ -79,7 +80,7 @@ def test_pieces_are_told_while_the_rest_is_decoded_and_are_in_the_file(worker, t
     """A minute comes in two pieces; what was told can be read."""
     process, target = worker(), tmp_path / "out"
     source = SAMPLES / "en_two_speakers_long.wav"
-    job = {"source": str(source), "target": str(target), "pcm": None, "vad": None}
+    job = {"source": str(source), "target": str(target), "pcm": None, "vad": None, "levels": None}
     process.stdin.write(json.dumps(job) + "\n")
     process.stdin.flush()
     first = json.loads(process.stdout.readline())

@@ -175,10 +175,16 @@ async def test_an_upload_is_sent_on_while_it_arrives(tmp_path, odd):
     assert b"demo" in odd.bodies[0]
 
 
-async def test_a_job_is_ours_also_where_uploads_are_sent_on(tmp_path, others):
+async def test_a_job_is_ours_also_where_uploads_are_sent_on(tmp_path):
     """Though the upload says so after its file; the other server makes none."""
-    config = front(others[0].url) + f'[jobs]\ndirectory = "{tmp_path}/jobs"\n'
-    with running_server(tmp_path, config=config) as router:
+    folders = [tmp_path / name for name in ("other", "front")]
+    for folder in folders:
+        folder.mkdir()
+    with ExitStack() as stack:
+        config = upstream(folders[0], KEYS[0])
+        other = stack.enter_context(running_server(folders[0], config=config))
+        config = front(other.url) + f'[jobs]\ndirectory = "{tmp_path}/jobs"\n'
+        router = stack.enter_context(running_server(folders[1], config=config))
         async with session() as http, asyncio.timeout(WAIT_S):
             form = aiohttp.FormData({"model": "box"})
             form.add_field("file", HELLO.path.read_bytes(), filename="hello.wav")
