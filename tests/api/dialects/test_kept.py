@@ -1,8 +1,17 @@
 """Requests that are answered at once and asked for later. Over HTTP: test_dialects_seeds.py."""
 
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from support.api_app import Start, sample, sample_path
+from support.job_api import api_with_jobs
+from support.job_runs import Failing
 from whisper_router.api.dialects.kept import OwnId
 from whisper_router.api.job_making import ID
 from whisper_router.domain import Client
+from whisper_router.errors import StorageFull
 
 
 def test_an_id_of_a_clients_own_is_no_other_clients():
@@ -20,3 +29,22 @@ def test_an_id_of_a_clients_own_is_no_other_clients():
 def test_it_is_the_same_whenever_it_is_asked_for():
     client, own = Client(name="a"), OwnId(dialect="d", own_id="mine")
     assert own.job_id(client) == OwnId(dialect="d", own_id="mine").job_id(client)
+
+
+@pytest.mark.parametrize("method", ["record", "find"])
+async def test_who_waits_gets_the_answer_although_it_cannot_be_kept(
+    start: Start, tmp_path: Path, http: aiohttp.ClientSession, blocking_calls_fail, method: str
+):
+    """The disk of the jobs is full; nothing is there to be asked for afterwards."""
+    blocking_calls_fail.deactivate()  # the store is opened in this loop
+    name = "en_hello_gb.wav"
+    async with api_with_jobs(start, tmp_path / "state") as jobs:
+        failures = [StorageFull("The disk is full.") for _ in range(9)]
+        Failing(jobs.store, method, *failures)
+        form = aiohttp.FormData()
+        form.add_field("file", sample_path(name).read_bytes(), filename=name)
+        url = f"{jobs.api.root}/whisperx/v1/audio/transcriptions"
+        async with http.post(url, data=form, headers={"X-Request-ID": "mine"}) as answer:
+            assert answer.status == 200
+            assert await answer.json() == {"text": sample(name)["text"]}
+        assert list((await jobs.store.counts()).values()) == []

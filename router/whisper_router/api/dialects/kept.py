@@ -8,7 +8,7 @@ import hashlib
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -121,7 +121,8 @@ async def recognise_kept(
     """
     began_s = time.time()
     async with _answering(request, kept):
-        await _replaced(request, kept.id)
+        with suppress(Unavailable):  # who waits for the answer gets it although none can be kept
+            await _replaced(request, kept.id)
         try:
             transcript = await recognised(request.app[DEPS], order, sent, tracker)
         except RouterError as error:
