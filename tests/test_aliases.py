@@ -7,10 +7,10 @@ import pytest
 
 from support.program_engine import ProgramEngine
 from whisper_router.aliases import build_aliases
+from whisper_router.engine_sections import ModelSettings
 from whisper_router.errors import ConfigurationError
 from whisper_router.models.source import NO_WEIGHTS, HubFile, LocalFile, Origin, UrlFile
 from whisper_router.plugins import load_engines
-from whisper_router.sections import ModelSettings
 from whisper_router.settings import Settings
 
 ENGINES = load_engines()

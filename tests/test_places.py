@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from whisper_router.engine_sections import AudioSettings, StoreSettings
 from whisper_router.places import run_directory, spool_root, store_directory
-from whisper_router.sections import AudioSettings, StoreSettings
 from whisper_router.settings import Settings
 
 DEFAULTS = Settings.model_construct()

@@ -6,13 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from whisper_router.api.deps import Dialect
-from whisper_router.sections import (
-    DialectSettings,
-    ModelSettings,
-    Section,
-    ServerSettings,
-    WyomingSettings,
-)
+from whisper_router.engine_sections import ModelSettings
+from whisper_router.section import Section
+from whisper_router.sections import DialectSettings, ServerSettings, WyomingSettings
 from whisper_router.settings import Settings
 
 SECTIONS = {

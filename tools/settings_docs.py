@@ -14,8 +14,9 @@ from typing import Any
 from pydantic import BaseModel, ByteSize
 from pydantic.fields import FieldInfo
 
+from whisper_router.engine_sections import ModelSettings
 from whisper_router.plugins import load_engines
-from whisper_router.sections import ModelSettings, Section
+from whisper_router.section import Section
 from whisper_router.settings import Settings
 from whisper_router.settings_sources import load_settings
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ValidationError
 
 from whisper_router.engine_api import Engine, RemoteEngine
+from whisper_router.engine_sections import ModelSettings
 from whisper_router.errors import ConfigurationError
 from whisper_router.models.catalog import Catalog, load_presets
 from whisper_router.models.layout import path_of
@@ -21,7 +22,6 @@ from whisper_router.models.source import (
     Origin,
     UrlFile,
 )
-from whisper_router.sections import ModelSettings
 from whisper_router.settings import Settings
 from whisper_router.settings_sources import describe_errors
 

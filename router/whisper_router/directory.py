@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 
-from whisper_router.api.deps import ModelEntry, Readiness
+from whisper_router.api.services import ModelEntry, Readiness
 from whisper_router.api.wyoming.info import SpeechModel
 from whisper_router.app import Router
 from whisper_router.errors import ModelInUse, ModelNotFound, PermissionDenied, RouterError

@@ -14,34 +14,32 @@ from importlib.metadata import version
 import structlog
 from aiohttp import web
 
-from whisper_router.api.cors import CorsPolicy
-from whisper_router.api.deps import ApiDeps, DialectOptions, LiveLimits, ServiceInfo
-from whisper_router.api.key_source import FixedKeys, KeyFile, KeySource
 from whisper_router.api.routes import build_api
 from whisper_router.api.runner import ApiRunner
 from whisper_router.api.wyoming.address import TcpAddress, parse_uri
 from whisper_router.api.wyoming.announcement import require_zeroconf
 from whisper_router.api.wyoming.listener import WyomingListener
-from whisper_router.api.wyoming.service import WyomingLimits, WyomingService
 from whisper_router.app import Router, build_router
-from whisper_router.audio.fetch_url import FetchLimits, UrlFetcher
-from whisper_router.audio.outbound import Outbound, OutboundOptions
-from whisper_router.audio.upload import UploadLimits
+from whisper_router.audio.fetch_url import UrlFetcher
 from whisper_router.control import Control
 from whisper_router.descriptors import FileLimits, file_limits, raise_file_limit
 from whisper_router.directory import Directory
 from whisper_router.errors import ConfigurationError
+from whisper_router.front import (
+    Behind,
+    api_deps,
+    fetch_limits,
+    key_source,
+    outbound_of,
+    wyoming_clients,
+    wyoming_service,
+)
 from whisper_router.job_service import running_jobs
-from whisper_router.jobs.runner import JobRunner
 from whisper_router.logs import configure_logging
-from whisper_router.pipeline.speech import SpeechFinder
-from whisper_router.pipeline.turns import SpeakerFinder
 from whisper_router.reload import Reloader
 from whisper_router.sdnotify import notifier_from
 from whisper_router.settings import Settings
 
-DOCS = "docs/ of the source, share/whisper-router/docs of an installation"
-MAX_WYOMING_CLIENTS = 128
 KEEPALIVE_S = 75.0  # longer than the 60 s that nginx keeps idle upstream connections
 
 log = structlog.get_logger(__name__)
@@ -101,9 +99,9 @@ async def running_server(
     """
     _refuse_open_network(settings)
     _check_wyoming(settings)
-    keys = await asyncio.to_thread(_keys, settings)
-    outbound = _outbound(settings)
-    fetcher = UrlFetcher(outbound, _fetch_limits(settings))
+    keys = await asyncio.to_thread(key_source, settings)
+    outbound = outbound_of(settings)
+    fetcher = UrlFetcher(outbound, fetch_limits(settings))
     async with AsyncExitStack() as stack:
         router = await stack.enter_async_context(build_router(settings, child_files=child_files))
         directory = Directory(router)
@@ -111,13 +109,14 @@ async def running_server(
             running_jobs(router, outbound, fetcher, directory.in_use)
         )
         reloader = None if load is None else Reloader(router, load)
-        wyoming, most = WyomingListener(_wyoming(router, directory)), file_limits().connections
+        wyoming = WyomingListener(wyoming_service(router, directory))
+        most = file_limits().connections
         runner = ApiRunner(
             build_api(
-                _deps(
+                api_deps(
                     router,
                     directory,
-                    _Behind(
+                    Behind(
                         keys=keys,
                         control=Control(router, reloader),
                         jobs=jobs,
@@ -127,7 +126,7 @@ async def running_server(
             ),
             handler_cancellation=True,  # a client that leaves must free its worker
             access_log=None,
-            max_connections=most - (_wyoming_clients() if settings.wyoming.uri else 0),
+            max_connections=most - (wyoming_clients() if settings.wyoming.uri else 0),
             shutdown_timeout=settings.server.shutdown_grace_s,
             keepalive_timeout=KEEPALIVE_S,
         )
@@ -175,107 +174,6 @@ def _report_limits(now: FileLimits, before: FileLimits) -> None:
     log.info("file_limit", soft=now.soft, before=before.soft, hard=now.hard)
     if now.is_low:
         log.warning("file_limit_low", soft=now.soft, connections=now.connections)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Behind:
-    """What is behind the API besides the router itself."""
-
-    keys: KeySource
-    control: Control
-    jobs: JobRunner | None
-    fetcher: UrlFetcher
-
-
-def _outbound(settings: Settings) -> Outbound:
-    return Outbound(
-        OutboundOptions(
-            allow_private=settings.outbound.allow_private,
-            allowed_hosts=settings.outbound.allowed_hosts,
-        )
-    )
-
-
-def _fetch_limits(settings: Settings) -> FetchLimits:
-    return FetchLimits(
-        max_bytes=settings.server.max_upload_bytes,
-        timeout_s=settings.outbound.url_timeout_s,
-        idle_timeout_s=settings.server.upload_idle_timeout_s,
-        extensions=_extensions(settings),
-    )
-
-
-def _extensions(settings: Settings) -> frozenset[str]:
-    return frozenset(item.lower() for item in settings.audio.extensions)
-
-
-def _deps(router: Router, directory: Directory, behind: _Behind) -> ApiDeps:
-    settings = router.settings
-    return ApiDeps(
-        service=_about(),
-        transcriber=router.transcriber,
-        speech=SpeechFinder(router.media, router.spool),
-        speakers=SpeakerFinder(router.media, router.spool, router.stages),
-        live=router.live,
-        relay=router.relay,
-        models=directory,
-        ready=directory.ready,
-        spool=router.spool,
-        upload_limits=UploadLimits(
-            max_upload_bytes=settings.server.max_upload_bytes,
-            idle_timeout_s=settings.server.upload_idle_timeout_s,
-            extensions=_extensions(settings),
-        ),
-        live_limits=LiveLimits(
-            no_data_s=settings.live.no_data_s,
-            inactivity_s=settings.live.inactivity_s,
-            write_timeout_s=settings.live.write_timeout_s,
-            max_session_s=settings.live.max_session_s,
-        ),
-        keys=behind.keys,
-        queues=router.dispatchers,
-        processes=behind.control,
-        fetcher=behind.fetcher,
-        stages=router.stages,
-        jobs=behind.jobs,
-        cors=CorsPolicy(origins=settings.server.cors_origins),
-        open_metrics=settings.metrics.open,
-        dialects=DialectOptions(
-            enabled=frozenset(settings.dialects.enabled),
-            whisperx_root=settings.dialects.whisperx_root,
-            old_sse=settings.dialects.old_sse,
-        ),
-    )
-
-
-def _wyoming(router: Router, directory: Directory) -> WyomingService:
-    return WyomingService(
-        about=_about(),
-        live=router.live,
-        models=directory,
-        limits=WyomingLimits(
-            max_audio_s=router.settings.wyoming.max_audio_s,
-            write_timeout_s=router.settings.live.write_timeout_s,
-            max_connections=_wyoming_clients(),
-        ),
-    )
-
-
-def _wyoming_clients() -> int:
-    """Return how many of the connections that there may be can be Wyoming's."""
-    return min(MAX_WYOMING_CLIENTS, max(1, file_limits().connections // 4))
-
-
-def _about() -> ServiceInfo:
-    return ServiceInfo(name="whisper-router", version=version("whisper-router"), docs=DOCS)
-
-
-def _keys(settings: Settings) -> KeySource:
-    secret = settings.auth.api_key
-    plain = [secret.get_secret_value()] if secret and secret.get_secret_value() else []
-    if settings.auth.keys_file is None:
-        return FixedKeys(plain)
-    return KeyFile(settings.auth.keys_file.expanduser(), plain=plain)
 
 
 def _refuse_open_network(settings: Settings) -> None:

@@ -7,23 +7,25 @@ docstring is its line in `config/router.toml` and in the table of `docs/configur
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from whisper_router.sections import (
+from whisper_router.engine_sections import (
     AudioSettings,
-    AuthSettings,
     DeviceSettings,
-    DialectSettings,
-    JobSettings,
-    LiveSettings,
-    MetricsSettings,
     ModelSettings,
-    OutboundSettings,
     QueueSettings,
-    Section,
-    ServerSettings,
     StageSettings,
     StoreSettings,
     SupervisionSettings,
     VadSettings,
+)
+from whisper_router.section import Section
+from whisper_router.sections import (
+    AuthSettings,
+    DialectSettings,
+    JobSettings,
+    LiveSettings,
+    MetricsSettings,
+    OutboundSettings,
+    ServerSettings,
     WyomingSettings,
 )
 

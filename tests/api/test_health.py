@@ -4,7 +4,8 @@ import aiohttp
 import pytest
 
 from support.api_app import Api, Setup, Start
-from whisper_router.api.deps import Dialect, DialectOptions, Readiness
+from whisper_router.api.deps import Dialect, DialectOptions
+from whisper_router.api.services import Readiness
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/"])

@@ -22,7 +22,7 @@ from wyoming.ping import Ping
 
 from support.api_app import GOOD, Names
 from support.wyoming_client import begin, connected, dictate, kinds, raw, send, stop, text_in, told
-from whisper_router.api.deps import ServiceInfo
+from whisper_router.api.services import ServiceInfo
 from whisper_router.api.wyoming.address import Address, TcpAddress, UnixAddress, parse_uri
 from whisper_router.api.wyoming.announcement import announce, require_zeroconf
 from whisper_router.api.wyoming.info import SpeechModel, describe

@@ -16,21 +16,18 @@ from typing import Any
 from aiohttp import web
 
 from whisper_router.api.cors import CorsPolicy
-from whisper_router.api.deps import (
-    ApiDeps,
-    DialectOptions,
-    DrainLimits,
+from whisper_router.api.deps import ApiDeps, DialectOptions, DrainLimits, LiveLimits
+from whisper_router.api.key_source import FixedKeys, KeySource
+from whisper_router.api.routes import build_api
+from whisper_router.api.runner import ApiRunner
+from whisper_router.api.services import (
     JobService,
     Live,
-    LiveLimits,
     ModelEntry,
     Processes,
     Readiness,
     ServiceInfo,
 )
-from whisper_router.api.key_source import FixedKeys, KeySource
-from whisper_router.api.routes import build_api
-from whisper_router.api.runner import ApiRunner
 from whisper_router.audio.fetch_url import FetchLimits, UrlFetcher
 from whisper_router.audio.media import Span, VadOptions
 from whisper_router.audio.outbound import Outbound, OutboundOptions

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from whisper_router.sections import (
+from whisper_router.engine_sections import (
     AudioSettings,
     DeviceSettings,
     ModelSettings,
-    ServerSettings,
     StoreSettings,
     SupervisionSettings,
 )
+from whisper_router.sections import ServerSettings
 from whisper_router.settings import Settings
 
 

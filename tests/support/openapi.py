@@ -5,8 +5,9 @@ from typing import Any
 import aiohttp
 from jsonschema import Draft202012Validator
 
-from whisper_router.api.deps import DialectOptions, ServiceInfo
+from whisper_router.api.deps import DialectOptions
 from whisper_router.api.openapi.document import document
+from whisper_router.api.services import ServiceInfo
 
 SERVICE = ServiceInfo(name="x", version="1", docs="https://example.org")
 

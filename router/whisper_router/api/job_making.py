@@ -13,11 +13,12 @@ from typing import Any
 from aiohttp import web
 
 from whisper_router.api.auth import client_of, refuse_foreign_pages
-from whisper_router.api.deps import DEPS, ApiDeps, JobService
+from whisper_router.api.deps import DEPS, ApiDeps
 from whisper_router.api.forms import Order
 from whisper_router.api.job_errors import JobsUnavailable
 from whisper_router.api.job_order import check_source, response_fields
 from whisper_router.api.recognise import named_url
+from whisper_router.api.services import JobService
 from whisper_router.audio.media import pcm_format
 from whisper_router.audio.upload import Upload
 from whisper_router.domain import TranscriptionRequest

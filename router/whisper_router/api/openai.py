@@ -8,7 +8,7 @@ from aiohttp import web
 from whisper_router.api import formats, old_sse, sse
 from whisper_router.api.auth import client_of
 from whisper_router.api.body import leave_waiting
-from whisper_router.api.deps import DEPS, Dialect, ModelEntry
+from whisper_router.api.deps import DEPS, Dialect
 from whisper_router.api.fields import Fields, boolean
 from whisper_router.api.forms import Order, ResponseFormat
 from whisper_router.api.job_making import NewJob
@@ -23,6 +23,7 @@ from whisper_router.api.recognise import (
     with_model,
 )
 from whisper_router.api.relay import check_hops, send_on
+from whisper_router.api.services import ModelEntry
 from whisper_router.api.wire import json_response
 from whisper_router.audio.relayed import NotSentOn
 from whisper_router.domain import Task, TranscriptEvent

@@ -4,9 +4,10 @@ import shlex
 
 import pytest
 
-from whisper_router.api.deps import DialectOptions, ServiceInfo
+from whisper_router.api.deps import DialectOptions
 from whisper_router.api.openapi.curl import example
 from whisper_router.api.openapi.document import document
+from whisper_router.api.services import ServiceInfo
 
 PATHS = document(ServiceInfo(name="x", version="1", docs="x"), DialectOptions())["paths"]
 

@@ -1,6 +1,6 @@
 """Parts that come and go with the dialects that are served."""
 
-from whisper_router.api.deps import Dialect, DialectOptions, ServiceInfo
+from whisper_router.api.deps import Dialect, DialectOptions
 from whisper_router.api.dialects import MODULES, detailed_paths
 from whisper_router.api.openapi.dialects import PARTS as ALL
 from whisper_router.api.openapi.document import document
@@ -13,6 +13,7 @@ from whisper_router.api.openapi.parts import (
     record,
     text,
 )
+from whisper_router.api.services import ServiceInfo
 
 SERVICE = ServiceInfo(name="x", version="1", docs="https://example.org")
 

@@ -11,12 +11,13 @@ from aiohttp import web
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from support.api_app import Api, Setup, serve_api
-from whisper_router.api.deps import Dialect, DialectOptions, ServiceInfo
+from whisper_router.api.deps import Dialect, DialectOptions
 from whisper_router.api.dialects import routes as dialect_routes
 from whisper_router.api.key_source import FixedKeys
 from whisper_router.api.openapi.document import document
 from whisper_router.api.openapi.parts import ALSO_AT
 from whisper_router.api.routes import PARTS
+from whisper_router.api.services import ServiceInfo
 
 SERVICE = ServiceInfo(name="whisper-router", version="1.2.3", docs="https://example.org/docs")
 ALONE = [DialectOptions(enabled=frozenset({dialect})) for dialect in Dialect]

@@ -7,10 +7,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from whisper_router.api.deps import DialectOptions, ServiceInfo
+from whisper_router.api.deps import DialectOptions
 from whisper_router.api.openapi.document import document
 from whisper_router.api.openapi.page import POLICY, page
 from whisper_router.api.openapi.style import CSS
+from whisper_router.api.services import ServiceInfo
 
 EMPTY = {"meta", "link", "br"}
 

@@ -3,9 +3,10 @@
 import pytest
 
 from whisper_router.api import body, jobs, problems  # noqa: F401 (their errors count too)
-from whisper_router.api.deps import DialectOptions, ServiceInfo
+from whisper_router.api.deps import DialectOptions
 from whisper_router.api.openapi.document import document
 from whisper_router.api.openapi.refusals import WORDS, codes, responses
+from whisper_router.api.services import ServiceInfo
 from whisper_router.errors import RouterError
 
 SERVICE = ServiceInfo(name="whisper-router", version="1.2.3", docs="https://example.org/docs")

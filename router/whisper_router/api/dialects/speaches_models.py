@@ -6,9 +6,10 @@ from enum import StrEnum
 from aiohttp import web
 
 from whisper_router.api.auth import require_admin
-from whisper_router.api.deps import DEPS, ModelEntry
+from whisper_router.api.deps import DEPS
 from whisper_router.api.fields import choice
 from whisper_router.api.formats import Json
+from whisper_router.api.services import ModelEntry
 from whisper_router.api.wire import json_response
 from whisper_router.errors import INVALID_REQUEST, ModelNotFound, RouterError
 

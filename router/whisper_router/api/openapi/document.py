@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
-from whisper_router.api.deps import Dialect, DialectOptions, ServiceInfo
+from whisper_router.api.deps import Dialect, DialectOptions
 from whisper_router.api.dialects import detailed_paths
 from whisper_router.api.openapi import audio, jobs, live, models, operations, statuses
 from whisper_router.api.openapi.dialects import PARTS, Part, detailed, merged, served_parts
 from whisper_router.api.openapi.parts import ALSO_AT, DIALECT, Json, Paths
 from whisper_router.api.openapi.refusals import detailed_responses, responses
+from whisper_router.api.services import ServiceInfo
 
 VERSION = "3.1.0"
 TAGS = {

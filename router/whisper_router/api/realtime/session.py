@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from whisper_router.api.deps import Live, ModelDirectory
 from whisper_router.api.fields import quoted
 from whisper_router.api.realtime.client_events import (
     audio_of,
@@ -22,6 +21,7 @@ from whisper_router.api.realtime.config import Pcm, Pcma, Pcmu, SessionConfig
 from whisper_router.api.realtime.items import AudioLog, Items, new_id
 from whisper_router.api.realtime.shapes import beta_path, beta_session, from_beta, ga_session
 from whisper_router.api.realtime.tellers import ByCommits, ByTurns, server_event
+from whisper_router.api.services import Live, ModelDirectory
 from whisper_router.audio.stream import Codec, StreamDecoder
 from whisper_router.domain import TranscriptionRequest
 from whisper_router.errors import (

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from wyoming.info import AsrModel, AsrProgram, Attribution, Info
 
-from whisper_router.api.deps import ServiceInfo
+from whisper_router.api.services import ServiceInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

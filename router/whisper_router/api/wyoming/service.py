@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from whisper_router.api.deps import Live, ServiceInfo
+from whisper_router.api.services import Live, ServiceInfo
 from whisper_router.api.wyoming.info import SpeechModel
 
 

@@ -1,0 +1,131 @@
+"""What `serve` puts in front of the router: the parts of the API, from the settings."""
+
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from whisper_router.api.cors import CorsPolicy
+from whisper_router.api.deps import ApiDeps, DialectOptions, LiveLimits
+from whisper_router.api.key_source import FixedKeys, KeyFile, KeySource
+from whisper_router.api.services import ServiceInfo
+from whisper_router.api.wyoming.service import WyomingLimits, WyomingService
+from whisper_router.app import Router
+from whisper_router.audio.fetch_url import FetchLimits, UrlFetcher
+from whisper_router.audio.outbound import Outbound, OutboundOptions
+from whisper_router.audio.upload import UploadLimits
+from whisper_router.control import Control
+from whisper_router.descriptors import file_limits
+from whisper_router.directory import Directory
+from whisper_router.jobs.runner import JobRunner
+from whisper_router.pipeline.speech import SpeechFinder
+from whisper_router.pipeline.turns import SpeakerFinder
+from whisper_router.settings import Settings
+
+DOCS = "docs/ of the source, share/whisper-router/docs of an installation"
+MAX_WYOMING_CLIENTS = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behind:
+    """What is behind the API besides the router itself."""
+
+    keys: KeySource
+    control: Control
+    jobs: JobRunner | None
+    fetcher: UrlFetcher
+
+
+def api_deps(router: Router, directory: Directory, behind: Behind) -> ApiDeps:
+    """Return everything behind the API."""
+    settings = router.settings
+    return ApiDeps(
+        service=about(),
+        transcriber=router.transcriber,
+        speech=SpeechFinder(router.media, router.spool),
+        speakers=SpeakerFinder(router.media, router.spool, router.stages),
+        live=router.live,
+        relay=router.relay,
+        models=directory,
+        ready=directory.ready,
+        spool=router.spool,
+        upload_limits=UploadLimits(
+            max_upload_bytes=settings.server.max_upload_bytes,
+            idle_timeout_s=settings.server.upload_idle_timeout_s,
+            extensions=_extensions(settings),
+        ),
+        live_limits=LiveLimits(
+            no_data_s=settings.live.no_data_s,
+            inactivity_s=settings.live.inactivity_s,
+            write_timeout_s=settings.live.write_timeout_s,
+            max_session_s=settings.live.max_session_s,
+        ),
+        keys=behind.keys,
+        queues=router.dispatchers,
+        processes=behind.control,
+        fetcher=behind.fetcher,
+        stages=router.stages,
+        jobs=behind.jobs,
+        cors=CorsPolicy(origins=settings.server.cors_origins),
+        open_metrics=settings.metrics.open,
+        dialects=DialectOptions(
+            enabled=frozenset(settings.dialects.enabled),
+            whisperx_root=settings.dialects.whisperx_root,
+            old_sse=settings.dialects.old_sse,
+        ),
+    )
+
+
+def key_source(settings: Settings) -> KeySource:
+    """Return where the keys come from. Blocking. Raises ConfigurationError."""
+    secret = settings.auth.api_key
+    plain = [secret.get_secret_value()] if secret and secret.get_secret_value() else []
+    if settings.auth.keys_file is None:
+        return FixedKeys(plain)
+    return KeyFile(settings.auth.keys_file.expanduser(), plain=plain)
+
+
+def outbound_of(settings: Settings) -> Outbound:
+    """Return the way to addresses that clients name."""
+    return Outbound(
+        OutboundOptions(
+            allow_private=settings.outbound.allow_private,
+            allowed_hosts=settings.outbound.allowed_hosts,
+        )
+    )
+
+
+def fetch_limits(settings: Settings) -> FetchLimits:
+    """Return the limits of audio that is fetched."""
+    return FetchLimits(
+        max_bytes=settings.server.max_upload_bytes,
+        timeout_s=settings.outbound.url_timeout_s,
+        idle_timeout_s=settings.server.upload_idle_timeout_s,
+        extensions=_extensions(settings),
+    )
+
+
+def wyoming_service(router: Router, directory: Directory) -> WyomingService:
+    """Return what serves Wyoming's clients."""
+    return WyomingService(
+        about=about(),
+        live=router.live,
+        models=directory,
+        limits=WyomingLimits(
+            max_audio_s=router.settings.wyoming.max_audio_s,
+            write_timeout_s=router.settings.live.write_timeout_s,
+            max_connections=wyoming_clients(),
+        ),
+    )
+
+
+def wyoming_clients() -> int:
+    """Return how many of the connections that there may be can be Wyoming's."""
+    return min(MAX_WYOMING_CLIENTS, max(1, file_limits().connections // 4))
+
+
+def _extensions(settings: Settings) -> frozenset[str]:
+    return frozenset(item.lower() for item in settings.audio.extensions)
+
+
+def about() -> ServiceInfo:
+    """Return what the server says of itself."""
+    return ServiceInfo(name="whisper-router", version=version("whisper-router"), docs=DOCS)
