@@ -146,20 +146,49 @@ def _add_models(commands: Subparsers) -> None:
 
 
 def _add_keys(commands: Subparsers) -> None:
-    keys = _command(commands, "keys", "make, list and revoke API keys")
+    keys = _command(commands, "keys", "make, list, change and revoke API keys")
     actions = keys.add_subparsers(required=True, metavar="ACTION")
     for action, text in (
         ("new", "make a key and print it once"),
-        ("list", "show the names of all keys"),
+        ("list", "show all keys and what they may do"),
+        ("set", "change what a key may do"),
         ("revoke", "delete a key"),
     ):
         command = _command(actions, action, text)
-        if action != "list":
+        if action == "list":
+            command.add_argument("--json", action="store_true", help="as JSON, for programs")
+        else:
             command.add_argument("name", metavar="NAME")
-        if action == "new":
-            command.add_argument("--admin", action="store_true", help="an administrator's key")
+        if action in {"new", "set"}:
+            _add_rights(command)
+        if action == "set":
+            is_disabled = command.add_mutually_exclusive_group()
+            for flag, constant in (("--disable", True), ("--enable", False)):
+                is_disabled.add_argument(
+                    flag, dest="disabled", action="store_const", const=constant, default=None
+                )
         command.add_argument("--keys-file", type=Path, help="instead of auth.keys_file")
         command.set_defaults(run=_keys, action=action)
+
+
+def _add_rights(command: argparse.ArgumentParser) -> None:
+    for flag, metavar, text in (
+        ("scopes", "A,B", "transcribe, live, jobs, admin, metrics (none: the first three)"),
+        ("models", "A,B", "the only models that it may use (none: all)"),
+        ("requests-per-minute", "N", "most requests in any minute (none: any number)"),
+        ("concurrent-requests", "N", "most requests and live sessions at a time (none)"),
+        ("audio-minutes-per-day", "N", "most audio in a day of UTC (none)"),
+        (
+            "expires",
+            "WHEN",
+            "2027-01-01, 2027-01-01T12:00Z, or from now: 30d, 12h, 8w (none: never)",
+        ),
+        ("weight", "N", "its share of busy workers, against 1 of others"),
+    ):
+        command.add_argument(f"--{flag}", metavar=metavar, help=text)
+    command.add_argument(
+        "--admin", action=argparse.BooleanOptionalAction, help="it may do everything"
+    )
 
 
 def _add_config(commands: Subparsers) -> None:
@@ -231,16 +260,23 @@ def _models(arguments: argparse.Namespace) -> int:
 
 
 def _keys(arguments: argparse.Namespace) -> int:
+    from dataclasses import fields
+
     from whisper_router.commands import keys
+    from whisper_router.commands.key_options import KeyOptions
 
     path = arguments.keys_file or _settings(arguments).auth.keys_file
     if path is None:
         raise ConfigurationError("name a file: --keys-file FILE, or auth.keys_file")
     if arguments.action == "list":
-        return keys.list_keys(path)
-    if arguments.action == "new":
-        return keys.new(path, arguments.name, admin=arguments.admin)
-    return keys.revoke(path, arguments.name)
+        return keys.list_keys(path, as_json=arguments.json)
+    if arguments.action == "revoke":
+        return keys.revoke(path, arguments.name)
+    given = {item.name: getattr(arguments, item.name, None) for item in fields(KeyOptions)}
+    options = KeyOptions(**given)
+    if arguments.action == "set":
+        return keys.change(path, arguments.name, options)
+    return keys.new(path, arguments.name, options)
 
 
 def _config(arguments: argparse.Namespace) -> int:

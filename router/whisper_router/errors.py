@@ -109,6 +109,12 @@ class PermissionDenied(RouterError):
     status, kind, code = 403, "permission_error", "permission_denied"
 
 
+class InsufficientScope(PermissionDenied):
+    """The key has not the scope that this needs."""
+
+    code = "insufficient_scope"
+
+
 class RouteNotFound(RouterError):
     """No such path."""
 
@@ -125,6 +131,12 @@ class ModelNotFound(RouterError):
     """No alias or preset has this name."""
 
     status, kind, code = 404, INVALID_REQUEST, "model_not_found"
+
+
+class ModelNotAllowed(ModelNotFound):
+    """The model is there, but not for this key."""
+
+    status, kind, code, param = 403, "permission_error", "model_not_allowed", "model"
 
 
 class ModelInUse(RouterError):
@@ -206,6 +218,19 @@ class QueueFull(RouterError):
 
     status, kind, code = 429, "requests", "rate_limit_exceeded"
     retry_after_s = 1
+
+
+class LimitReached(RouterError):
+    """The key has used up one of its limits; `limit` is what the key file calls it.
+
+    Nobody else is in the way, so this is no `QueueFull`: to try again sooner helps nothing.
+    """
+
+    status, code = 429, "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, limit: str, kind: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.limit, self.kind, self.retry_after_s = limit, kind, retry_after_s
 
 
 class TooManySessions(QueueFull):

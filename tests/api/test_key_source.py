@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from whisper_router.api.key_file import save_keys
 from whisper_router.api.key_source import FixedKeys, KeyFile
-from whisper_router.api.keys import Key, hash_key, save_keys
+from whisper_router.api.keys import Key, hash_key
 from whisper_router.errors import ConfigurationError
 
 

@@ -1,31 +1,10 @@
-"""Keys and the file of their hashes."""
+"""Keys and what they may do."""
 
-import stat
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 
-import pytest
-from structlog.testing import capture_logs
-
-from whisper_router.api.keys import (
-    Key,
-    KeyRing,
-    editing,
-    hash_key,
-    load_keys,
-    new_key,
-    plain_keys,
-    save_keys,
-)
-from whisper_router.errors import ConfigurationError
+from whisper_router.api.keys import Key, KeyRing, Scope, hash_key, new_key, plain_keys
 
 MADE = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
-
-
-def a_file(path: Path, text: str, mode: int = 0o600) -> Path:
-    path.write_text(text)
-    path.chmod(mode)
-    return path
 
 
 def test_new_keys_are_long_random_and_recognisable():
@@ -52,73 +31,34 @@ def test_a_disabled_key_is_not_identified():
     assert ring.identify("k") is None
 
 
-def test_what_is_saved_is_loaded_again(tmp_path: Path):
-    """A round trip keeps every field, and a new file is for its owner alone."""
-    path = tmp_path / "keys.toml"
-    keys = [
-        Key(name="laptop", hash=hash_key("a"), created=MADE),
-        Key(name="old-phone_2", hash=hash_key("b"), disabled=True),
-    ]
-    save_keys(path, keys)
-    assert load_keys(path) == keys
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert list(tmp_path.iterdir()) == [path]
+def test_a_key_of_ours_is_found_among_many_by_its_hash():
+    """No matter how many there are; a name alone finds disabled ones, too."""
+    keys = [Key(name=f"k{number}", hash=hash_key(f"secret-{number}")) for number in range(2000)]
+    keys.append(Key(name="off", hash=hash_key("off"), disabled=True))
+    ring = KeyRing(keys, required=True)
+    found = ring.identify("secret-1999")
+    assert found is not None
+    assert found.name == "k1999"
+    assert ring.with_hash(hash_key("secret-7")) == keys[7]
+    assert ring.with_hash(hash_key("off")) is None
+    assert ring.named("off") == keys[-1]
+    assert ring.named("nobody") is None
 
 
-def test_saving_keeps_the_mode_of_an_existing_file_and_follows_links(tmp_path: Path):
-    """A service with a group of its own must still be able to read the file."""
-    path = a_file(tmp_path / "real.toml", "", 0o640)
-    link = tmp_path / "link.toml"
-    link.symlink_to(path)
-    save_keys(link, [])
-    assert link.is_symlink()
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+def test_a_key_may_do_what_its_scopes_say_and_an_administrators_everything():
+    """Old entries have none: they may do what they always could."""
+    assert Key(name="old", hash="").allowed == [Scope.TRANSCRIBE, Scope.LIVE, Scope.JOBS]
+    assert Key(name="old", hash="", admin=True).allowed == list(Scope)
+    only = Key(name="new", hash="", scopes=frozenset({Scope.METRICS}))
+    assert (only.allowed, only.is_admin) == ([Scope.METRICS], False)
+    chief = Key(name="chief", hash="", scopes=frozenset({Scope.ADMIN}))
+    assert (chief.allowed, chief.is_admin) == (list(Scope), True)
 
 
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ("keys = 3", "keys"),
-        ("[keys.a]", "keys.a.hash"),
-        ('[keys.a]\nhash = "secret"', "keys.a.hash"),
-        (f'[keys.a]\nhash = "{hash_key("x")}0"', "keys.a.hash"),
-        (f'[keys.a]\nhash = "{hash_key("x")}"\nadmyn = true', "keys.a.admyn"),
-        (f'[keys.a]\nhash = "{hash_key("x")}"\ndisabled = "no"', "keys.a.disabled"),
-        (f'[keys."a b"]\nhash = "{hash_key("x")}"', "a b"),
-        ("[keys.a", "end of document"),
-    ],
-)
-def test_a_wrong_file_is_refused_with_its_place(tmp_path: Path, text: str, complaint: str):
-    """The message names the entry; it never repeats what should have been a hash."""
-    path = a_file(tmp_path / "keys.toml", text)
-    with pytest.raises(ConfigurationError, match=complaint) as caught:
-        load_keys(path)
-    assert "secret" not in str(caught.value)
-
-
-def test_an_absent_file_is_refused(tmp_path: Path):
-    """A typing error in its path must not open the server."""
-    with pytest.raises(ConfigurationError, match="No such file"):
-        load_keys(tmp_path / "keys.toml")
-
-
-def test_a_file_that_others_can_read_is_used_with_a_warning(tmp_path: Path):
-    """Hashes of random keys give nothing away, but the habit is bad."""
-    path = a_file(tmp_path / "keys.toml", "[keys]\n", 0o644)
-    with capture_logs() as logs:
-        assert load_keys(path) == []
-    assert [(entry["event"], entry["mode"]) for entry in logs] == [
-        ("key_file_open_to_others", "0644")
-    ]
-
-
-def test_a_failed_edit_leaves_the_file_as_it_was(tmp_path: Path):
-    """Nothing is half-written."""
-    path = tmp_path / "keys.toml"
-    with editing(path) as keys:
-        keys["a"] = Key(name="a", hash=hash_key("a"))
-    before = path.read_bytes()
-    with pytest.raises(KeyError), editing(path) as keys:
-        keys.clear()
-        raise KeyError
-    assert path.read_bytes() == before
+def test_a_key_expires_at_its_time():
+    """Not a second before."""
+    key = Key(name="guest", hash="", expires=MADE)
+    at_s = MADE.timestamp()
+    assert not key.has_expired(at_s - timedelta(seconds=1).total_seconds())
+    assert key.has_expired(at_s)
+    assert not Key(name="laptop", hash="").has_expired(at_s)

@@ -1,12 +1,15 @@
 """`whisper-router keys`."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from whisper_router.api.keys import KeyRing, load_keys
+from whisper_router.api.key_file import load_keys
+from whisper_router.api.keys import KeyLimits, KeyRing, Scope
 from whisper_router.commands import keys
+from whisper_router.commands.key_options import KeyOptions
 from whisper_router.errors import ConfigurationError
 
 
@@ -27,14 +30,62 @@ def test_a_new_key_is_printed_once_and_accepted(path: Path, capsys: pytest.Captu
 
 
 def test_listing_shows_names_and_no_hashes(path: Path, capsys: pytest.CaptureFixture[str]):
-    """One line per key."""
+    """One aligned line per key below the names of the columns; what is long moves the rest."""
     keys.new(path, "laptop")
-    keys.new(path, "phone")
+    options = KeyOptions(
+        scopes="live,metrics", models="whisper-1", requests_per_minute="60", expires="2999-01-01"
+    )
+    keys.new(path, "the-phone-of-a-guest", options)
     capsys.readouterr()
     assert keys.list_keys(path) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split("\t")[0] for line in lines] == ["laptop", "phone"]
-    assert "sha256" not in "".join(lines)
+    head, laptop, phone = capsys.readouterr().out.splitlines()
+    assert laptop.split() == [
+        *("laptop", "active", "transcribe,live,jobs", "all", "-", "-", "-", "never")
+    ]
+    assert "live,metrics" in phone
+    assert "2999-01-01 00:00" in phone
+    assert head.index("MODELS") == laptop.index("all") == phone.index("whisper-1")
+    assert "sha256" not in head + laptop + phone
+
+
+def test_programs_get_json(path: Path, capsys: pytest.CaptureFixture[str]):
+    """The same, and no hash either."""
+    keys.new(path, "laptop", KeyOptions(admin=True, audio_minutes_per_day="1.5"))
+    capsys.readouterr()
+    keys.list_keys(path, as_json=True)
+    out = capsys.readouterr().out
+    (entry,) = json.loads(out)
+    assert (entry["name"], entry["state"], entry["admin"]) == ("laptop", "active", True)
+    assert entry["scopes"] == list(Scope)
+    assert (entry["audio_minutes_per_day"], entry["requests_per_minute"]) == (1.5, None)
+    assert "sha256" not in out
+
+
+def test_what_a_key_may_do_is_changed_and_the_rest_stays(
+    path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """The key itself, too: nobody has to type it again."""
+    keys.new(path, "laptop", KeyOptions(requests_per_minute="60", models="fast"))
+    (before,) = load_keys(path)
+    keys.change(path, "laptop", KeyOptions(concurrent_requests="2", models="none", disabled=True))
+    (after,) = load_keys(path)
+    assert after.limits == KeyLimits(requests_per_minute=60, concurrent_requests=2)
+    assert (after.models, after.disabled) == (None, True)
+    assert (after.hash, after.created) == (before.hash, before.created)
+    assert "disabled" in capsys.readouterr().out
+
+
+def test_there_must_be_something_to_change_and_somebody_to_change_it_for(path: Path):
+    """Nothing is written."""
+    keys.new(path, "laptop")
+    before = path.read_bytes()
+    with pytest.raises(ConfigurationError, match="what to change"):
+        keys.change(path, "laptop", KeyOptions())
+    with pytest.raises(ConfigurationError, match="no key named 'phone'"):
+        keys.change(path, "phone", KeyOptions(admin=True))
+    with pytest.raises(ConfigurationError, match="--weight"):
+        keys.change(path, "laptop", KeyOptions(weight="0"))
+    assert path.read_bytes() == before
 
 
 def test_a_revoked_key_is_gone(path: Path, capsys: pytest.CaptureFixture[str]):

@@ -8,7 +8,8 @@ from typing import Protocol
 
 import structlog
 
-from whisper_router.api.keys import Key, KeyRing, load_keys, plain_keys
+from whisper_router.api.key_file import load_keys
+from whisper_router.api.keys import Key, KeyRing, plain_keys
 from whisper_router.errors import ConfigurationError
 
 RECHECK_S = 1.0

@@ -17,7 +17,7 @@ import aiohttp
 from rich.console import Console
 
 from whisper_router.aliases import Aliases, build_aliases
-from whisper_router.api.keys import load_keys
+from whisper_router.api.key_file import load_keys
 from whisper_router.descriptors import ENOUGH, file_limits
 from whisper_router.engine_api import ProbingEngine
 from whisper_router.errors import ConfigurationError, RouterError

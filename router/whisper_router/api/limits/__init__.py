@@ -1,0 +1,1 @@
+"""What each key has used, and how much more it may."""

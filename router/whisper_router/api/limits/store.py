@@ -1,0 +1,168 @@
+"""The file that keeps figures over restarts: SQLite, of one process at a time. All of it blocks."""
+
+import os
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from whisper_router.api.limits.account import Figures
+from whisper_router.api.limits.window import SPAN_S
+from whisper_router.errors import ConfigurationError
+
+VERSION = 1
+SCHEMA = f"""
+BEGIN;
+CREATE TABLE days (
+  key TEXT NOT NULL,
+  day TEXT NOT NULL,
+  requests INTEGER NOT NULL,
+  errors INTEGER NOT NULL,
+  audio_s REAL NOT NULL,
+  PRIMARY KEY (key, day)
+) WITHOUT ROWID;
+CREATE TABLE totals (
+  key TEXT PRIMARY KEY,
+  requests INTEGER NOT NULL,
+  errors INTEGER NOT NULL,
+  audio_s REAL NOT NULL,
+  since_s REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE recent (key TEXT NOT NULL, unix_s REAL NOT NULL);
+CREATE INDEX recent_by_time ON recent (unix_s);
+PRAGMA user_version = {VERSION};
+COMMIT;
+"""
+PRAGMAS = (
+    "PRAGMA locking_mode = EXCLUSIVE",  # the kernel drops the lock with its holder
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = NORMAL",  # what is written outlives the process, if not the machine
+    f"PRAGMA journal_size_limit = {1 << 20}",
+)
+BUSY_S = 1.0
+MOST_DAYS = 400
+"""Days that are kept in the file for each key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """What is kept of one key. `recent` are the requests of the last minute, in Unix time."""
+
+    since_s: float
+    total: Figures
+    days: Mapping[str, Figures]
+    recent: Sequence[float] = field(default_factory=tuple)
+
+
+class UsageFile:
+    """Opens the file, or makes it, readable for its owner alone.
+
+    To be used by one thread at a time.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises ConfigurationError: it cannot be used, or another process uses it."""
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            self._connection = sqlite3.connect(
+                path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+            )
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigurationError(f"the usage file {path} cannot be used: {error}") from error
+        try:
+            self._prepare(path)
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise ConfigurationError(f"the usage file {path} cannot be used: {error}") from error
+        except ConfigurationError:
+            self._connection.close()
+            raise
+
+    def load(self, *, unix_s: float, days: Sequence[str]) -> Mapping[str, Saved]:
+        """Return what is kept of every key: its total, some days, and the last minute."""
+        own_days: dict[str, dict[str, Figures]] = {}
+        places = ", ".join("?" * len(days))
+        for key, day, *figures in self._rows(
+            f"SELECT key, day, requests, errors, audio_s FROM days WHERE day IN ({places})",  # noqa: S608
+            days,
+        ):
+            own_days.setdefault(key, {})[day] = Figures(*figures)
+        recent: dict[str, list[float]] = {}
+        for key, at_s in self._rows(
+            "SELECT key, unix_s FROM recent WHERE unix_s > ? ORDER BY unix_s", (unix_s - SPAN_S,)
+        ):
+            recent.setdefault(key, []).append(at_s)
+        return {
+            key: Saved(
+                since_s=since_s,
+                total=Figures(*figures),
+                days=own_days.get(key, {}),
+                recent=tuple(recent.get(key, ())),
+            )
+            for key, since_s, *figures in self._rows(
+                "SELECT key, since_s, requests, errors, audio_s FROM totals", ()
+            )
+        }
+
+    def save(self, changed: Mapping[str, Saved], *, unix_s: float) -> None:
+        """Write keys as they are now, and the requests that are new. All of it, or nothing.
+
+        Raises:
+            sqlite3.Error: it could not be written.
+        """
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._many("INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?, ?)", _totals(changed))
+            self._many("INSERT OR REPLACE INTO days VALUES (?, ?, ?, ?, ?)", _days(changed))
+            self._many("INSERT INTO recent VALUES (?, ?)", _recent(changed))
+            self._connection.execute("DELETE FROM recent WHERE unix_s <= ?", (unix_s - SPAN_S,))
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:  # a full disk may have ended it
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def _prepare(self, path: Path) -> None:
+        for pragma in PRAGMAS:
+            self._connection.execute(pragma).fetchall()
+        [[version]] = self._connection.execute("PRAGMA user_version").fetchall()
+        if version > VERSION:
+            raise ConfigurationError(
+                f"the usage file {path} is of version {version}; this program knows {VERSION}"
+            )
+        if version < VERSION:
+            self._connection.executescript(SCHEMA)
+        self._connection.execute(  # takes the lock that other processes find
+            "DELETE FROM days WHERE day < (SELECT date(max(day), ?) FROM days)",
+            (f"-{MOST_DAYS} days",),
+        )
+
+    def _rows(self, sql: str, values: Sequence[object]) -> Sequence[Sequence[Any]]:
+        return self._connection.execute(sql, values).fetchall()
+
+    def _many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
+        self._connection.executemany(sql, rows)
+
+
+def _totals(changed: Mapping[str, Saved]) -> Iterable[Sequence[object]]:
+    for key, saved in changed.items():
+        total = saved.total
+        yield key, total.requests, total.errors, total.audio_s, saved.since_s
+
+
+def _days(changed: Mapping[str, Saved]) -> Iterable[Sequence[object]]:
+    for key, saved in changed.items():
+        for day, figures in saved.days.items():
+            yield key, day, figures.requests, figures.errors, figures.audio_s
+
+
+def _recent(changed: Mapping[str, Saved]) -> Iterable[Sequence[object]]:
+    for key, saved in changed.items():
+        for at_s in saved.recent:
+            yield key, at_s

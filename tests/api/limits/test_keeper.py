@@ -1,0 +1,128 @@
+"""Accounts and their file."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from whisper_router.api.keys import NO_LIMITS, KeyLimits
+from whisper_router.api.limits.keeper import UsageKeeper, open_usage
+from whisper_router.api.limits.store import UsageFile
+from whisper_router.errors import ConfigurationError, LimitReached
+
+LIMITS = KeyLimits(requests_per_minute=5, audio_minutes_per_day=1)
+
+
+async def test_figures_and_the_minute_outlive_the_process(tmp_path: Path):
+    """Also what was counted a moment before the end."""
+    path = tmp_path / "usage.sqlite"
+    async with open_usage(path) as usage:
+        account = usage.account("laptop")
+        for _ in range(3):
+            account.admit(LIMITS)
+            account.end()
+            usage.changed(account, began=True)
+        account.charge(20.0, LIMITS)
+        usage.changed(account)
+        since_s = account.since_s
+    async with open_usage(path) as usage:
+        account = usage.account("laptop")
+        assert (account.total.requests, account.since_s) == (3, since_s)
+        assert account.audio_left_s(LIMITS) == pytest.approx(40.0)
+        for _ in range(2):
+            account.admit(LIMITS)
+        with pytest.raises(LimitReached, match="5 requests in a minute"):
+            account.admit(LIMITS)
+
+
+async def test_who_waits_for_it_finds_all_in_the_file(tmp_path: Path):
+    """Of fifty that wait at once, as few writes as can be."""
+    path = tmp_path / "usage.sqlite"
+    writes: list[int] = []
+
+    class Counted(UsageFile):
+        def save(self, changed, *, unix_s):
+            writes.append(len(changed))
+            super().save(changed, unix_s=unix_s)
+
+    file = await asyncio.to_thread(Counted, path)
+    usage = UsageKeeper(file)
+
+    async def one(number: int) -> None:
+        account = usage.account(f"key-{number}")
+        account.charge(1.0, NO_LIMITS)
+        usage.changed(account)
+        await usage.written()
+
+    await asyncio.gather(*map(one, range(50)))
+    assert sum(writes) == 50
+    assert len(writes) <= 3
+    day = usage.account("key-7").clocks.today()
+    found = await asyncio.to_thread(file.load, unix_s=0.0, days=[day])
+    assert {name: saved.days[day].audio_s for name, saved in found.items()} == {
+        f"key-{number}": 1.0 for number in range(50)
+    }
+    await usage.close()
+
+
+async def test_it_is_written_soon_although_nobody_waits(tmp_path: Path):
+    """The file is all that a killed process leaves."""
+    arrived = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    class Watched(UsageFile):
+        def save(self, changed, *, unix_s):
+            super().save(changed, unix_s=unix_s)
+            loop.call_soon_threadsafe(arrived.set)
+
+    usage = UsageKeeper(await asyncio.to_thread(Watched, tmp_path / "usage.sqlite"))
+    await usage.open()
+    usage.changed(usage.account("a"))
+    async with asyncio.timeout(10):
+        await arrived.wait()
+    await usage.close()
+
+
+async def test_a_file_that_cannot_be_used_is_warned_of_once(tmp_path: Path):
+    """Unless it was asked for by name; then the server does not start."""
+    path = tmp_path / "file"
+    path.write_text("")
+    with capture_logs() as logs:
+        async with open_usage(path / "usage.sqlite") as usage:
+            usage.account("a").admit(LIMITS)
+            usage.changed(usage.account("a"), began=True)
+            await usage.written()
+    assert [entry["event"] for entry in logs] == ["usage_not_kept"]
+    with pytest.raises(ConfigurationError, match="usage file"):
+        async with open_usage(path / "usage.sqlite", is_wanted=True):
+            pass
+
+
+async def test_what_could_not_be_written_is_written_later(tmp_path: Path):
+    """Nobody waits for ever, and the log says it once."""
+
+    class Full(UsageFile):
+        is_full = True
+
+        def save(self, changed, *, unix_s):
+            if self.is_full:
+                raise sqlite3.OperationalError("database or disk is full")
+            super().save(changed, unix_s=unix_s)
+
+    file = await asyncio.to_thread(Full, tmp_path / "usage.sqlite")
+    usage = UsageKeeper(file)
+    account = usage.account("a")
+    with capture_logs() as logs:
+        for _ in range(2):
+            account.admit(NO_LIMITS)
+            usage.changed(account, began=True)
+            await usage.written()
+        file.is_full = False
+        usage.changed(usage.account("b"))
+        await usage.written()
+    assert [entry["event"] for entry in logs] == ["usage_not_written", "usage_written_again"]
+    found = await asyncio.to_thread(file.load, unix_s=usage.clocks.unix(), days=[])
+    assert found["a"].total.requests == len(found["a"].recent) == 2
+    await usage.close()
