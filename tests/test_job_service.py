@@ -23,7 +23,7 @@ def router(tmp_path, **jobs):
 def running_jobs_of(router):
     outbound = Outbound(OutboundOptions())
     fetcher = UrlFetcher(outbound, FetchLimits())
-    return running_jobs(router, outbound, fetcher, lambda *_: nullcontext())
+    return running_jobs(router, outbound, fetcher, lambda *_: nullcontext(), router.transcriber)
 
 
 async def test_jobs_are_kept_in_the_directory_that_is_named(tmp_path):

@@ -95,6 +95,15 @@ PANELS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("Model load", "s", [
         (_share(0.95, "model_load_seconds", "alias"), "{{alias}} p95"),
     ]),
+    ("Requests by key", "reqps", [
+        (f"sum by (key) (rate(whisper_router_key_requests_total{RATE}))", "{{key}}"),
+    ]),
+    ("Audio by key", "s", [
+        (f"sum by (key) (rate(whisper_router_key_audio_seconds_total{RATE}))", "{{key}}"),
+    ]),
+    ("Limits of keys", "reqps", [
+        (f"sum by (limit) (rate(whisper_router_limits_reached_total{RATE}))", "{{limit}}"),
+    ]),
     ("Jobs, webhooks, downloads", "short", [
         ("whisper_router_jobs", "jobs {{status}}"),
         (f"increase(whisper_router_jobs_ended_total{RATE})", "ended {{status}}"),

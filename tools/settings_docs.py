@@ -29,6 +29,8 @@ EXAMPLES = {
     "spool_dir": '"/dev/shm/whisper-router"',
     "api_key": '"a-long-random-text"',
     "keys_file": '"/etc/whisper-router/keys.toml"',
+    "usage_file": '"/var/lib/whisper-router/usage.sqlite"',
+    "audit.file": '"/var/log/whisper-router/audit.jsonl"',
     "store.directory": '"/var/lib/whisper-router/models"',
     "jobs.directory": '"/var/lib/whisper-router/jobs"',
     "endpoint": '"https://huggingface.co"',

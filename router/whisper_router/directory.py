@@ -128,6 +128,10 @@ class Directory:
         """Raise ModelNotFound if there is no model `name`."""
         self._catalog.resolve(name)
 
+    def alias(self, name: str) -> str:
+        """Return the alias that a name means. Raises ModelNotFound."""
+        return self._catalog.resolve(name).alias
+
     def failing(self) -> Sequence[str]:
         """Return the aliases whose engines are left alone because they do not start."""
         pools = self._router.supervisor.pools()

@@ -1,11 +1,16 @@
 """What `serve` puts in front of the router: the parts of the API, from the settings."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from whisper_router.api.audit import AuditLog
 from whisper_router.api.cors import CorsPolicy
 from whisper_router.api.deps import ApiDeps, DialectOptions, LiveLimits
 from whisper_router.api.key_source import FixedKeys, KeyFile, KeySource
+from whisper_router.api.limits.keeper import UsageKeeper, open_usage
 from whisper_router.api.services import ServiceInfo
 from whisper_router.api.wyoming.service import WyomingLimits, WyomingService
 from whisper_router.app import Router
@@ -18,6 +23,7 @@ from whisper_router.directory import Directory
 from whisper_router.jobs.runner import JobRunner
 from whisper_router.pipeline.speech import SpeechFinder
 from whisper_router.pipeline.turns import SpeakerFinder
+from whisper_router.places import usage_file
 from whisper_router.settings import Settings
 
 DOCS = "docs/ of the source, share/whisper-router/docs of an installation"
@@ -31,6 +37,8 @@ class Behind:
     keys: KeySource
     control: Control
     jobs: JobRunner | None
+    usage: UsageKeeper
+    audit: AuditLog | None
     fetcher: UrlFetcher
 
 
@@ -64,6 +72,8 @@ def api_deps(router: Router, directory: Directory, behind: Behind) -> ApiDeps:
         fetcher=behind.fetcher,
         stages=router.stages,
         jobs=behind.jobs,
+        usage=behind.usage,
+        audit=behind.audit,
         cors=CorsPolicy(origins=settings.server.cors_origins),
         open_metrics=settings.metrics.open,
         dialects=DialectOptions(
@@ -81,6 +91,29 @@ def key_source(settings: Settings) -> KeySource:
     if settings.auth.keys_file is None:
         return FixedKeys(plain)
     return KeyFile(settings.auth.keys_file.expanduser(), plain=plain)
+
+
+def usage_keeper(settings: Settings, *, is_kept: bool) -> AbstractAsyncContextManager[UsageKeeper]:
+    """Return what counts what keys use, to be entered; it raises ConfigurationError."""
+    path = usage_file(settings) if is_kept else None
+    return open_usage(path, is_wanted=settings.auth.usage_file is not None)
+
+
+@asynccontextmanager
+async def audit_log(settings: Settings) -> AsyncIterator[AuditLog | None]:
+    """Write the audit's file until the block ends; None: there is none.
+
+    Raises:
+        ConfigurationError: it cannot be written.
+    """
+    if settings.audit.file is None:
+        yield None
+        return
+    audit = await asyncio.to_thread(AuditLog, settings.audit.file.expanduser())
+    try:
+        yield audit
+    finally:
+        await asyncio.to_thread(audit.close)
 
 
 def outbound_of(settings: Settings) -> Outbound:

@@ -12,7 +12,7 @@ from whisper_router.audio.fetch_url import UrlFetcher
 from whisper_router.audio.outbound import Outbound
 from whisper_router.errors import ConfigurationError, RouterError
 from whisper_router.jobs.files import JobFiles
-from whisper_router.jobs.needs import InUse
+from whisper_router.jobs.needs import InUse, Transcriber
 from whisper_router.jobs.runner import JobLimits, JobRunner
 from whisper_router.jobs.sqlite import open_store
 from whisper_router.jobs.webhooks import WebhookOptions, WebhookSender
@@ -24,9 +24,15 @@ log = structlog.get_logger(__name__)
 
 @asynccontextmanager
 async def running_jobs(
-    router: Router, outbound: Outbound, fetcher: UrlFetcher, in_use: InUse
+    router: Router,
+    outbound: Outbound,
+    fetcher: UrlFetcher,
+    in_use: InUse,
+    transcriber: Transcriber,
 ) -> AsyncIterator[JobRunner | None]:
     """Run jobs, and call their webhooks, until the block ends; None: there are none here.
+
+    `transcriber` does the work.
 
     Raises:
         ConfigurationError: the directory that is configured for them cannot be used.
@@ -37,7 +43,7 @@ async def running_jobs(
         return
     async with AsyncExitStack() as stack:
         try:
-            runner = await _opened(stack, router, fetcher, in_use)
+            runner = await _opened(stack, router, fetcher, in_use, transcriber)
         except (ConfigurationError, RouterError, RuntimeError) as error:
             if settings.directory is not None:
                 raise ConfigurationError(str(error)) from error
@@ -57,7 +63,11 @@ async def running_jobs(
 
 
 async def _opened(
-    stack: AsyncExitStack, router: Router, fetcher: UrlFetcher, in_use: InUse
+    stack: AsyncExitStack,
+    router: Router,
+    fetcher: UrlFetcher,
+    in_use: InUse,
+    transcriber: Transcriber,
 ) -> JobRunner:
     """Return what runs jobs, to be closed with `stack`.
 
@@ -71,7 +81,7 @@ async def _opened(
         store = await own.enter_async_context(open_store(files.store))
         runner = JobRunner(
             store=store,
-            transcriber=router.transcriber,
+            transcriber=transcriber,
             files=files,
             fetcher=fetcher,
             limits=JobLimits(

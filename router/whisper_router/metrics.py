@@ -73,4 +73,13 @@ LIVE_LAG_SECONDS = _histogram(
 LIVE_SESSIONS_ENDED = _counter("live_sessions_ended", "Live sessions that are over.", "alias")
 JOBS_ENDED = _counter("jobs_ended", "Jobs that have ended, by their status.", "status")
 WEBHOOK_CALLS = _counter("webhook_calls", "Attempts to call a webhook.", "outcome")
+KEY_REQUESTS = _counter(
+    "key_requests", "Requests for text, live sessions and jobs, by the name of the key.", "key"
+)
+KEY_AUDIO_SECONDS = _counter(
+    "key_audio_seconds", "Audio that was recognised, by the name of the key.", "key"
+)
+LIMITS_REACHED = _counter(
+    "limits_reached", "Requests and sessions that a limit of their key has ended.", "limit"
+)
 DOWNLOADS = _counter("downloads", "Downloads of model files that have ended.", "outcome")

@@ -23,10 +23,17 @@ def jobs_directory(settings: Settings) -> Path:
     """Return where jobs are kept."""
     if settings.jobs.directory is not None:
         return settings.jobs.directory.expanduser()
-    if given := _first(os.environ.get("STATE_DIRECTORY")):
-        return given / "jobs"
-    state = os.environ.get("XDG_STATE_HOME")
-    return (Path(state) if state else Path.home() / ".local" / "state") / NAME / "jobs"
+    return _state_directory() / "jobs"
+
+
+def usage_file(settings: Settings) -> Path | None:
+    """Return what keeps the figures of keys; None: there is no place for it."""
+    if settings.auth.usage_file is not None:
+        return settings.auth.usage_file.expanduser()
+    try:
+        return _state_directory() / "usage.sqlite"
+    except RuntimeError:  # there is no home directory
+        return None
 
 
 def spool_root(settings: Settings) -> Path:
@@ -39,6 +46,13 @@ def spool_root(settings: Settings) -> Path:
 def run_directory(settings: Settings) -> Path:
     """Return where sockets and the notes about running engines live."""
     return _first(os.environ.get("RUNTIME_DIRECTORY")) or spool_root(settings)
+
+
+def _state_directory() -> Path:
+    if given := _first(os.environ.get("STATE_DIRECTORY")):
+        return given
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / NAME
 
 
 def _first(directories: str | None) -> Path | None:

@@ -48,6 +48,18 @@ class AuthSettings(Section):
     """One key in plain text; better set as the variable API_KEY than in a file."""
     keys_file: Path | None = None
     """File of hashed keys, made with `whisper-router keys new NAME`."""
+    usage_file: Path | None = None
+    """Where it is kept what each key has used: one server's own. Without it `usage.sqlite` in
+    `$STATE_DIRECTORY` of systemd, or in `whisper-router` in `$XDG_STATE_HOME` or
+    `~/.local/state`; a server that cannot use that keeps it in memory, and says so."""
+
+
+class AuditSettings(Section):
+    """Who has asked for what."""
+
+    file: Path | None = None
+    """A file to which a line of JSON is appended for each request, besides the log's own line. It
+    is opened again when it was moved away."""
 
 
 class LiveSettings(Section):

@@ -14,6 +14,7 @@ from importlib.metadata import version
 import structlog
 from aiohttp import web
 
+from whisper_router.api.metering import MeteredTranscriber
 from whisper_router.api.routes import build_api
 from whisper_router.api.runner import ApiRunner
 from whisper_router.api.wyoming.address import TcpAddress, parse_uri
@@ -28,9 +29,11 @@ from whisper_router.errors import ConfigurationError
 from whisper_router.front import (
     Behind,
     api_deps,
+    audit_log,
     fetch_limits,
     key_source,
     outbound_of,
+    usage_keeper,
     wyoming_clients,
     wyoming_service,
 )
@@ -67,7 +70,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> int:
     before = file_limits()
     _report_limits(raise_file_limit(), before)
     notifier = notifier_from(os.environ)
-    async with running_server(settings, load, child_files=before.soft) as server:
+    async with running_server(settings, load, child_files=before.soft, keeps_usage=True) as server:
         _reload_on_signal(server)
         server.router.tasks.spawn(notifier.keep_watchdog_calm(), name="watchdog")
         gc.freeze()  # to look through all that stays, again and again, would hold up requests
@@ -86,10 +89,12 @@ async def running_server(
     load: Callable[[], Settings] | None = None,
     *,
     child_files: int | None = None,
+    keeps_usage: bool = False,
 ) -> AsyncIterator[RunningServer]:
     """Build the router and serve its API. With `load` its settings can be read again.
 
     `child_files`: how many descriptors an engine may have; None: as many as this process.
+    `keeps_usage`: what keys use is kept in a file, which only one server can have.
 
     The end in order: stop accepting; let requests finish for `shutdown_grace_s`, then cancel them;
     put running jobs back; stop engines and media workers; delete files.
@@ -104,9 +109,17 @@ async def running_server(
     fetcher = UrlFetcher(outbound, fetch_limits(settings))
     async with AsyncExitStack() as stack:
         router = await stack.enter_async_context(build_router(settings, child_files=child_files))
+        usage = await stack.enter_async_context(usage_keeper(settings, is_kept=keeps_usage))
+        audit = await stack.enter_async_context(audit_log(settings))
         directory = Directory(router)
         jobs = await stack.enter_async_context(
-            running_jobs(router, outbound, fetcher, directory.in_use)
+            running_jobs(
+                router,
+                outbound,
+                fetcher,
+                directory.in_use,
+                MeteredTranscriber(router.transcriber, usage, keys),
+            )
         )
         reloader = None if load is None else Reloader(router, load)
         wyoming = WyomingListener(wyoming_service(router, directory))
@@ -120,6 +133,8 @@ async def running_server(
                         keys=keys,
                         control=Control(router, reloader),
                         jobs=jobs,
+                        usage=usage,
+                        audit=audit,
                         fetcher=fetcher,
                     ),
                 )

@@ -19,6 +19,7 @@ from whisper_router.engine_sections import (
 )
 from whisper_router.section import Section
 from whisper_router.sections import (
+    AuditSettings,
     AuthSettings,
     DialectSettings,
     JobSettings,
@@ -62,6 +63,8 @@ class Settings(BaseSettings):
     """Where and how the API is served."""
     auth: AuthSettings = AuthSettings()
     """Who may use the API."""
+    audit: AuditSettings = AuditSettings()
+    """Who has asked for what."""
     audio: AudioSettings = AudioSettings()
     """What uploads are accepted and how they are decoded."""
     vad: VadSettings = VadSettings()

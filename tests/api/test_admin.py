@@ -245,5 +245,5 @@ async def test_ordinary_keys_may_do_none_of_it(tmp_path):
                 ("GET", "config"),
             ):
                 status, body = await call(http, method, path)
-                assert (status, body["error"]["code"]) == (403, "permission_denied"), path
+                assert (status, body["error"]["code"]) == (403, "insufficient_scope"), path
         assert not engine_processes(server)

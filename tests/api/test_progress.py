@@ -79,7 +79,7 @@ async def test_the_queue_is_for_administrators(start, http, keys):
     """403 names what the key lacks; nothing waits here."""
     async with start(Setup(keys=keys)) as api:
         status, body = await get(http, api, "/queue", **as_("ann"))
-        assert (status, body["error"]["code"]) == (403, "permission_denied")
+        assert (status, body["error"]["code"]) == (403, "insufficient_scope")
         assert "admin = true" in body["error"]["message"]
         assert await get(http, api, "/queue", **as_("boss")) == (200, {})
 

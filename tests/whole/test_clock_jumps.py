@@ -20,6 +20,9 @@ WALL_CLOCKS = {"time.time", "time.time_ns", "time.localtime", "time.gmtime", "ti
 TELLS_THE_DATE = {
     "router/whisper_router/directory.py": "`created` of a model, as OpenAI has it",
     "router/whisper_router/commands/keys.py": "when a key was made",
+    "router/whisper_router/api/audit.py": "when a request was answered",
+    "router/whisper_router/api/auth.py": "whether a key has expired",
+    "router/whisper_router/api/limits/keeper.py": "the day of a budget of audio, over restarts",
     "router/whisper_router/api/client_secrets.py": "`expires_at` of a secret, as OpenAI has it",
     "router/whisper_router/api/realtime/handshake.py": "`expires_at` of a session",
     "router/whisper_router/api/job_making.py": "when a job was made",

@@ -1,14 +1,17 @@
 """Who is calling: the key in the request against the keys on the ring."""
 
+import time
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from structlog.contextvars import bind_contextvars
 
+from whisper_router.api.access import check_scope, require_scope, rule_of
 from whisper_router.api.context import PROBES
 from whisper_router.api.deps import DEPS
-from whisper_router.api.keys import Key, KeyRing
+from whisper_router.api.exchange import KEY
+from whisper_router.api.keys import Key, KeyRing, Scope
 from whisper_router.domain import Client
 from whisper_router.errors import AuthenticationRequired, IncorrectApiKey, PermissionDenied
 
@@ -19,12 +22,21 @@ REALTIME_PATHS = frozenset({"/v1/realtime", "/realtime"})
 """Where client secrets are good, and nowhere else."""
 OPEN_PATHS = PROBES | {"/openapi.json", "/docs"}
 METRICS_PATH = "/metrics"
-KEY = web.RequestKey("key", Key)
+
+__all__ = [
+    "KEY",
+    "authenticate",
+    "client_of",
+    "masked",
+    "presented_key",
+    "refuse_foreign_pages",
+    "require_admin",
+]
 
 
 @web.middleware
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let known keys pass, and everybody where no key was ever configured.
+    """Let keys pass that have the route's scope, and everybody where no key was ever configured.
 
     Open: health checks, the description of this API, preflights, and what does not exist, whose
     answer tells a user with a wrong base URL the right one.
@@ -42,6 +54,10 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
             raise IncorrectApiKey(f"Incorrect API key provided: {masked(presented)}.")
         bind_contextvars(key=key.name)
         request[KEY] = key
+        if key.has_expired(time.time()):
+            raise IncorrectApiKey(f"The API key '{key.name}' has expired.")
+        if (scope := rule_of(request).scope) is not None:
+            check_scope(key, scope)
     return await handler(request)
 
 
@@ -52,20 +68,19 @@ def client_of(request: web.Request) -> Client:
 
 
 async def require_admin(request: web.Request) -> None:
-    """Let keys with `admin = true` pass, the key API_KEY, and everybody where no key is needed.
+    """Let administrators' keys pass, of which API_KEY is one, and everybody without keys.
 
     Raises:
-        PermissionDenied: the key is an ordinary one; or a page of another site wants to change
-            something, which a browser lets it try where no key is needed.
+        InsufficientScope: the key is an ordinary one.
+        PermissionDenied: a page of another site wants to change something, which a browser lets it
+            try where no key is needed.
     """
     origin = request.headers.get(hdrs.ORIGIN)
     if request.method not in SAFE_METHODS and origin is not None:
         is_ours = urlsplit(origin).netloc == request.host
         if not is_ours and not request.app[DEPS].cors.allows(origin):
             raise PermissionDenied("Pages of other sites may not do this (server.cors_origins).")
-    key = request.get(KEY)
-    if key is not None and not key.admin:
-        raise PermissionDenied(f"The key '{key.name}' is not an administrator's (admin = true).")
+    require_scope(request, Scope.ADMIN)
 
 
 def refuse_foreign_pages(request: web.Request) -> None:
@@ -121,8 +136,7 @@ def _owner_of(request: web.Request, presented: str, ring: KeyRing) -> Key | None
     secret = request.app[DEPS].client_secrets.find(presented)
     if secret is None or secret.owner is None:
         return None
-    is_good = any(key.hash == secret.owner.hash and not key.disabled for key in ring.keys)
-    return secret.owner if is_good else None
+    return ring.with_hash(secret.owner.hash)  # with the limits that it has now
 
 
 def masked(key: str) -> str:

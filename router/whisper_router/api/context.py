@@ -12,6 +12,8 @@ from aiohttp.typedefs import Handler
 from structlog.contextvars import bound_contextvars
 
 from whisper_router.api.deps import DEPS
+from whisper_router.api.exchange import KEY, audit_fields, route_of
+from whisper_router.api.limits.headers import limit_headers
 from whisper_router.metrics import REQUEST_SECONDS, REQUESTS
 from whisper_router.scheduling.dispatch import FirstTurn
 
@@ -23,7 +25,6 @@ SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 PROBES = frozenset({"/health", "/ready", "/healthcheck", "/whisperx/healthcheck"})
 CLIENT_LEFT = 499  # nginx's status for a client that closed the connection first
 SWITCHED = 101
-UNKNOWN_ROUTE = "unknown"
 MAX_LOGGED_PATH = 200
 
 log = structlog.get_logger(__name__)
@@ -53,20 +54,11 @@ async def log_access(request: web.Request, handler: Handler) -> web.StreamRespon
             status = SWITCHED
         raise
     finally:
-        route = request.match_info.route.resource
-        shown = UNKNOWN_ROUTE if route is None else route.canonical
+        shown = route_of(request)
         REQUESTS.labels(_method(request), shown, str(status)).inc()
         if status != SWITCHED:  # a WebSocket lasts as long as its client wants
             REQUEST_SECONDS.labels(shown).observe(elapsed_s(request))
-        is_probe = request.path in PROBES and status == 200
-        log.log(
-            logging.DEBUG if is_probe else logging.INFO,
-            "request_done",
-            method=request.method,
-            path=request.rel_url.raw_path[:MAX_LOGGED_PATH],
-            status=status,
-            took_s=round(elapsed_s(request), 3),
-        )
+        _note(request, status)
     return response
 
 
@@ -81,7 +73,25 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     response.headers["x-request-id"] = request.get(REQUEST_ID, "")
     response.headers["openai-processing-ms"] = str(round(elapsed_s(request) * 1000))
     response.headers.update(_queue_headers(request.get(FIRST_TURN)))
+    if (key := request.get(KEY)) is not None:
+        response.headers.update(limit_headers(deps.usage.account(key.name), key.limits))
     response.headers.update(deps.cors.headers(request.headers.get(hdrs.ORIGIN)))
+
+
+def _note(request: web.Request, status: int) -> None:
+    """Write the request's line, and the audit's, of which health checks are no part."""
+    is_probe = request.path in PROBES and status == 200
+    took_s, known = round(elapsed_s(request), 3), audit_fields(request, status)
+    log.log(
+        logging.DEBUG if is_probe else logging.INFO,
+        "request_done",
+        path=request.rel_url.raw_path[:MAX_LOGGED_PATH],
+        took_s=took_s,
+        **known,
+    )
+    audit = request.app[DEPS].audit
+    if audit is not None and not is_probe:
+        audit.write({"request_id": request[REQUEST_ID], **known, "took_s": took_s})
 
 
 def elapsed_s(request: web.Request) -> float:

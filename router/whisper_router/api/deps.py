@@ -7,9 +7,11 @@ from enum import StrEnum
 
 from aiohttp import web
 
+from whisper_router.api.audit import AuditLog
 from whisper_router.api.client_secrets import ClientSecrets
 from whisper_router.api.cors import CorsPolicy
 from whisper_router.api.key_source import KeySource
+from whisper_router.api.limits.keeper import UsageKeeper
 from whisper_router.api.rendering import Rendering
 from whisper_router.api.services import (
     Fetcher,
@@ -102,6 +104,8 @@ class ApiDeps:
     drain: DrainLimits = field(default_factory=DrainLimits)
     live_limits: LiveLimits = field(default_factory=LiveLimits)
     client_secrets: ClientSecrets = field(default_factory=ClientSecrets)
+    usage: UsageKeeper = field(default_factory=UsageKeeper)
+    audit: AuditLog | None = None
     open_metrics: bool = False
     """Whether `/metrics` needs no key."""
     dialects: DialectOptions = field(default_factory=DialectOptions)

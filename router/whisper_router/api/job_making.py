@@ -12,11 +12,13 @@ from typing import Any
 
 from aiohttp import web
 
+from whisper_router.api.access import require_scope
 from whisper_router.api.auth import client_of, refuse_foreign_pages
 from whisper_router.api.deps import DEPS, ApiDeps
 from whisper_router.api.forms import Order
 from whisper_router.api.job_errors import JobsUnavailable
 from whisper_router.api.job_order import check_source, response_fields
+from whisper_router.api.keys import Scope
 from whisper_router.api.recognise import named_url
 from whisper_router.api.services import JobService
 from whisper_router.audio.media import pcm_format
@@ -56,6 +58,7 @@ async def make_job(request: web.Request, new: NewJob) -> Job:
     Whoever sends the same `Idempotency-Key` again gets the job that was made first.
 
     Raises:
+        InsufficientScope: the key may make no jobs.
         JobsUnavailable: this server keeps no jobs.
         InvalidRequest: there is no audio, or two; an address, the webhook or the id cannot be.
         JobExists: there is a job of this id.
@@ -63,6 +66,7 @@ async def make_job(request: web.Request, new: NewJob) -> Job:
         QueueFull: too many wait.
         PermissionDenied: a page of another site names an address.
     """
+    require_scope(request, Scope.JOBS)
     deps = request.app[DEPS]
     service, key = service_of(deps), idempotency_key(request)
     job_id = new.id or f"job_{uuid.uuid4().hex}"

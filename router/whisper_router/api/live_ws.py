@@ -18,9 +18,11 @@ from whisper_router.api.deps import DEPS, STOPPING, LiveLimits
 from whisper_router.api.inbox import Inbox
 from whisper_router.api.live_order import LiveOrder, Patience, parse_live
 from whisper_router.api.live_text import LiveText
+from whisper_router.api.metering import live_meter
+from whisper_router.api.model_access import check_model
 from whisper_router.audio.pcm import PcmFormat, PcmReader
 from whisper_router.domain import SAMPLE_RATE_HZ
-from whisper_router.errors import RouterError
+from whisper_router.errors import LimitReached, RouterError
 from whisper_router.live.events import Failed
 from whisper_router.pipeline.live import LiveRun
 from whisper_router.tasks import Tasks
@@ -64,7 +66,7 @@ async def transcribe_live(request: web.Request) -> web.StreamResponse:
         client=client_of(request),
     )
     model = order.request.model
-    deps.models.check(model)
+    check_model(request, model)
     async with deps.live.open(order.request) as run:
         with deps.models.in_use(model, None):
             await socket.prepare(request)
@@ -82,7 +84,7 @@ class _Conversation:
     ) -> None:
         self._request, self._socket, self._run, self._order = request, socket, run, order
         self._limits: LiveLimits = request.app[DEPS].live_limits
-        self._inbox = Inbox(socket)
+        self._inbox, self._meter = Inbox(socket), live_meter(request)
         self._reader = PcmReader(SAMPLES)
         self._heard_any = False
         self._code, self._reason = WSCloseCode.OK, ""
@@ -143,7 +145,11 @@ class _Conversation:
             if message.type is not WSMsgType.BINARY:  # closed, or broken and closed by aiohttp
                 telling.cancel()
                 return
-            await self._hear(message.data)
+            try:
+                await self._hear(message.data)
+            except LimitReached as error:
+                self._code, self._reason = close_code(error), f"{error.code}: {error}"
+                break
             if not message.data or self._is_inactive():
                 break
         await self._run.end()
@@ -151,7 +157,7 @@ class _Conversation:
     async def _hear(self, data: bytes) -> None:
         self._heard_any = True
         for samples in self._reader.read(data):
-            await self._run.hear(samples)
+            await self._meter.hear(self._run, samples)
 
     def _silence_s(self) -> float | None:
         allowed_s = self._order.patience.no_data_s

@@ -10,7 +10,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from whisper_router.api.auth import require_admin
 from whisper_router.api.deps import DEPS, ApiDeps
 from whisper_router.metrics import NAMESPACE, REGISTRY
 from whisper_router.supervisor.machine import State
@@ -25,10 +24,8 @@ def routes() -> list[web.RouteDef]:
 
 
 async def show_metrics(request: web.Request) -> web.Response:
-    """GET /metrics: for administrators' keys, or for everybody with `metrics.open`."""
+    """GET /metrics: for keys with the scope `metrics`, or for everybody with `metrics.open`."""
     deps = request.app[DEPS]
-    if not deps.open_metrics:
-        await require_admin(request)
     registry = CollectorRegistry()
     registry.register(_Now(await _snapshot(deps)))
     encode, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))

@@ -14,6 +14,8 @@ from whisper_router.api.forms import Order, ResponseFormat
 from whisper_router.api.job_making import NewJob
 from whisper_router.api.job_order import webhook_of
 from whisper_router.api.jobs import made
+from whisper_router.api.metering import has_audio_limit
+from whisper_router.api.model_access import check_model, models_of
 from whisper_router.api.recognise import (
     Sent,
     named_url,
@@ -70,7 +72,7 @@ async def create_translation(request: web.Request) -> web.StreamResponse:
 
 async def list_models(request: web.Request) -> web.Response:
     """GET /v1/models."""
-    entries = await request.app[DEPS].models.models()
+    entries = await models_of(request).models()
     return json_response({"object": "list", "data": [_model_body(entry) for entry in entries]})
 
 
@@ -95,7 +97,9 @@ async def _recognise(request: web.Request, task: Task) -> web.StreamResponse:
         if deps.relay.is_remote(model):
             check_hops(request)
         is_old = deps.dialects.old_sse
-        if deps.relay.takes(model) and not is_old:  # another server's streams are new ones
+        # Another server's streams are new ones, and tell nobody how much audio it was.
+        if deps.relay.takes(model) and not is_old and not has_audio_limit(request):
+            check_model(request, (model or "").strip())
             client = client_of(request)
             with suppress(NotSentOn):
                 return await send_on(request, incoming, task=task, client=client, tracker=tracker)
@@ -138,7 +142,7 @@ def _with_model(
 
 async def _named_model(request: web.Request) -> ModelEntry:
     try:
-        return await request.app[DEPS].models.model(request.match_info["id"])
+        return await models_of(request).model(request.match_info["id"])
     except ModelNotFound as error:
         error.param = "model"
         raise

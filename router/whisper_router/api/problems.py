@@ -7,10 +7,12 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from whisper_router.api.exchange import ERROR_CODE
 from whisper_router.api.wire import json_response
 from whisper_router.errors import (
     INVALID_REQUEST,
     SERVER_ERROR,
+    LimitReached,
     MethodNotAllowed,
     RouteNotFound,
     RouterError,
@@ -20,6 +22,7 @@ from whisper_router.errors import (
 from whisper_router.metrics import ERRORS
 
 MAX_SHOWN = 200
+LONGEST_RETRY_S = 60
 NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 SCHEMES = frozenset({"http", "https"})
 
@@ -57,6 +60,7 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         return await handler(request)
     except RouterError as error:
         _log_failure(error)
+        request[ERROR_CODE] = error.code or ""
         return problem(error, error_headers(error), detailed=detailed)
     except web.HTTPException as error:
         if error.status < 400:
@@ -133,7 +137,10 @@ def _retry(error: RouterError) -> Mapping[str, str]:
     if error.retry_after_s is None:
         return {}
     seconds = max(1, error.retry_after_s)
-    return {hdrs.RETRY_AFTER: str(seconds), "retry-after-ms": str(seconds * 1000)}
+    headers = {hdrs.RETRY_AFTER: str(seconds), "retry-after-ms": str(seconds * 1000)}
+    if isinstance(error, LimitReached) and seconds > LONGEST_RETRY_S:
+        headers["x-should-retry"] = "false"  # OpenAI's clients would try twice, and at once
+    return headers
 
 
 def _log_failure(error: RouterError) -> None:

@@ -11,8 +11,11 @@ from whisper_router.api.auth import client_of, refuse_foreign_pages
 from whisper_router.api.body import send_continue
 from whisper_router.api.context import FIRST_TURN, REQUEST_ID
 from whisper_router.api.deps import DEPS, ApiDeps
+from whisper_router.api.exchange import TRACKER
 from whisper_router.api.fields import Fields
 from whisper_router.api.forms import Order, parse_order
+from whisper_router.api.metering import metered
+from whisper_router.api.model_access import check_model
 from whisper_router.api.relay import via
 from whisper_router.audio.media import PcmFormat, pcm_format
 from whisper_router.audio.upload import IncomingUpload, Upload, incoming_upload
@@ -82,6 +85,7 @@ async def tracked(request: web.Request, request_id: str = "") -> AsyncIterator[T
         deps.progress.track(request_id, owner=client.name) as tracker,
         deps.queues.watch(key=client.name, request_id=request_id) as request[FIRST_TURN],
     ):
+        request[TRACKER] = tracker
         yield tracker
 
 
@@ -92,7 +96,7 @@ def order_of(
 
     Raises:
         MissingParameter, InvalidParameter: as `parse_order`.
-        ModelNotFound: there is no such model.
+        ModelNotFound: there is no such model, or not for this key.
     """
     order = parse_order(
         fields,
@@ -101,9 +105,8 @@ def order_of(
         client=client_of(request),
         via=via(request),
     )
-    deps = request.app[DEPS]
-    deps.models.check(order.request.model)
-    deps.transcriber.check(order.request)
+    check_model(request, order.request.model)
+    request.app[DEPS].transcriber.check(order.request)
     return order
 
 
@@ -117,7 +120,8 @@ async def recognition(
         RouterError: there is no audio, or two; or what the events raise.
     """
     async with media_source(deps, sent) as media:
-        events = deps.transcriber.run(order.request, media, tracker)
+        recognised = deps.transcriber.run(order.request, media, tracker)
+        events = metered(deps.usage, deps.keys, order.request, recognised, tracker)
         with deps.models.in_use(order.request.model, order.keep_alive_s):
             async with aclosing(events):
                 yield events

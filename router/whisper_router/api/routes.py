@@ -4,19 +4,30 @@ import asyncio
 
 from aiohttp import web
 
-from whisper_router.api import admin, dialects, health, jobs, live_ws, metrics, openai, progress
+from whisper_router.api import (
+    admin,
+    dialects,
+    health,
+    jobs,
+    live_ws,
+    metrics,
+    openai,
+    progress,
+    usage,
+)
 from whisper_router.api.auth import authenticate
 from whisper_router.api.body import drain_unread
 from whisper_router.api.context import add_headers, identify_request, log_access
 from whisper_router.api.cors import answer_preflights
 from whisper_router.api.deps import DEPS, STOPPING, ApiDeps
 from whisper_router.api.dialects.kept import RUNNING
+from whisper_router.api.metering import count_requests
 from whisper_router.api.openapi import routes as openapi
 from whisper_router.api.problems import DETAILED, answer_problems
 from whisper_router.api.realtime import routes as realtime
 from whisper_router.api.runner import refuse_surplus
 
-PARTS = (metrics, health, openapi, openai, live_ws, realtime, progress, jobs, admin)
+PARTS = (metrics, health, openapi, openai, live_ws, realtime, progress, jobs, usage, admin)
 
 
 def build_api(deps: ApiDeps) -> web.Application:
@@ -33,6 +44,7 @@ def build_api(deps: ApiDeps) -> web.Application:
             answer_problems,
             refuse_surplus,
             authenticate,
+            count_requests,
         ]
     )
     app[DEPS], app[STOPPING] = deps, asyncio.Event()

@@ -59,6 +59,10 @@ class ModelDirectory(Protocol):
         """Raise ModelNotFound if requests may not use `name`. Never waits."""
         ...
 
+    def alias(self, name: str) -> str:
+        """Return the one name of the model that a name means. Raises ModelNotFound."""
+        ...
+
     def failing(self) -> Sequence[str]:
         """Return the models whose engines are left alone because they do not start."""
         ...

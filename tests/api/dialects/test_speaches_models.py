@@ -67,7 +67,7 @@ async def test_a_model_is_downloaded_once_and_removed(http: aiohttp.ClientSessio
     assert await call(http, api, "DELETE", path) == (200, removed)
     assert (await call(http, api, "DELETE", path))[0] == 404
     status, body = await call(http, api, "DELETE", f"/v1/models/{GOOD}")
-    assert (status, body["error"]["code"]) == (403, "permission_denied")
+    assert (status, body["error"]["code"]) == (403, "insufficient_scope")
 
 
 async def test_a_model_is_loaded_and_unloaded(http: aiohttp.ClientSession, api: Api):
@@ -114,7 +114,7 @@ async def test_only_administrators_change_anything(
     clerk: Mapping[str, str] = {"Authorization": "Bearer of-the-clerk"}
     async with start(Setup(keys=Ring())) as api:
         status, body = await call(http, api, method, path.format("absent/tiny"), **clerk)
-        assert (status, body["error"]["code"]) == (403, "permission_denied")
+        assert (status, body["error"]["code"]) == (403, "insufficient_scope")
         assert (await call(http, api, "GET", "/api/ps", **clerk))[0] == 200
         assert (await call(http, api, "GET", "/v1/registry", **clerk))[0] == 200
         assert api.names.running == {HELD}

@@ -6,9 +6,9 @@ from enum import StrEnum
 from aiohttp import web
 
 from whisper_router.api.auth import require_admin
-from whisper_router.api.deps import DEPS
 from whisper_router.api.fields import choice
 from whisper_router.api.formats import Json
+from whisper_router.api.model_access import models_of
 from whisper_router.api.services import ModelEntry
 from whisper_router.api.wire import json_response
 from whisper_router.errors import INVALID_REQUEST, ModelNotFound, RouterError
@@ -56,12 +56,12 @@ def routes() -> Sequence[web.RouteDef]:
 
 async def list_models(request: web.Request) -> web.Response:
     """GET /v1/models: the models of the OpenAI API's list, with languages and task."""
-    return _listed(request, await request.app[DEPS].models.models())
+    return _listed(request, await models_of(request).models())
 
 
 async def list_registry(request: web.Request) -> web.Response:
     """GET /v1/registry: every model that may be named; `state` tells which are not here."""
-    return _listed(request, await request.app[DEPS].models.catalogue())
+    return _listed(request, await models_of(request).catalogue())
 
 
 async def list_voice_models(_request: web.Request) -> web.Response:
@@ -77,7 +77,7 @@ async def list_voices(_request: web.Request) -> web.Response:
 async def retrieve_model(request: web.Request) -> web.Response:
     """GET /v1/models/{id}; ids may hold slashes, percent-encoded or not."""
     try:
-        entry = await request.app[DEPS].models.model(_id(request))
+        entry = await models_of(request).model(_id(request))
     except ModelNotFound as error:
         error.param = "model"
         raise
@@ -87,7 +87,7 @@ async def retrieve_model(request: web.Request) -> web.Response:
 async def download_model(request: web.Request) -> web.Response:
     """POST /v1/models/{id}: answers once the file is here; 201 is for one that was."""
     await require_admin(request)
-    if await request.app[DEPS].models.download(_id(request)):
+    if await models_of(request).download(_id(request)):
         return web.Response(text=f"Model '{_id(request)}' downloaded")
     return web.Response(text=f"Model '{_id(request)}' already exists", status=201)
 
@@ -95,19 +95,19 @@ async def download_model(request: web.Request) -> web.Response:
 async def delete_model(request: web.Request) -> web.Response:
     """DELETE /v1/models/{id}: the file goes, the name stays."""
     await require_admin(request)
-    await request.app[DEPS].models.remove(_id(request))
+    await models_of(request).remove(_id(request))
     return json_response({"detail": f"Model '{_id(request)}' deleted"})
 
 
 async def list_loaded(request: web.Request) -> web.Response:
     """GET /api/ps."""
-    return json_response({"models": list(request.app[DEPS].models.loaded())})
+    return json_response({"models": list(models_of(request).loaded())})
 
 
 async def load(request: web.Request) -> web.Response:
     """POST /api/ps/{id}: answers once an engine serves the model."""
     await require_admin(request)
-    if not await request.app[DEPS].models.load(_id(request)):
+    if not await models_of(request).load(_id(request)):
         raise ModelLoaded(f"Model '{_id(request)}' is already loaded.")
     return json_response({"detail": f"Model '{_id(request)}' loaded"}, status=201)
 
@@ -115,7 +115,7 @@ async def load(request: web.Request) -> web.Response:
 async def unload(request: web.Request) -> web.Response:
     """DELETE /api/ps/{id}: answers once its memory is back; 409 while somebody uses it."""
     await require_admin(request)
-    if not await request.app[DEPS].models.unload(_id(request)):
+    if not await models_of(request).unload(_id(request)):
         raise ModelNotLoaded(f"Model '{_id(request)}' is not loaded.")
     return json_response({"detail": f"Model '{_id(request)}' unloaded"})
 

@@ -15,6 +15,7 @@ from whisper_router.api.dialects.whisperx_form import named
 from whisper_router.api.fields import Fields, boolean, choice
 from whisper_router.api.formats import FORMATS, TEXT_TYPE, Json, finite, segment_body
 from whisper_router.api.forms import Order, ResponseFormat
+from whisper_router.api.model_access import models_of
 from whisper_router.api.recognise import (
     Reception,
     Sent,
@@ -157,7 +158,7 @@ async def _sent(received: Reception, pcm: PcmFormat | None) -> Sent:
 
 
 async def _engine(request: web.Request, order: Order) -> str:
-    entry = await request.app[DEPS].models.model(order.request.model)
+    entry = await models_of(request).model(order.request.model)
     return str(entry.extra.get("engine", ""))
 
 

@@ -10,6 +10,7 @@ from aiohttp import web
 from whisper_router.api.auth import require_admin
 from whisper_router.api.deps import DEPS
 from whisper_router.api.fields import Fields
+from whisper_router.api.model_access import models_of
 from whisper_router.api.wire import json_response
 from whisper_router.audio.upload import spool_upload
 from whisper_router.errors import MissingParameter, RouterError
@@ -87,7 +88,7 @@ async def info(request: web.Request) -> web.Response:
 
 async def catalog(request: web.Request) -> web.Response:
     """GET /models/catalog: every model that is here, the default one, and what is loaded."""
-    models = await request.app[DEPS].models.models()
+    models = await models_of(request).models()
     return json_response(
         {
             "models": [entry.id for entry in models],

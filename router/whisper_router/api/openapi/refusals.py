@@ -19,7 +19,7 @@ WORDS: Mapping[int, str] = MappingProxyType(
         417: "The header `Expect` asks for something other than `100-continue`.",
         422: "This audio makes engines crash, or an `Idempotency-Key` came with another request; "
         "in whisperX's API also what is 400 elsewhere.",
-        429: "Too much waits already; come back after `Retry-After`.",
+        429: "Too much waits, or the key has reached a limit; come back after `Retry-After`.",
         500: "A bug; the log has the details under the request's id.",
         501: "Another server does this; this one does not.",
         502: "The engine, or the server that does this model's work, failed.",

@@ -7,7 +7,7 @@ from aiohttp import hdrs, web
 
 from whisper_router.api.auth import presented_key
 from whisper_router.api.client_secrets import ClientSecret
-from whisper_router.api.deps import DEPS, ApiDeps
+from whisper_router.api.deps import DEPS
 from whisper_router.api.realtime.config import (
     Audio,
     Input,
@@ -16,6 +16,7 @@ from whisper_router.api.realtime.config import (
     Transcription,
 )
 from whisper_router.api.realtime.session import DEFAULT_MODEL
+from whisper_router.api.services import ModelDirectory
 from whisper_router.live.turns import TurnOptions
 
 PROTOCOL = "realtime"
@@ -41,20 +42,23 @@ def secret_of(request: web.Request) -> ClientSecret | None:
 
 
 def first_config(
-    deps: ApiDeps, query: Mapping[str, str], secret: ClientSecret | None
+    models: ModelDirectory,
+    turns: TurnOptions,
+    query: Mapping[str, str],
+    secret: ClientSecret | None,
 ) -> SessionConfig:
     """Return how a session begins: as the secret says, with the model of the query.
 
     Every session is one for transcription, whatever the query says of its intent.
 
     Raises:
-        ModelNotFound: the query names a model that is not there.
+        ModelNotFound: the query names a model that is not there, or not for this key.
     """
-    usual = usual_config(deps.live.turns)
+    usual = usual_config(turns)
     config = secret.session if secret is not None else usual
     model = query.get("model", "").strip()
     if model:
-        deps.models.check(model)
+        models.check(model)
         update = {
             "type": "transcription",
             "audio": {"input": {"transcription": {"model": model}}},

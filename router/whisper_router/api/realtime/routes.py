@@ -9,6 +9,7 @@ from aiohttp import web
 from whisper_router.api.auth import KEY, refuse_foreign_pages
 from whisper_router.api.deps import DEPS
 from whisper_router.api.fields import quoted
+from whisper_router.api.model_access import models_of
 from whisper_router.api.realtime.config import SessionConfig
 from whisper_router.api.realtime.handshake import usual_config
 from whisper_router.api.realtime.items import new_id
@@ -81,7 +82,7 @@ async def make_beta_session(request: web.Request) -> web.Response:
 def _check_model(request: web.Request, config: SessionConfig) -> None:
     """Raise InvalidParameter if sessions could not begin with this."""
     try:
-        request.app[DEPS].models.check(config.input.transcription.model or DEFAULT_MODEL)
+        models_of(request).check(config.input.transcription.model or DEFAULT_MODEL)
     except ModelNotFound as error:
         raise InvalidParameter(
             str(error), param="session.audio.input.transcription.model", code="invalid_model"

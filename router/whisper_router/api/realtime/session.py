@@ -22,11 +22,13 @@ from whisper_router.api.realtime.items import AudioLog, Items, new_id
 from whisper_router.api.realtime.shapes import beta_path, beta_session, from_beta, ga_session
 from whisper_router.api.realtime.tellers import ByCommits, ByTurns, server_event
 from whisper_router.api.services import Live, ModelDirectory
+from whisper_router.audio.ear import Floats
 from whisper_router.audio.stream import Codec, StreamDecoder
 from whisper_router.domain import TranscriptionRequest
 from whisper_router.errors import (
     InvalidParameter,
     InvalidRequest,
+    LimitReached,
     ModelNotFound,
     RouterError,
 )
@@ -75,10 +77,12 @@ class RealtimeSession:
         live: Live,
         models: ModelDirectory,
         send: Callable[[Sequence[Json]], Awaitable[None]],
+        hear: Callable[[LiveRun, Floats], Awaitable[None]] = LiveRun.hear,
     ) -> None:
+        """`hear` lets a live session hear samples."""
         self._config, self._defaults = order.config, order.defaults
         self._order, self._is_beta = order, order.is_beta
-        self._live, self._models, self._send = live, models, send
+        self._live, self._models, self._send, self._let_hear = live, models, send, hear
         self._id = new_id("sess")
         self._items = Items()
         self._log, self._decoder = _input_of(order.config, at_s=0.0)
@@ -98,7 +102,7 @@ class RealtimeSession:
         """Do what a text message says. What is wrong with it is told, and changes nothing.
 
         Raises:
-            RouterError: no live session could be begun; this was told.
+            RouterError: no live session could be begun, or go on; this was told.
         """
         event_id: object = None
         try:
@@ -127,14 +131,16 @@ class RealtimeSession:
     async def _refuse(self, error: RouterError, event_id: object) -> None:
         """Tell what is wrong; raise it if there is no live session to go on with."""
         await self._send([error_event(error, event_id)])
-        if not isinstance(error, InvalidRequest) and self._leg is None:
+        is_over = self._leg is None and not isinstance(error, InvalidRequest)
+        if is_over or isinstance(error, LimitReached):
             raise error
 
     async def _hear(self, audio: bytes) -> None:
         leg = await self._begun()
         self._log.append(audio)
         for begin in range(0, len(audio), PIECE_BYTES):
-            await leg.run.hear(self._decoder.feed(audio[begin : begin + PIECE_BYTES]))
+            samples = self._decoder.feed(audio[begin : begin + PIECE_BYTES])
+            await self._let_hear(leg.run, samples)
 
     async def tell(self) -> None:
         """Send what is heard until `end`."""

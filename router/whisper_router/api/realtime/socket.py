@@ -12,7 +12,10 @@ from whisper_router.api.auth import client_of, refuse_foreign_pages
 from whisper_router.api.closing import CLOSE_S, close_code, close_reason, hang_up
 from whisper_router.api.context import REQUEST_ID
 from whisper_router.api.deps import DEPS, STOPPING
+from whisper_router.api.exchange import ERROR_CODE, MODEL
 from whisper_router.api.inbox import Inbox
+from whisper_router.api.metering import live_meter
+from whisper_router.api.model_access import models_of
 from whisper_router.api.realtime.handshake import (
     PROTOCOL,
     expiry,
@@ -21,10 +24,15 @@ from whisper_router.api.realtime.handshake import (
     secret_of,
     usual_config,
 )
-from whisper_router.api.realtime.session import RealtimeSession, SessionOrder, error_event
+from whisper_router.api.realtime.session import (
+    DEFAULT_MODEL,
+    RealtimeSession,
+    SessionOrder,
+    error_event,
+)
 from whisper_router.api.wire import encode_json
 from whisper_router.domain import TranscriptionRequest
-from whisper_router.errors import InvalidRequest, ModelNotFound, RouterError
+from whisper_router.errors import InvalidRequest, LimitReached, ModelNotFound, RouterError
 from whisper_router.tasks import Tasks
 
 MAX_MESSAGE_BYTES = 22 << 20
@@ -59,9 +67,10 @@ async def realtime(request: web.Request) -> web.StreamResponse:
     refuse_foreign_pages(request)
     secret = secret_of(request)
     try:
-        config = first_config(deps, request.query, secret)
+        config = first_config(models_of(request), deps.live.turns, request.query, secret)
     except ModelNotFound as error:
         return await _refuse(request, socket, error)
+    request[MODEL] = config.input.transcription.model or DEFAULT_MODEL
     order = SessionOrder(
         config=config,
         defaults=usual_config(deps.live.turns),
@@ -98,7 +107,13 @@ class _Connection:
     ) -> None:
         deps = request.app[DEPS]
         self._request, self._socket, self._limits = request, socket, deps.live_limits
-        self._session = RealtimeSession(order, live=deps.live, models=deps.models, send=self._send)
+        self._session = RealtimeSession(
+            order,
+            live=deps.live,
+            models=models_of(request),
+            send=self._send,
+            hear=live_meter(request).hear,
+        )
         self._inbox = Inbox(socket)
         self._sending = asyncio.Lock()
         self._code: int = WSCloseCode.OK
@@ -133,6 +148,10 @@ class _Connection:
                     await self._session.take(message.data)
                 else:
                     await self._session.take_audio(message.data)
+        except LimitReached as error:  # what was heard is still told
+            self._note(error)
+            await self._session.end()
+            return
         except RouterError as error:
             self._note(error)
         except (TimeoutError, ConnectionError):
@@ -185,6 +204,7 @@ class _Connection:
                 await self._socket.send_str(encode_json(event).decode())
 
     def _note(self, error: RouterError) -> None:
+        self._request[ERROR_CODE] = error.code or ""
         log.warning("realtime_session_failed", code=error.code, reason=str(error))
         self._code, self._reason = close_code(error), f"{error.kind}.{error.code}"
 

@@ -1,0 +1,69 @@
+"""What becomes known of one HTTP exchange on its way, for its line in the log."""
+
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from whisper_router.api.keys import Key
+from whisper_router.pipeline.progress import Stage, Tracker
+
+
+class Heard(Protocol):
+    """Tells how much audio a live session has heard."""
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of audio."""
+        ...
+
+
+KEY = web.RequestKey("key", Key)
+MODEL = web.RequestKey("model", str)
+"""The name of the model that is asked for, once it is known to be one."""
+ERROR_CODE = web.RequestKey("error_code", str)
+"""The code of the error that the client was told; empty for one without."""
+TRACKER = web.RequestKey("tracker", Tracker)
+HEARD = web.RequestKey("heard", Heard)
+UNKNOWN_ROUTE = "unknown"
+
+
+def client_address(request: web.BaseRequest) -> str | None:
+    """Return the address of whoever sent a request; None: it is not known (a Unix socket)."""
+    return request.remote
+
+
+def route_of(request: web.Request) -> str:
+    """Return the path as it is registered: there are only so many of them."""
+    resource = request.match_info.route.resource
+    return UNKNOWN_ROUTE if resource is None else resource.canonical
+
+
+def audio_seconds(request: web.Request) -> float | None:
+    """Return how much audio was heard, or recognised to its end; None: none was."""
+    heard: Heard | None = request.get(HEARD)
+    if heard is not None:
+        return round(heard.seconds, 3)
+    tracker: Tracker | None = request.get(TRACKER)
+    if tracker is None or tracker.report.stage is not Stage.DONE:
+        return None
+    duration_s = tracker.report.duration_s
+    return None if duration_s is None else round(duration_s, 3)
+
+
+def audit_fields(request: web.Request, status: int) -> dict[str, Any]:
+    """Return what the log says of a request besides its id: no text, no query and no file name."""
+    key = request.get(KEY)
+    known = {
+        "key": None if key is None else key.name,
+        "client": client_address(request),
+        "route": route_of(request),
+        "model": request.get(MODEL),
+        "code": request.get(ERROR_CODE) or None,
+        "bytes_in": request.content.total_bytes,
+        "audio_s": audio_seconds(request),
+    }
+    return {
+        "method": request.method,
+        "status": status,
+        **{name: value for name, value in known.items() if value is not None},
+    }

@@ -1,0 +1,264 @@
+"""Limits of keys over HTTP."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import aiohttp
+import numpy as np
+import pytest
+
+from support.api_app import GOOD, HELD, LATE_CRASH, Api, Setup, Start, sample, sample_path
+from support.live_client import connected, told
+from support.rings import Keys, a_key, sent
+from whisper_router.api.limits.keeper import UsageKeeper
+from whisper_router.api.metering import MeteredTranscriber
+from whisper_router.domain import (
+    AudioReady,
+    Client,
+    Lane,
+    TranscriptEvent,
+    TranscriptionRequest,
+)
+from whisper_router.errors import EngineCrashed, LimitReached
+from whisper_router.live.events import LiveEvent
+from whisper_router.pipeline.progress import Tracker
+
+CLIP, SECONDS = "en_three_segments.wav", sample("en_three_segments.wav")["seconds"]
+URL = "/v1/audio/transcriptions"
+Answer = tuple[int, dict[str, str], dict]
+
+
+async def transcribe(
+    http: aiohttp.ClientSession, api: Api, name: str, model: str = GOOD, **fields: str
+) -> Answer:
+    form = aiohttp.FormData({"model": model, **fields})
+    form.add_field("file", sample_path(CLIP).read_bytes(), filename="a.wav")
+    async with http.post(api.root + URL, data=form, headers=sent(name)) as answer:
+        is_json = answer.content_type == "application/json"
+        body = await answer.json() if is_json else {"text": await answer.text()}
+        return answer.status, dict(answer.headers), body
+
+
+@asynccontextmanager
+async def limited(start: Start, **limits: object) -> AsyncIterator[tuple[Api, UsageKeeper]]:
+    """An API of which `laptop` has limits, and `other` has none."""
+    usage = UsageKeeper()
+    keys = Keys(a_key("laptop", **limits), a_key("other"))
+    async with start(Setup(keys=keys, usage=usage)) as api:
+        yield api, usage
+
+
+def statuses(answers: Sequence[Answer]) -> dict[int, int]:
+    every = [status for status, _, _ in answers]
+    return {status: every.count(status) for status in set(every)}
+
+
+async def test_no_more_requests_than_the_minute_has(start: Start, http: aiohttp.ClientSession):
+    """Fifty at once: exactly as many as may. Others are not in the way."""
+    async with limited(start, requests_per_minute=7) as (api, usage):
+        answers = await asyncio.gather(*(transcribe(http, api, "laptop") for _ in range(50)))
+        assert statuses(answers) == {200: 7, 429: 43}
+        _, headers, body = next(answer for answer in answers if answer[0] == 429)
+        assert body["error"]["code"] == "rate_limit_exceeded"
+        assert (body["error"]["type"], body["error"]["param"]) == ("requests", None)
+        assert "7 requests in a minute" in body["error"]["message"]
+        assert 1 <= int(headers["Retry-After"]) <= 60
+        assert headers["x-ratelimit-limit-requests"] == "7"
+        assert headers["x-ratelimit-remaining-requests"] == "0"
+        assert headers["x-ratelimit-reset-requests"].endswith("s")
+        assert (await transcribe(http, api, "other"))[0] == 200
+        account = usage.account("laptop")
+        assert (account.total.requests, account.total.errors, account.running) == (50, 43, 0)
+        assert account.total.audio_s == pytest.approx(7 * SECONDS)
+
+
+async def test_to_look_costs_nothing_and_tells_what_is_left(
+    start: Start, http: aiohttp.ClientSession
+):
+    """Headers are on every answer of a limited key, and on none of others."""
+    async with limited(start, requests_per_minute=2, audio_minutes_per_day=1) as (api, _):
+        await transcribe(http, api, "laptop")
+        for _ in range(5):
+            async with http.get(f"{api.root}/v1/models", headers=sent("laptop")) as answer:
+                assert answer.status == 200
+                assert answer.headers["x-ratelimit-remaining-requests"] == "1"
+                assert answer.headers["x-ratelimit-limit-audio-seconds"] == "60"
+                left_s = int(answer.headers["x-ratelimit-remaining-audio-seconds"])
+                assert left_s == int(60 - SECONDS)
+        _, headers, _ = await transcribe(http, api, "other")
+        assert not [name for name in headers if name.lower().startswith("x-ratelimit")]
+
+
+async def test_as_many_at_a_time_as_may(start: Start, http: aiohttp.ClientSession):
+    """The next one may begin as soon as one has ended."""
+    async with limited(start, concurrent_requests=1) as (api, _):
+        async with asyncio.TaskGroup() as group:
+            held = group.create_task(transcribe(http, api, "laptop", HELD))
+            await api.recogniser.reached.wait()
+            status, headers, body = await transcribe(http, api, "laptop")
+            assert (status, body["error"]["code"]) == (429, "rate_limit_exceeded")
+            assert "1 requests at a time" in body["error"]["message"]
+            assert headers["Retry-After"] == "1"
+            assert headers["x-ratelimit-remaining-concurrent-requests"] == "0"
+            assert (await transcribe(http, api, "other"))[0] == 200
+            api.recogniser.release.set()
+        assert held.result()[0] == 200
+        assert (await transcribe(http, api, "laptop"))[0] == 200
+
+
+async def test_no_more_audio_than_the_day_has(start: Start, http: aiohttp.ClientSession):
+    """Fifty clips of 6.92 s at once, and a budget of 60 s: eight of them."""
+    async with limited(start, audio_minutes_per_day=1) as (api, usage):
+        answers = await asyncio.gather(*(transcribe(http, api, "laptop") for _ in range(50)))
+        assert statuses(answers) == {200: 8, 429: 42}
+        account = usage.account("laptop")
+        assert account.today().audio_s == pytest.approx(8 * SECONDS)
+        assert account.held_s == {}
+        _, headers, body = next(answer for answer in answers if answer[0] == 429)
+        assert body["error"]["type"] == "audio_seconds"
+        assert "audio_minutes_per_day" in body["error"]["message"]
+        assert int(headers["Retry-After"]) <= 86_400
+        # OpenAI's clients try again after half a second where a longer pause is asked for.
+        assert (headers.get("x-should-retry") == "false") is (int(headers["Retry-After"]) > 60)
+
+
+@pytest.mark.parametrize("fields", [{}, {"stream": "true"}])
+async def test_a_refusal_comes_as_a_status_before_any_text(
+    start: Start, http: aiohttp.ClientSession, fields: dict[str, str]
+):
+    """Streams, too."""
+    async with limited(start, audio_minutes_per_day=0.1) as (api, _):
+        status, _, body = await transcribe(http, api, "laptop", **fields)
+        assert (status, body["error"]["code"]) == (429, "rate_limit_exceeded")
+        assert "6.0 s of it are left" in body["error"]["message"]
+
+
+async def test_what_fails_gives_back_what_was_not_recognised(
+    start: Start, http: aiohttp.ClientSession
+):
+    """The engine crashes after two of the three segments."""
+    async with limited(start, audio_minutes_per_day=1) as (api, usage):
+        assert (await transcribe(http, api, "laptop", LATE_CRASH))[0] >= 500
+        account = usage.account("laptop")
+        assert account.held_s == {}
+        assert 0 < account.today().audio_s < SECONDS * 0.7
+        assert (account.today().requests, account.today().errors) == (1, 1)
+
+
+class Scripted:
+    """Recognises nothing: yields its events, then fails if it is to."""
+
+    def __init__(self, *events: TranscriptEvent, error: Exception | None = None) -> None:
+        self.events, self.error = events, error
+
+    async def run(
+        self, request, media, tracker=None, memory=None
+    ) -> AsyncIterator[TranscriptEvent]:
+        assert tracker is not None
+        tracker.update(duration_s=10.0, decoded_s=10.0, speech_s=10.0, left_s=0.0, done_s=9.0)
+        for event in self.events:
+            yield event
+        if self.error is not None:
+            raise self.error
+
+
+async def read(transcriber: MeteredTranscriber, lane: Lane = Lane.JOB) -> list[TranscriptEvent]:
+    request = TranscriptionRequest(model=GOOD, lane=lane, client=Client(name="laptop"))
+    return [event async for event in transcriber.run(request, None, Tracker("laptop"))]
+
+
+async def test_jobs_are_charged_once_they_are_done():
+    """One that is interrupted runs again, and one that has failed has no result."""
+    usage, keys = UsageKeeper(), Keys(a_key("laptop", audio_minutes_per_day=0.4))
+    ready = AudioReady(duration_s=10.5, speech_s=None)
+    with pytest.raises(EngineCrashed):
+        await read(MeteredTranscriber(Scripted(error=EngineCrashed("x")), usage, keys))
+    account = usage.account("laptop")
+    assert (account.today().audio_s, account.held_s) == (0.0, {})
+    good = MeteredTranscriber(Scripted(ready), usage, keys)
+    assert await read(good) == [ready]
+    assert await read(good) == [ready]
+    with pytest.raises(LimitReached):
+        await read(good)
+    assert account.today().audio_s == pytest.approx(21.0)
+    keys.keys.clear()  # who has no key any more has no limits either
+    assert await read(good) == [ready]
+
+
+async def test_a_file_that_is_longer_than_it_says_is_held_to_what_it_lasts():
+    """Its text is not given out."""
+    usage, keys = UsageKeeper(), Keys(a_key("laptop", audio_minutes_per_day=0.2))
+    long = MeteredTranscriber(Scripted(AudioReady(duration_s=13.0, speech_s=None)), usage, keys)
+    with pytest.raises(LimitReached):
+        await read(long, Lane.INTERACTIVE)
+    assert usage.account("laptop").today().audio_s <= 12.0
+    assert usage.account("laptop").held_s == {}
+
+
+class Listener:
+    """Live sessions that hear and say nothing."""
+
+    duration_s = silence_s = 0.0
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.ended = asyncio.Event()
+
+    @asynccontextmanager
+    async def open(self, request) -> AsyncIterator["Listener"]:
+        yield self
+
+    async def hear(self, samples: np.ndarray) -> None:
+        self.samples += len(samples)
+
+    async def end(self) -> None:
+        self.ended.set()
+
+    async def events(self) -> AsyncIterator[LiveEvent]:
+        await self.ended.wait()
+        return
+        yield
+
+
+async def test_a_live_session_ends_with_its_budget(start: Start, http: aiohttp.ClientSession):
+    """What was heard until then is told; the close code says try later, and the reason why."""
+    listener, usage = Listener(), UsageKeeper()
+    keys = Keys(a_key("laptop", audio_minutes_per_day=0.05))
+    setup = Setup(live=listener, keys=keys, usage=usage)
+    async with start(setup) as api, asyncio.timeout(20):
+        async with connected(http, api.root, headers=sent("laptop"), model=GOOD) as client:
+            await client.send_bytes(bytes(2 * 16_000 * 10))
+            assert len(await told(client)) == 1
+            assert client.close_code == 1013
+        assert listener.samples == 3 * 16_000
+        assert usage.account("laptop").today().audio_s == pytest.approx(3.0)
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            await http.ws_connect(f"{api.root}{URL}?model={GOOD}", headers=sent("laptop"))
+        assert caught.value.status == 429
+        assert usage.account("laptop").running == 0
+
+
+async def test_live_sessions_are_requests_that_run(start: Start, http: aiohttp.ClientSession):
+    """As long as they last."""
+    usage = UsageKeeper()
+    setup = Setup(live=Listener(), keys=Keys(a_key("laptop", concurrent_requests=1)), usage=usage)
+    async with start(setup) as api, asyncio.timeout(20):
+        async with connected(http, api.root, headers=sent("laptop"), model=GOOD) as client:
+            assert usage.account("laptop").running == 1
+            assert (await transcribe(http, api, "laptop"))[0] == 429
+            await client.send_bytes(b"")
+            await told(client)
+        assert (await transcribe(http, api, "laptop"))[0] == 200
+
+
+async def test_where_nobody_needs_a_key_all_is_counted_together(
+    api: Api, http: aiohttp.ClientSession
+):
+    """And nobody is limited."""
+    await transcribe(http, api, "whoever")
+    async with http.get(f"{api.root}/v1/usage") as answer:
+        body = await answer.json()
+    assert body["key"] is None
+    assert body["today"]["requests"] == 1
+    assert body["total"]["audio_seconds"] == pytest.approx(SECONDS)

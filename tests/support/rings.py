@@ -1,0 +1,27 @@
+"""Keys that a test makes up; each is sent as `secret-NAME`."""
+
+from typing import Any
+
+from whisper_router.api.keys import Key, KeyLimits, KeyRing, hash_key
+
+
+def a_key(name: str, **about: Any) -> Key:
+    """Return a key; `about` may name its limits, too."""
+    limits = {field: about.pop(field) for field in KeyLimits.__slots__ if field in about}
+    return Key(name=name, hash=hash_key(f"secret-{name}"), limits=KeyLimits(**limits), **about)
+
+
+def sent(name: str) -> dict[str, str]:
+    """Return the header that shows a key."""
+    return {"x-api-key": f"secret-{name}"}
+
+
+class Keys:
+    """A source of these keys; a test may change them."""
+
+    def __init__(self, *keys: Key) -> None:
+        self.keys = list(keys)
+
+    async def ring(self) -> KeyRing:
+        """Return them as they are now."""
+        return KeyRing(self.keys, required=True)
