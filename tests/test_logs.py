@@ -1,12 +1,16 @@
 """Log lines as they reach stderr."""
 
 import json
+import os
+import pty
 import subprocess
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
-from whisper_router.logs import LogFormat
+from whisper_router.logs import LogFormat, chosen_format, masked
 
 PROGRAM = """
 import sys
@@ -30,10 +34,30 @@ except ValueError:
 """
 
 
-def logged(level: str, style: LogFormat) -> list[str]:
+LIBRARIES = """
+import asyncio, logging, sys, warnings
+import structlog
+from whisper_router.logs import LogFormat, configure_logging
+
+configure_logging(level="debug", style=LogFormat(sys.argv[2]))
+structlog.contextvars.bind_contextvars(request_id="req_1")
+logging.getLogger("aiosqlite").debug("executing INSERT what was said")
+logging.getLogger("httpx").info("GET https://hub/model?signature=abc")
+logging.getLogger("zeroconf").warning("no network for %s", "Bearer wr-" + "x" * 43)
+warnings.warn("this is old", stacklevel=1)
+try:
+    raise ValueError("refused sk-" + "y" * 30)
+except ValueError:
+    logging.getLogger("asyncio").exception("Task exception was never retrieved")
+structlog.get_logger().info("asked", headers={"authorization": ["Bearer wr-" + "z" * 43]},
+                            reason=KeyError("hf_" + "q" * 34))
+"""
+
+
+def logged(level: str, style: LogFormat, program: str = PROGRAM) -> list[str]:
     """Return what a program of its own printed on stderr."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, level, style],
+        [sys.executable, "-c", program, level, style],
         capture_output=True,
         text=True,
         timeout=30,
@@ -82,3 +106,66 @@ def test_a_traceback_never_shows_local_variables(style):
     assert "Traceback" in text
     assert "what was said" not in text
     assert "wr-s3cret" not in text
+
+
+@pytest.mark.parametrize("style", [LogFormat.JSON, LogFormat.TEXT])
+def test_libraries_use_the_same_lines_and_are_heard_from_warnings_on(style):
+    """What they tell below that are queries, addresses and headers in full."""
+    lines = logged("debug", style, LIBRARIES)
+    text = "\n".join(lines)
+    assert "what was said" not in text
+    assert "signature" not in text
+    assert "this is old" in text
+    if style is LogFormat.JSON:
+        entries = {entry.get("logger"): entry for entry in map(json.loads, lines)}
+        assert entries["zeroconf"]["event"] == "no network for Bearer ***"
+        assert entries["zeroconf"]["request_id"] == "req_1"
+        assert entries["zeroconf"]["level"] == "warning"
+        assert entries["asyncio"]["exception"].endswith("ValueError: refused sk-***")
+    else:
+        assert any("no network for" in line and "request_id=req_1" in line for line in lines)
+
+
+@pytest.mark.parametrize("style", [LogFormat.JSON, LogFormat.TEXT])
+def test_keys_are_masked_wherever_they_are(style):
+    """In nested fields, in errors and their tracebacks, in what libraries say."""
+    text = "\n".join(logged("debug", style, LIBRARIES))
+    assert text.count("***") == 4
+    assert [run for run in ("xxxx", "yyyy", "zzzz", "qqqq") if run in text] == []
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("Authorization: Bearer abc.def-1234", "Authorization: Bearer ***"),
+        ("key 'wr-AbCdEfGhIjKlMn'", "key 'wr-***'"),
+        ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw==", "whsec_***"),
+        ("sk-proj-abc_defghijkl", "sk-***"),
+        ("ek_0123456789abcdef.", "ek_***."),
+        ("the bearer of news, hf_transfer, task-1234567890", None),
+        ("whisper-router started with basic settings", None),
+    ],
+)
+def test_what_looks_like_a_key_is_masked_and_no_more(said, shown):
+    """Names of programs and plain words stay readable."""
+    assert masked(said) == (shown or said)
+
+
+def test_auto_is_text_where_people_read(tmp_path: Path):
+    """A terminal and the journal; a pipe or a file goes to a program."""
+
+    def chosen(fd: int, environment: Mapping[str, str]) -> LogFormat:
+        with os.fdopen(os.dup(fd), "w") as stream:
+            return chosen_format(LogFormat.AUTO, stream, environment)
+
+    ours, theirs = pty.openpty()
+    assert chosen(theirs, {}) is LogFormat.TEXT
+    os.close(ours)
+    os.close(theirs)
+    with (tmp_path / "log").open("w") as file:
+        status = os.fstat(file.fileno())
+        assert chosen(file.fileno(), {}) is LogFormat.JSON
+        journal = f"{status.st_dev}:{status.st_ino}"
+        assert chosen(file.fileno(), {"JOURNAL_STREAM": journal}) is LogFormat.TEXT
+        assert chosen(file.fileno(), {"JOURNAL_STREAM": "1:2"}) is LogFormat.JSON
+        assert chosen_format(LogFormat.TEXT, file, {}) is LogFormat.TEXT

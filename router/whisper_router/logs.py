@@ -1,45 +1,145 @@
-"""structlog set-up. Transcript text, audio and keys are never logged."""
+"""Logging set-up: ours and that of libraries. Transcript text, audio and keys are never logged.
+
+What we log is written so that it holds none of them. Two fences stand behind that: what looks like
+a key is masked in every line, and libraries are heard from `warning` on, whatever the level: what
+they tell below that are queries, addresses and headers in full.
+"""
 
 import logging
+import os
+import re
 import sys
+from collections.abc import Mapping
+from contextlib import suppress
 from enum import StrEnum
+from typing import TextIO
 
 import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+MASK = "***"
+JOURNAL = "JOURNAL_STREAM"
+"""The variable in which systemd says which file stderr is when it goes to the journal."""
+
+_KEY = re.compile(
+    r"(?P<scheme>\b(?:bearer|basic)[ +=:]+)(?=\S*[0-9._~+/=-])[\w.~+/=-]{6,}"
+    # Keys of ours, of OpenAI, of a browser's session, of the hub; secrets of webhooks.
+    r"|(?<![A-Za-z0-9])(?P<prefix>wr-|sk-|ek_|hf_|whsec_)(?!\*)[A-Za-z0-9+/_-]{9,}=*",
+    re.IGNORECASE,
+)
 
 
 class LogFormat(StrEnum):
     """How log lines look."""
 
+    AUTO = "auto"
     TEXT = "text"
     JSON = "json"
 
 
+def chosen_format(style: LogFormat, stream: TextIO, environment: Mapping[str, str]) -> LogFormat:
+    """Return `text` or `json`: what `auto` means for lines that go to `stream`.
+
+    People read a terminal, and the journal, which has the time, the unit and the level's place of
+    its own; anything else (a container's pipe, a file) is collected by a program.
+    """
+    if style is not LogFormat.AUTO:
+        return style
+    is_read = stream.isatty() or _is_journal(stream, environment.get(JOURNAL, ""))
+    return LogFormat.TEXT if is_read else LogFormat.JSON
+
+
 def configure_logging(*, level: str, style: LogFormat) -> None:
-    """Send events to stderr, one line each, with the fields bound in the context (request_id)."""
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if style is LogFormat.JSON
-        else structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(),
-            pad_event_to=28,
-            # The default one prints local variables: transcripts, keys, paths of uploads.
-            exception_formatter=structlog.dev.plain_traceback,
-        )
-    )
-    # It would warn of subprotocols, in which a browser's key may be.
-    logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
-    shared: list[structlog.typing.Processor] = [
+    """Send events to stderr, one line each, with the fields bound in the context (request_id).
+
+    So do libraries that log through `logging`, and Python's warnings.
+    """
+    style = chosen_format(style, sys.stderr, os.environ)
+    least = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    if style is LogFormat.JSON:
-        shared.append(structlog.processors.format_exc_info)
+    last: list[Processor] = [
+        structlog.processors.format_exc_info,  # without local variables
+        mask_keys,
+        _renderer(style),
+    ]
     structlog.configure(
-        processors=[*shared, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelNamesMapping()[level.upper()]
-        ),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        processors=[*shared, *last],
+        wrapper_class=structlog.make_filtering_bound_logger(least),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )
+    _listen_to_libraries(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        ),
+        least=max(least, logging.WARNING),
+    )
+
+
+def mask_keys(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Put `***` in the place of what looks like a key, in every field (a structlog processor)."""
+    for name, value in event.items():
+        if type(value) not in _PLAIN:
+            event[name] = _masked(value)
+    return event
+
+
+def masked(text: str) -> str:
+    """Return `text` with `***` in the place of what looks like a key."""
+    return _KEY.sub(lambda found: f"{found['scheme'] or found['prefix']}{MASK}", text)
+
+
+_PLAIN = frozenset({int, float, bool, type(None)})
+
+
+def _masked(value: object) -> object:
+    """Return the value; what is neither text nor a list nor a table becomes its `repr`."""
+    if isinstance(value, str):
+        return masked(value)
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, os.PathLike):
+        return masked(str(value))
+    if isinstance(value, Mapping):
+        return {masked(str(name)): _masked(item) for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_masked(item) for item in value]
+    return masked(repr(value))
+
+
+def _renderer(style: LogFormat) -> Processor:
+    if style is LogFormat.JSON:
+        return structlog.processors.JSONRenderer()
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(),
+        pad_event_to=28,
+        # The default one prints local variables: transcripts, keys, paths of uploads.
+        exception_formatter=structlog.dev.plain_traceback,
+    )
+
+
+def _listen_to_libraries(formatter: logging.Formatter, *, least: int) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        if isinstance(old.formatter, structlog.stdlib.ProcessorFormatter):
+            root.removeHandler(old)  # ours, of an earlier call
+    root.addHandler(handler)
+    root.setLevel(least)
+    # It would warn of subprotocols, in which a browser's key may be.
+    logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
+    logging.captureWarnings(True)
+
+
+def _is_journal(stream: TextIO, named: str) -> bool:
+    """Tell whether `stream` is the file that systemd named as `device:inode` (systemd.exec(5))."""
+    with suppress(OSError, ValueError):
+        status = os.fstat(stream.fileno())
+        return named == f"{status.st_dev}:{status.st_ino}"
+    return False

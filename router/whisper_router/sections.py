@@ -37,8 +37,9 @@ class ServerSettings(Section):
     """How long running requests may go on after a stop signal."""
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     """Least severe log line to print: debug, info, warning or error."""
-    log_format: LogFormat = LogFormat.TEXT
-    """`text` for people, `json` for log collectors."""
+    log_format: LogFormat = LogFormat.AUTO
+    """`text` for people, `json` for log collectors; `auto`: text on a terminal and in the journal,
+    JSON anywhere else."""
 
 
 class AuthSettings(Section):

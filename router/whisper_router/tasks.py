@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from contextvars import Context
 from typing import Any, TypeVar
 
 import structlog
@@ -21,9 +22,14 @@ class Tasks:
     def __init__(self) -> None:
         self._alive: set[asyncio.Task[Any]] = set()
 
-    def spawn(self, coro: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
-        """Start `coro` as a task of this owner."""
-        task = asyncio.get_running_loop().create_task(coro, name=name)
+    def spawn(
+        self, coro: Coroutine[Any, Any, None], *, name: str, context: Context | None = None
+    ) -> asyncio.Task[None]:
+        """Start `coro` as a task of this owner.
+
+        It logs on behalf of the request that runs now, unless it gets a `context` of its own.
+        """
+        task = asyncio.get_running_loop().create_task(coro, name=name, context=context)
         self._alive.add(task)
         task.add_done_callback(self._done)
         return task

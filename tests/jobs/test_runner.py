@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+from structlog.contextvars import bound_contextvars, merge_contextvars
+from structlog.testing import capture_logs
 
 from support.job_runs import Failing, Held, Recogniser, ended, job_with_audio, running
 from support.job_samples import SEGMENT, WEBHOOK, make_job
@@ -37,6 +39,17 @@ async def test_a_job_runs_to_its_end_and_its_audio_is_erased(store, tmp_path):
     assert recogniser.lanes == {Lane.JOB}
     assert not job.audio.path.exists()
     assert done.audio.path is None or (await store.find("one")).audio.path is None
+
+
+async def test_what_is_logged_while_a_job_runs_has_its_id(store, tmp_path):
+    """Whoever's request it was that began it."""
+    with capture_logs(processors=[merge_contextvars]) as logs:
+        async with running(store, tmp_path, Recogniser()) as runner:
+            with bound_contextvars(request_id="req_1"):
+                await runner.submit(job_with_audio(tmp_path, "one"))
+            job = await ended(runner, "one")
+    began = next(line for line in logs if line["event"] == "job_began")
+    assert began["request_id"] == (job.request.request_id or job.id)
 
 
 async def test_only_so_many_run_at_a_time(store, tmp_path):

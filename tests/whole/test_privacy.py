@@ -1,7 +1,8 @@
-"""What is said in a recording gets into no log."""
+"""What is said in a recording gets into no log; whose request a line is about does."""
 
 import asyncio
 import json
+import re
 
 import aiohttp
 import pytest
@@ -50,3 +51,20 @@ async def test_no_word_that_was_heard_is_in_a_log(server):
     assert set(WORDS) <= set(undisturbed["text"].split())
     told = "\n".join([*(json.dumps(line) for line in server.log), *lines]).lower()
     assert [word for word in (*WORDS, "secret prompt") if word in told] == []
+
+
+async def test_lines_say_of_which_request_they_are(server):
+    """Of the router and of the engine; a crash is nobody's, though somebody's request began it."""
+    async with asyncio.timeout(LIMIT_S), session() as http:
+        http.headers["X-Request-ID"] = "call-7"
+        assert (await ask(http, server.url, SPEECH.path, model="demo"))[0] == 200
+        lines = await printed(http, server.url)
+        forked_workers(server)[0].parent().kill()
+        crash = await asyncio.to_thread(server.wait_for_log, "engine_crashed")
+    about = "\n".join(line for line in lines if "request_id=" in line)
+    assert set(re.findall(r"request_id=(\S+)", about)) == {"call-7"}
+    assert " begun" in about
+    assert " done after " in about
+    events = {line["event"] for line in server.log if line.get("request_id") == "call-7"}
+    assert {"chunk_began", "chunk_ended", "request_done"} <= events
+    assert "request_id" not in crash

@@ -187,7 +187,7 @@ class Upstream:
         server = _server(endpoint)
         form = _form(server, chunk, request)
         await asyncio.to_thread(check_chunk, chunk)
-        headers = {**server.headers, **({"Via": request.via} if request.via else {})}
+        headers = {**server.headers, **_told(request)}
         yield WorkerStarted(pid=None)
         patience = asyncio.timeout(server.options.answer_timeout_s)
         async with _errors(server), patience:
@@ -290,6 +290,12 @@ def _of_chunk(
         return EngineRejected(str(error))
     is_passed_on = error.status in OVERLOADED | {LOOP} or error.code == REFUSED
     return error if is_passed_on else EngineCrashed(str(error))
+
+
+def _told(request: TranscriptionRequest) -> Mapping[str, str]:
+    """Return what the other server is told of a request, for its log and against loops."""
+    told = {"Via": request.via, "X-Request-ID": request.request_id}
+    return {name: value for name, value in told.items() if value}
 
 
 def _form(server: Server, chunk: Chunk, request: TranscriptionRequest) -> aiohttp.FormData:

@@ -112,7 +112,8 @@ class WhisperServer:
         form = _form(chunk, request)
         await asyncio.to_thread(check_chunk, chunk)
         yield WorkerStarted(pid=None)
-        body = await _ask(http, endpoint, form)
+        headers = {"X-Request-ID": request.request_id} if request.request_id else {}
+        body = await _ask(http, endpoint, form, headers)
         answer = Answer(body=body, duration_s=chunk.duration_s, with_words=request.word_timestamps)
         try:
             language, segments = answer.language(), list(answer.segments())
@@ -202,7 +203,10 @@ def _spelt(value: Any) -> str:
 
 
 async def _ask(
-    http: aiohttp.ClientSession, endpoint: Endpoint, form: aiohttp.FormData
+    http: aiohttp.ClientSession,
+    endpoint: Endpoint,
+    form: aiohttp.FormData,
+    headers: Mapping[str, str],
 ) -> Mapping[str, Any]:
     """Return the decoded answer.
 
@@ -214,7 +218,7 @@ async def _ask(
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S)
     url = f"{endpoint.url}{REQUEST_PATH}/inference"
     try:
-        async with http.post(url, data=form, timeout=timeout) as response:
+        async with http.post(url, data=form, headers=headers, timeout=timeout) as response:
             if response.status != 200:  # its error texts are rewritten and say nothing
                 raise EngineCrashed(f"whisper-server failed (HTTP status {response.status}).")
             body: object = await response.json(content_type=None)

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from whisper_router_engines.whispercpp.ends import Ends, describe_end
+from whisper_router_engines.whispercpp.notes import described
 
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 MAX_DEATHS = 5
@@ -72,7 +73,7 @@ def fork_worker(serve: Callable[[], None]) -> int:
             _detach_stdin()
             serve()
     except BaseException as error:  # noqa: BLE001 the end of a process: say why and leave
-        print(f"worker: {error!r}", file=sys.stderr, flush=True)  # noqa: T201
+        print(f"worker: {described(error)}", file=sys.stderr, flush=True)  # noqa: T201
     finally:
         os._exit(1)
 

@@ -45,9 +45,11 @@ class OrderError(ValueError):
 class Order:
     """One chunk to transcribe. `decoding` holds only what the request itself asked for.
 
-    `live`: it is a window of a live session, of which there will be more.
+    `live`: it is a window of a live session, of which there will be more. `request_id` goes into
+    what the worker prints.
     """
 
+    request_id: str
     path: str
     start: int
     end: int
@@ -64,6 +66,7 @@ def order_json(chunk: Chunk, request: TranscriptionRequest) -> dict[str, Any]:
     """Return the body of `POST /transcribe`."""
     asked = asdict(request.decoding)
     return {
+        "request_id": request.request_id,
         "path": str(chunk.path),
         "start": chunk.start,
         "end": chunk.end,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from whisper_router_engines.whispercpp.inference import ComputationError
+from whisper_router_engines.whispercpp.notes import Notes
 from whisper_router_engines.whispercpp.protocol import Order, OrderError, parse_order
 
 HEAD_LIMIT_BYTES = 64 * 1024
@@ -83,18 +84,24 @@ class Server:
             connection.sendall(json.dumps(event, allow_nan=False).encode() + b"\n")
 
         emit({"event": "started", "pid": os.getpid()})
-        watch = Watch(connection, gone, expendable=self.expendable)
+        watch, notes = Watch(connection, gone, expendable=self.expendable), Notes()
         try:
-            self.model.run(parse_order(_parse_json(body)), emit, gone)
+            order = parse_order(_parse_json(body))
+            notes.began(order)
+            self.model.run(order, emit, gone)
+            notes.ended("given up" if gone else "done")
             if not gone:
                 emit({"event": "done"})
         except OrderError as error:
+            notes.ended("refused")
             message = str(error)
             emit({"event": "error", "code": "rejected", "message": message, "param": error.param})
         except MemoryError as error:
+            notes.failed(error)
             emit({"event": "error", "code": "out_of_memory", "message": f"out of memory: {error}"})
             raise
         except ComputationError as error:
+            notes.failed(error)
             emit({"event": "error", "code": "failed", "message": str(error)})
             raise
         finally:

@@ -24,6 +24,7 @@ from whisper_router_engines.whispercpp.ends import Ends
 from whisper_router_engines.whispercpp.ggml import ModelFileError, check_model_file
 from whisper_router_engines.whispercpp.inference import ComputationError, Model, Setup
 from whisper_router_engines.whispercpp.native import Device, Library
+from whisper_router_engines.whispercpp.notes import described
 from whisper_router_engines.whispercpp.prefork import (
     Accepted,
     CrashLoopError,
@@ -206,7 +207,7 @@ def _serve_until_broken(server: Server) -> NoReturn:
     try:
         server.serve()
     except (ComputationError, MemoryError) as error:
-        print(f"worker: {error!r}", file=sys.stderr, flush=True)  # noqa: T201
+        print(f"worker: {described(error)}", file=sys.stderr, flush=True)  # noqa: T201
     os._exit(BROKEN)
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from whisper_router.audio.spool import Spool
 from whisper_router.domain import Lane, Transcript
@@ -261,6 +262,7 @@ class JobRunner:
 
     async def _work(self, job: Job, work: Callable[[Job], Awaitable[None]]) -> None:
         """Do some work for a job, and what follows if that fails."""
+        bind_contextvars(request_id=job.request.request_id or job.id)  # the task is the job's own
         self._trackers[job.id] = Tracker(job.owner)
         self._watchers.tell(job.id)
         try:

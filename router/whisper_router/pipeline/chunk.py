@@ -3,8 +3,8 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
@@ -149,9 +149,10 @@ class ChunkRunner:
                 if self._began is not None:
                     self._began()
                 kills = await asyncio.to_thread(oom_kills, self._vmstat)
-                async with aclosing(self._timed(lease, chunk, request)) as events:
-                    async for event in events:
-                        yield event
+                with _noted(chunk, request):
+                    async with aclosing(self._timed(lease, chunk, request)) as events:
+                        async for event in events:
+                            yield event
         except EngineInterrupted as error:  # the kernel's SIGKILL looks like anybody's
             if kills is not None and await asyncio.to_thread(oom_kills, self._vmstat) > kills:
                 raise EngineCrashed(f"{error} Memory ran out meanwhile.") from error
@@ -198,6 +199,24 @@ async def _wait_out(error: UpstreamRefused, losses: Losses) -> None:
     if not error.is_elsewhere_better or not losses.refuse():
         raise error
     await asyncio.sleep(min(error.retry_after_s or 1.0, LONGEST_REFUSAL_S))
+
+
+@contextmanager
+def _noted(chunk: Chunk, request: TranscriptionRequest) -> Iterator[None]:
+    """Log the beginning and the end of an attempt, with the request's id."""
+    told = log.bind(
+        request_id=request.request_id,
+        alias=request.model,
+        at_s=round(chunk.start_s, 3),
+        audio_s=round(chunk.duration_s, 3),
+    )
+    began_s, how = time.monotonic(), "broken_off"
+    told.debug("chunk_began")
+    try:
+        yield
+        how = "done"
+    finally:
+        told.debug("chunk_ended", how=how, took_s=round(time.monotonic() - began_s, 3))
 
 
 def _ticket(chunk: Chunk, request: TranscriptionRequest) -> Ticket:

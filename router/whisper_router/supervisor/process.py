@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Final
 
@@ -225,10 +226,13 @@ class EngineProcess:
 
     def _leave(self, event: Event) -> None:
         self._step(event)
-        self._spawn(self._end(self._now), name="end")
+        # Whose request once started it has nothing to do with its end.
+        self._spawn(self._end(self._now), name="end", context=Context())
 
-    def _spawn(self, coro: Coroutine[None, None, None], *, name: str) -> asyncio.Task[None]:
-        return self._surroundings.tasks.spawn(coro, name=f"{name} {self.alias}")
+    def _spawn(
+        self, coro: Coroutine[None, None, None], *, name: str, context: Context | None = None
+    ) -> asyncio.Task[None]:
+        return self._surroundings.tasks.spawn(coro, name=f"{name} {self.alias}", context=context)
 
     def _exited(self, run: Run) -> None:
         if self._now.run is run:

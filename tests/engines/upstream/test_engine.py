@@ -225,16 +225,17 @@ async def test_what_a_chunk_s_refusal_means(odd, tmp_path):
         await _chunk(odd, tmp_path)
 
 
-async def test_a_chunk_tells_which_way_it_came(odd, tmp_path):
-    """Or two routers could send it to each other for ever."""
+async def test_a_chunk_tells_which_way_it_came_and_whose_it_is(odd, tmp_path):
+    """Or two routers could send it to each other for ever, and their logs had nothing in common."""
     with contextlib.suppress(EngineCrashed):
-        await _chunk(odd, tmp_path, via="1.1 whisper-router-abc")
+        await _chunk(odd, tmp_path, via="1.1 whisper-router-abc", request_id="req_1")
+    assert odd.requests[0].headers["X-Request-ID"] == "req_1"
     assert odd.requests[0].headers["Via"] == "1.1 whisper-router-abc"
 
 
-async def _chunk(odd: OddServer, folder: Path, via: str = "") -> list[object]:
+async def _chunk(odd: OddServer, folder: Path, via: str = "", request_id: str = "") -> list[object]:
     chunk = await asyncio.to_thread(write_spool, SPEECH, folder / "speech.f32")
-    request = TranscriptionRequest(model="x", via=via)
+    request = TranscriptionRequest(model="x", via=via, request_id=request_id)
     async with asyncio.timeout(WAIT_S), aiohttp.ClientSession() as http:
         events = Upstream().transcribe(http, endpoint_at(odd.url), chunk, request)
         return [event async for event in events]
