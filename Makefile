@@ -22,11 +22,14 @@ serve: .venv/.runtime  ## run the server with config/router.toml
 native: .venv/.runtime  ## build whisper.cpp for this processor, in the place of the wheel
 	@tools/native.sh
 
+test: export WHISPER_ROUTER_TEST_LOGS = $(CURDIR)/build/test-logs
 test: .venv/.dev  ## run every test (real engines, sockets, signals and speech)
 	@tools/apt-packages.sh $(TEST_PACKAGES)
 	@if tools/compilers.sh; then tools/whisper-server.sh native >/dev/null; fi
+	@rm -rf "$$WHISPER_ROUTER_TEST_LOGS"
 	$(BIN)/python -m pytest -q --numprocesses $(TEST_PROCESSES) --dist loadfile -m "not alone"
 	$(BIN)/python -m pytest -q -m alone
+	$(BIN)/python tools/check_logs.py "$$WHISPER_ROUTER_TEST_LOGS"
 
 check: .venv/.dev  ## linters, types, import arrows, documentation
 	$(BIN)/ruff check .

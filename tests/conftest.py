@@ -9,6 +9,7 @@ import pytest
 import uvloop
 from hypothesis import settings
 
+from support import kept_logs
 from support.whisper_server import COMPILERS, built
 
 # CI judges a change by the same examples each time; developers look for new ones. How long one
@@ -16,6 +17,15 @@ from support.whisper_server import COMPILERS, built
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+kept_logs.keep_events()
+
+
+def pytest_runtest_logfinish(nodeid: str, location: object) -> None:
+    """Write what was logged in this process meanwhile."""
+    del location
+    kept_logs.write_events(nodeid)
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, object]:

@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+
+from support import kept_logs
 
 START_S = 30.0
 STOP_S = 30.0
@@ -25,6 +28,8 @@ class ServerProcess:
     url: str
     log: list[dict[str, object]] = field(default_factory=list)
     arrived: threading.Condition = field(default_factory=threading.Condition)
+    name: str = field(default_factory=lambda: f"server-{uuid.uuid4().hex}")
+    """Of the file in which its log is kept."""
 
     @property
     def pid(self) -> int:
@@ -65,6 +70,7 @@ def running_server(
     """
     path = directory / "router.toml"
     path.write_text(config, encoding="utf-8")
+    secrets = kept_logs.keep_secrets(config, env or {})
     process = subprocess.Popen(
         [*prefix, python, "-m", "whisper_router.cli", "serve", "--config", str(path)],
         env=environment(directory) | dict(env or {}),
@@ -78,6 +84,8 @@ def running_server(
     try:
         server.url = str(server.wait_for_log("serving", timeout_s=START_S)["url"])
         yield server
+        if process.poll() is None:
+            kept_logs.keep_engine_output(server.name, server.url, secrets)
     finally:
         if process.poll() is None:
             process.kill()
@@ -97,13 +105,16 @@ def environment(directory: Path) -> dict[str, str]:
         "TMPDIR": str(directory),
         "WHISPER_ROUTER__SERVER__PORT": "0",
         "WHISPER_ROUTER__SERVER__LOG_FORMAT": "json",
+        "WHISPER_ROUTER__SERVER__LOG_LEVEL": "debug",
         "WHISPER_ROUTER__STORE__OFFLINE": "true",
     }
 
 
 def _read_log(server: ServerProcess) -> None:
     assert server.process.stderr is not None
+    kept_logs.keep(server.name, f"# {os.environ.get('PYTEST_CURRENT_TEST', '')}\n")
     for text in server.process.stderr:
+        kept_logs.keep(server.name, text)
         try:
             line = json.loads(text)
         except ValueError:
