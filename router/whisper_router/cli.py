@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_serve(commands)
     _add_transcribe(commands)
     _add_listen(commands)
+    _add_bench(commands)
     _add_models(commands)
     _add_keys(commands)
     _add_config(commands)
@@ -129,6 +130,14 @@ def _add_listen(commands: Subparsers) -> None:
     add("--prompt", default="", help="text that sets style and spelling")
     add("--json", action="store_true", help="print what the server sends, a line each")
     listen.set_defaults(run=_listen)
+
+
+def _add_bench(commands: Subparsers) -> None:
+    from whisper_router.commands.bench_order import add_arguments
+
+    bench = _command(commands, "bench", "measure a server under load: latencies, speed, errors")
+    add_arguments(bench)
+    bench.set_defaults(run=_bench)
 
 
 def _add_models(commands: Subparsers) -> None:
@@ -250,6 +259,13 @@ def _listen(arguments: argparse.Namespace) -> int:
         as_json=arguments.json,
     )
     return _run(listen.listen(order))
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from whisper_router.commands import bench, bench_order
+
+    server = _settings(arguments).server
+    return _run(bench.bench(bench_order.order(arguments, host=server.host, port=server.port)))
 
 
 def _models(arguments: argparse.Namespace) -> int:
