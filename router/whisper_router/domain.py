@@ -4,7 +4,7 @@ Times are seconds as `float` from the start of the audio named in the docstring;
 16 kHz mono once it is past `whisper_router.audio`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from pathlib import Path
@@ -154,7 +154,8 @@ class TranscriptionRequest:
     `alignment` is the name of the plugin that places words in time; empty: none is asked for;
     `auto`: as the engine stamps them, if it does.
     `speakers` None: speakers are not told apart.
-    `via` is the `Via` header (RFC 9110 7.6.3) for servers that work on it is sent on to.
+    `via` is the `Via` header (RFC 9110 7.6.3) for servers that work on it is sent on to, `trace`
+    holds those of W3C Trace Context for them.
     """
 
     model: str
@@ -178,6 +179,7 @@ class TranscriptionRequest:
     client: Client = field(default_factory=Client)
     decoding: DecodingOptions = field(default_factory=DecodingOptions)
     via: str = ""
+    trace: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

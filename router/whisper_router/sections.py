@@ -139,6 +139,16 @@ class MetricsSettings(Section):
     """Whether it needs no key. It tells the names of models, and how much they are used."""
 
 
+class TracingSettings(Section):
+    """Traces for OpenTelemetry (needs `whisper-router[otel]`)."""
+
+    enabled: bool = False
+    """Record where the time of each request goes, and send that to a collector."""
+    endpoint: str | None = None
+    """The collector, for OTLP over HTTP: `http://collector:4318`. Default: as the variables of
+    OpenTelemetry say (`OTEL_EXPORTER_OTLP_ENDPOINT`), else this machine."""
+
+
 class DialectSettings(Section):
     """The APIs of other servers, for clients that were made for those (docs/dialects.md)."""
 

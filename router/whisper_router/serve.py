@@ -7,7 +7,7 @@ import ipaddress
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -42,6 +42,7 @@ from whisper_router.logs import configure_logging
 from whisper_router.reload import Reloader
 from whisper_router.sdnotify import notifier_from
 from whisper_router.settings import Settings
+from whisper_router.tracing import exporting
 
 KEEPALIVE_S = 75.0  # longer than the 60 s that nginx keeps idle upstream connections
 
@@ -108,6 +109,7 @@ async def running_server(
     outbound = outbound_of(settings)
     fetcher = UrlFetcher(outbound, fetch_limits(settings))
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(_tracing(settings))
         router = await stack.enter_async_context(build_router(settings, child_files=child_files))
         usage = await stack.enter_async_context(usage_keeper(settings, is_kept=keeps_usage))
         audit = await stack.enter_async_context(audit_log(settings))
@@ -189,6 +191,13 @@ def _report_limits(now: FileLimits, before: FileLimits) -> None:
     log.info("file_limit", soft=now.soft, before=before.soft, hard=now.hard)
     if now.is_low:
         log.warning("file_limit_low", soft=now.soft, connections=now.connections)
+
+
+def _tracing(settings: Settings) -> AbstractAsyncContextManager[None]:
+    wanted = settings.tracing
+    return exporting(
+        enabled=wanted.enabled, endpoint=wanted.endpoint, version=version("whisper-router")
+    )
 
 
 def _refuse_open_network(settings: Settings) -> None:

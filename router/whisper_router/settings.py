@@ -15,6 +15,7 @@ from whisper_router.engine_sections import (
     StageSettings,
     StoreSettings,
     SupervisionSettings,
+    TracingSettings,
     VadSettings,
 )
 from whisper_router.section import Section
@@ -80,6 +81,7 @@ class Settings(BaseSettings):
     jobs: JobSettings = JobSettings()
     """Transcriptions that outlive their request (`/v1/jobs`)."""
     metrics: MetricsSettings = MetricsSettings()
+    tracing: TracingSettings = TracingSettings()
     """Figures for Prometheus."""
     stages: StageSettings = StageSettings()
     """Stages around recognition."""

@@ -295,7 +295,7 @@ def _of_chunk(
 def _told(request: TranscriptionRequest) -> Mapping[str, str]:
     """Return what the other server is told of a request, for its log and against loops."""
     told = {"Via": request.via, "X-Request-ID": request.request_id}
-    return {name: value for name, value in told.items() if value}
+    return {name: value for name, value in told.items() if value} | dict(request.trace)
 
 
 def _form(server: Server, chunk: Chunk, request: TranscriptionRequest) -> aiohttp.FormData:

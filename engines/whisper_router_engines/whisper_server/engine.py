@@ -113,6 +113,7 @@ class WhisperServer:
         await asyncio.to_thread(check_chunk, chunk)
         yield WorkerStarted(pid=None)
         headers = {"X-Request-ID": request.request_id} if request.request_id else {}
+        headers |= request.trace
         body = await _ask(http, endpoint, form, headers)
         answer = Answer(body=body, duration_s=chunk.duration_s, with_words=request.word_timestamps)
         try:

@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from structlog.contextvars import bound_contextvars
 
+from whisper_router import tracing
 from whisper_router.api.deps import DEPS
 from whisper_router.api.exchange import KEY, audit_fields, route_of
 from whisper_router.api.limits.headers import limit_headers
@@ -23,6 +24,7 @@ STARTED_S = web.RequestKey("started_s", float)
 FIRST_TURN = web.RequestKey("first_turn", FirstTurn)
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 PROBES = frozenset({"/health", "/ready", "/healthcheck", "/whisperx/healthcheck"})
+UNTRACED = PROBES | {"/metrics"}
 CLIENT_LEFT = 499  # nginx's status for a client that closed the connection first
 SWITCHED = 101
 MAX_LOGGED_PATH = 200
@@ -40,6 +42,27 @@ async def identify_request(request: web.Request, handler: Handler) -> web.Stream
     request[REQUEST_ID] = _request_id(request)
     with bound_contextvars(request_id=request[REQUEST_ID]):
         return await handler(request)
+
+
+@web.middleware
+async def trace_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Make the request a span, and a part of its client's trace if that sent one."""
+    if request.path in UNTRACED:
+        return await handler(request)
+    route = request.match_info.route.resource
+    shown = UNKNOWN_ROUTE if route is None else route.canonical
+    with tracing.begin(
+        f"{_method(request)} {shown}",
+        kind=tracing.Kind.SERVER,
+        parent={name: ",".join(request.headers.getall(name, [])) for name in tracing.HEADERS},
+        http__request__method=_method(request),
+        http__route=shown,
+        request_id=request[REQUEST_ID],
+    ) as span:
+        with span.active():
+            response = await handler(request)
+        span.set(http__response__status_code=response.status)
+        return response
 
 
 @web.middleware

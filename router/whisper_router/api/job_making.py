@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
+from whisper_router import tracing
 from whisper_router.api.access import require_scope
 from whisper_router.api.auth import client_of, refuse_foreign_pages
 from whisper_router.api.deps import DEPS, ApiDeps
@@ -160,7 +161,12 @@ def _for_any_format(
 ) -> TranscriptionRequest:
     """Return the request with times of words: the result may be asked for in any format later."""
     can_time = deps.processes.pool(request.model).capabilities.word_timestamps
-    return replace(request, request_id=job_id, word_timestamps=can_time or request.word_timestamps)
+    return replace(
+        request,
+        request_id=job_id,
+        word_timestamps=can_time or request.word_timestamps,
+        trace=tracing.current().headers(),
+    )
 
 
 def _audio(new: NewJob, url: str | None) -> JobAudio:

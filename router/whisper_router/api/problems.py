@@ -7,6 +7,7 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from whisper_router import tracing
 from whisper_router.api.exchange import ERROR_CODE
 from whisper_router.api.wire import json_response
 from whisper_router.errors import (
@@ -81,6 +82,7 @@ def count_error(error: RouterError) -> None:
     """Count an error that a client is told. Codes of other servers are as many as those want."""
     code = "upstream" if isinstance(error, UpstreamRefused) else error.code
     ERRORS.labels(code or "none").inc()
+    tracing.current().fail(code or "none")
 
 
 def internal_error() -> RouterError:

@@ -7,6 +7,7 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
+from whisper_router import tracing
 from whisper_router.api import sse
 from whisper_router.api.context import REQUEST_ID
 from whisper_router.api.deps import DEPS
@@ -35,7 +36,8 @@ async def send_on(
         RouterError: as `pipeline.relay.Relay.answer`.
     """
     deps, model = request.app[DEPS], (await incoming.field("model") or "").strip()
-    headers = {hdrs.VIA: via(request), "X-Request-ID": request[REQUEST_ID]}
+    span = tracing.begin("upstream", kind=tracing.Kind.CLIENT, alias=model)
+    headers = {hdrs.VIA: via(request), "X-Request-ID": request[REQUEST_ID], **span.headers()}
     ticket = Ticket(
         request_id=request[REQUEST_ID],
         key=client.name,
@@ -44,7 +46,7 @@ async def send_on(
     )
     tracker.update(stage=Stage.WAITING)
     began = partial(tracker.update, stage=Stage.TRANSCRIBING)
-    with deps.models.in_use(model, None):
+    with span, deps.models.in_use(model, None):
         async with (
             relayed_upload(incoming, task=task, headers=headers) as form,
             deps.relay.answer(model, form, ticket, began=began) as answer,

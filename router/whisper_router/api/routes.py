@@ -4,6 +4,7 @@ import asyncio
 
 from aiohttp import web
 
+from whisper_router import tracing
 from whisper_router.api import (
     admin,
     dialects,
@@ -17,7 +18,7 @@ from whisper_router.api import (
 )
 from whisper_router.api.auth import authenticate
 from whisper_router.api.body import drain_unread
-from whisper_router.api.context import add_headers, identify_request, log_access
+from whisper_router.api.context import add_headers, identify_request, log_access, trace_request
 from whisper_router.api.cors import answer_preflights
 from whisper_router.api.deps import DEPS, STOPPING, ApiDeps
 from whisper_router.api.dialects.kept import RUNNING
@@ -40,6 +41,7 @@ def build_api(deps: ApiDeps) -> web.Application:
             identify_request,
             drain_unread(deps.drain),
             log_access,
+            *([trace_request] if tracing.is_on() else []),
             answer_preflights(deps.cors),
             answer_problems,
             refuse_surplus,

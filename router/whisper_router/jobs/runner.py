@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 from structlog.contextvars import bind_contextvars
 
+from whisper_router import tracing
 from whisper_router.audio.spool import Spool
 from whisper_router.domain import Lane, Transcript
 from whisper_router.errors import (
@@ -265,8 +266,17 @@ class JobRunner:
         bind_contextvars(request_id=job.request.request_id or job.id)  # the task is the job's own
         self._trackers[job.id] = Tracker(job.owner)
         self._watchers.tell(job.id)
+        span = tracing.begin(
+            "fetch" if job.id in self._fetching else "job",
+            kind=tracing.Kind.CONSUMER,
+            parent=job.request.trace,
+            job=job.id,
+            alias=job.request.model,
+            attempt=job.attempts,
+        )
         try:
-            await work(job)
+            with span, span.active():
+                await work(job)
         except asyncio.CancelledError:
             if job.id not in self._cancelled:
                 await self._put_back(job)

@@ -8,7 +8,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 
+from whisper_router import tracing
 from whisper_router.audio.outbound import CONNECT_FAILURES, Outbound, reason_of
 from whisper_router.errors import InvalidParameter, UrlRefused
 from whisper_router.jobs.model import Delivery
@@ -151,7 +152,7 @@ class WebhookSender:
 
     async def _attempt(self, delivery: Delivery) -> None:
         began_s, ticked_s = self._clock(), time.monotonic()
-        outcome = await self._call(delivery, now_s=began_s)
+        outcome = await self._traced_call(delivery, now_s=began_s)
         took_ms = round((time.monotonic() - ticked_s) * 1000)
         next_s = self._next_s(delivery, outcome)
         entry: dict[str, Any] = {
@@ -178,16 +179,34 @@ class WebhookSender:
             is_given_up=next_s is None and not outcome.is_delivered,
         )
 
-    async def _call(self, delivery: Delivery, *, now_s: float) -> _Outcome:
+    async def _traced_call(self, delivery: Delivery, *, now_s: float) -> _Outcome:
+        job = await self._store.find(delivery.job_id) if tracing.is_on() else None
+        with tracing.begin(
+            "webhook",
+            kind=tracing.Kind.CLIENT,
+            parent=job.request.trace if job else {},
+            job=delivery.job_id,
+            attempt=delivery.attempts + 1,
+        ) as span:
+            outcome = await self._call(delivery, now_s=now_s, trace=span.headers())
+            span.set(http__response__status_code=outcome.status)
+            if not outcome.is_delivered:
+                span.fail("not_delivered")
+            return outcome
+
+    async def _call(
+        self, delivery: Delivery, *, now_s: float, trace: Mapping[str, str]
+    ) -> _Outcome:
         """Make one request. The body of the answer is of no interest and is not read."""
         webhook, timeout_s = delivery.webhook, self._options.timeout_s
         try:
             check_headers(webhook.headers)
             headers = headers_of(delivery, now_s=now_s)
+            headers = {name: headers[name] for name in headers if name.lower() not in trace}
             async with (
                 asyncio.timeout(timeout_s),
                 self._outbound.request(
-                    "POST", webhook.url, headers=headers, data=delivery.body.encode()
+                    "POST", webhook.url, headers={**headers, **trace}, data=delivery.body.encode()
                 ) as response,
             ):
                 status = response.status

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import structlog
 
+from whisper_router import tracing
 from whisper_router.domain import (
     SAMPLE_RATE_HZ,
     Chunk,
@@ -149,8 +150,9 @@ class ChunkRunner:
                 if self._began is not None:
                     self._began()
                 kills = await asyncio.to_thread(oom_kills, self._vmstat)
-                with _noted(chunk, request):
-                    async with aclosing(self._timed(lease, chunk, request)) as events:
+                with _noted(chunk, request) as trace:
+                    traced = replace(request, trace=trace) if trace else request
+                    async with aclosing(self._timed(lease, chunk, traced)) as events:
                         async for event in events:
                             yield event
         except EngineInterrupted as error:  # the kernel's SIGKILL looks like anybody's
@@ -202,8 +204,11 @@ async def _wait_out(error: UpstreamRefused, losses: Losses) -> None:
 
 
 @contextmanager
-def _noted(chunk: Chunk, request: TranscriptionRequest) -> Iterator[None]:
-    """Log the beginning and the end of an attempt, with the request's id."""
+def _noted(chunk: Chunk, request: TranscriptionRequest) -> Iterator[Mapping[str, str]]:
+    """Log the beginning and the end of an attempt, with the request's id, and have it be traced.
+
+    Yields the headers for an engine that takes part in the trace.
+    """
     told = log.bind(
         request_id=request.request_id,
         alias=request.model,
@@ -212,8 +217,16 @@ def _noted(chunk: Chunk, request: TranscriptionRequest) -> Iterator[None]:
     )
     began_s, how = time.monotonic(), "broken_off"
     told.debug("chunk_began")
+    span = tracing.begin(
+        "chunk",
+        alias=request.model,
+        request_id=request.request_id,
+        at_s=chunk.start_s,
+        audio_seconds=chunk.duration_s,
+    )
     try:
-        yield
+        with span, tracing.begin("engine", kind=tracing.Kind.CLIENT, parent=span) as engine:
+            yield engine.headers()
         how = "done"
     finally:
         told.debug("chunk_ended", how=how, took_s=round(time.monotonic() - began_s, 3))

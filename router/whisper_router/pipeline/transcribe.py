@@ -2,12 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from whisper_router import tracing
 from whisper_router.audio.media import PcmFormat, PreparedAudio, VadOptions
 from whisper_router.audio.media_pool import MediaPool
 from whisper_router.audio.spool import Spool
@@ -103,6 +105,7 @@ class Transcriber:
                 async for event in events:
                     if isinstance(event, AudioReady):
                         _measure(alias, event, time.monotonic() - began_s)
+                        tracing.current().set(alias=alias, audio_seconds=event.duration_s)
                     yield event
             outcome = "done"
         except (GeneratorExit, asyncio.CancelledError):
@@ -203,7 +206,7 @@ class Transcriber:
         preparation = Preparation(planner, tracker)
         target = self._spool.new_path(".f32")
         prepare = partial(
-            self._media.prepare,
+            _traced(self._media.prepare),
             media.path,
             target,
             pcm=media.pcm,
@@ -217,6 +220,20 @@ class Transcriber:
             preparing.cancel()
             clearing = self._tasks.spawn(_clear(preparing, target), name="clear audio")
             await asyncio.shield(clearing)  # a second cancellation must not leave the file behind
+
+
+def _traced(
+    prepare: Callable[..., Awaitable[PreparedAudio]],
+) -> Callable[..., Awaitable[PreparedAudio]]:
+    """Return `prepare` as a part of the request's trace."""
+
+    async def traced(*arguments: Any, **named: Any) -> PreparedAudio:
+        with tracing.begin("decode") as span:
+            audio = await prepare(*arguments, **named)
+            span.set(audio_seconds=audio.duration_s, speech_seconds=_speech_s(audio))
+            return audio
+
+    return traced
 
 
 async def _clear(preparing: "asyncio.Task[None]", target: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from whisper_router import tracing
 from whisper_router.errors import QueueFull, QueueTimeout, RouterError
 from whisper_router.metrics import CHUNK_SECONDS, QUEUE_SECONDS
 from whisper_router.scheduling.fair_queue import FairQueue, QueueFullError, Ticket
@@ -108,7 +109,8 @@ class Dispatcher:
         work = await self._turn(ticket)
         try:
             async with AsyncExitStack() as stack:
-                lease = await self._worker(stack)
+                with tracing.begin("worker", alias=self.pool.alias):  # it may have to be started
+                    lease = await self._worker(stack)
                 work.began_s = began_s = time.monotonic()
                 yield lease
                 took_s = time.monotonic() - began_s
@@ -155,7 +157,8 @@ class Dispatcher:
             first.position = next(n for n, item in enumerate(self._queue.order()) if item is place)
         self._let_in()
         try:
-            return await self._called(place)
+            with tracing.begin("queue", alias=self.pool.alias, lane=ticket.lane.name.lower()):
+                return await self._called(place)
         finally:
             waited_s = time.monotonic() - place.since_s
             lane = ticket.lane.name.lower()
