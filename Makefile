@@ -26,6 +26,7 @@ test: export WHISPER_ROUTER_TEST_LOGS = $(CURDIR)/build/test-logs
 test: .venv/.dev  ## run every test (real engines, sockets, signals and speech)
 	@tools/apt-packages.sh $(TEST_PACKAGES)
 	@if tools/compilers.sh; then tools/whisper-server.sh native >/dev/null; fi
+	@tools/promtool.sh >/dev/null || true
 	@rm -rf "$$WHISPER_ROUTER_TEST_LOGS"
 	$(BIN)/python -m pytest -q --numprocesses $(TEST_PROCESSES) --dist loadfile -m "not alone"
 	$(BIN)/python -m pytest -q -m alone
