@@ -49,8 +49,7 @@ async def trace_request(request: web.Request, handler: Handler) -> web.StreamRes
     """Make the request a span, and a part of its client's trace if that sent one."""
     if request.path in UNTRACED:
         return await handler(request)
-    route = request.match_info.route.resource
-    shown = UNKNOWN_ROUTE if route is None else route.canonical
+    shown = route_of(request)
     with tracing.begin(
         f"{_method(request)} {shown}",
         kind=tracing.Kind.SERVER,
