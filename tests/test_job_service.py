@@ -11,6 +11,7 @@ from whisper_router.audio.fetch_url import FetchLimits, UrlFetcher
 from whisper_router.audio.outbound import Outbound, OutboundOptions
 from whisper_router.errors import ConfigurationError, StorageFull
 from whisper_router.job_service import running_jobs
+from whisper_router.pipeline.activity import ActivityBoard
 from whisper_router.sections import JobSettings
 
 
@@ -23,7 +24,14 @@ def router(tmp_path, **jobs):
 def running_jobs_of(router):
     outbound = Outbound(OutboundOptions())
     fetcher = UrlFetcher(outbound, FetchLimits())
-    return running_jobs(router, outbound, fetcher, lambda *_: nullcontext(), router.transcriber)
+    return running_jobs(
+        router,
+        outbound,
+        fetcher,
+        lambda *_: nullcontext(),
+        router.transcriber,
+        ActivityBoard(),
+    )
 
 
 async def test_jobs_are_kept_in_the_directory_that_is_named(tmp_path):

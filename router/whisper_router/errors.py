@@ -139,6 +139,12 @@ class ModelNotAllowed(ModelNotFound):
     status, kind, code, param = 403, "permission_error", "model_not_allowed", "model"
 
 
+class RequestCancelled(RouterError):
+    """Somebody who may do so has ended the work. A status that no client tries again by itself."""
+
+    status, kind, code = 410, INVALID_REQUEST, "request_cancelled"
+
+
 class ModelInUse(RouterError):
     """The model cannot be unloaded or deleted now: somebody uses it, or it is being fetched."""
 

@@ -21,6 +21,7 @@ from whisper_router.control import Control
 from whisper_router.descriptors import file_limits
 from whisper_router.directory import Directory
 from whisper_router.jobs.runner import JobRunner
+from whisper_router.pipeline.activity import ActivityBoard
 from whisper_router.pipeline.speech import SpeechFinder
 from whisper_router.pipeline.turns import SpeakerFinder
 from whisper_router.places import usage_file
@@ -40,6 +41,7 @@ class Behind:
     usage: UsageKeeper
     audit: AuditLog | None
     fetcher: UrlFetcher
+    activity: ActivityBoard
 
 
 def api_deps(router: Router, directory: Directory, behind: Behind) -> ApiDeps:
@@ -74,6 +76,7 @@ def api_deps(router: Router, directory: Directory, behind: Behind) -> ApiDeps:
         jobs=behind.jobs,
         usage=behind.usage,
         audit=behind.audit,
+        activity=behind.activity,
         cors=CorsPolicy(origins=settings.server.cors_origins),
         open_metrics=settings.metrics.open,
         dialects=DialectOptions(
@@ -136,12 +139,15 @@ def fetch_limits(settings: Settings) -> FetchLimits:
     )
 
 
-def wyoming_service(router: Router, directory: Directory) -> WyomingService:
+def wyoming_service(
+    router: Router, directory: Directory, activity: ActivityBoard
+) -> WyomingService:
     """Return what serves Wyoming's clients."""
     return WyomingService(
         about=about(),
         live=router.live,
         models=directory,
+        activity=activity,
         limits=WyomingLimits(
             max_audio_s=router.settings.wyoming.max_audio_s,
             write_timeout_s=router.settings.live.write_timeout_s,

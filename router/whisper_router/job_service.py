@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import structlog
 
 from whisper_router.api.notices import notice
+from whisper_router.api.noting import ended_job
 from whisper_router.app import Router
 from whisper_router.audio.fetch_url import UrlFetcher
 from whisper_router.audio.outbound import Outbound
@@ -16,6 +17,7 @@ from whisper_router.jobs.needs import InUse, Transcriber
 from whisper_router.jobs.runner import JobLimits, JobRunner
 from whisper_router.jobs.sqlite import open_store
 from whisper_router.jobs.webhooks import WebhookOptions, WebhookSender
+from whisper_router.pipeline.activity import ActivityBoard
 from whisper_router.places import jobs_directory
 from whisper_router.tasks import Tasks
 
@@ -29,10 +31,11 @@ async def running_jobs(
     fetcher: UrlFetcher,
     in_use: InUse,
     transcriber: Transcriber,
+    activity: ActivityBoard,
 ) -> AsyncIterator[JobRunner | None]:
     """Run jobs, and call their webhooks, until the block ends; None: there are none here.
 
-    `transcriber` does the work.
+    `transcriber` does the work. Those that have ended are noted in `activity`.
 
     Raises:
         ConfigurationError: the directory that is configured for them cannot be used.
@@ -43,7 +46,7 @@ async def running_jobs(
         return
     async with AsyncExitStack() as stack:
         try:
-            runner = await _opened(stack, router, fetcher, in_use, transcriber)
+            runner = await _opened(stack, router, fetcher, in_use, transcriber, activity)
         except (ConfigurationError, RouterError, RuntimeError) as error:
             if settings.directory is not None:
                 raise ConfigurationError(str(error)) from error
@@ -68,6 +71,7 @@ async def _opened(
     fetcher: UrlFetcher,
     in_use: InUse,
     transcriber: Transcriber,
+    activity: ActivityBoard,
 ) -> JobRunner:
     """Return what runs jobs, to be closed with `stack`.
 
@@ -93,6 +97,7 @@ async def _opened(
             notice=notice,
             in_use=in_use,
         )
+        runner.on_end(lambda job: activity.add(ended_job(job)))
         own.push_async_callback(runner.close)
         await runner.open()
         stack.push_async_exit(own.pop_all())

@@ -39,6 +39,7 @@ from whisper_router.front import (
 )
 from whisper_router.job_service import running_jobs
 from whisper_router.logs import configure_logging
+from whisper_router.pipeline.activity import ActivityBoard
 from whisper_router.reload import Reloader
 from whisper_router.sdnotify import notifier_from
 from whisper_router.settings import Settings
@@ -114,6 +115,7 @@ async def running_server(
         usage = await stack.enter_async_context(usage_keeper(settings, is_kept=keeps_usage))
         audit = await stack.enter_async_context(audit_log(settings))
         directory = Directory(router)
+        activity = ActivityBoard()
         jobs = await stack.enter_async_context(
             running_jobs(
                 router,
@@ -121,26 +123,23 @@ async def running_server(
                 fetcher,
                 directory.in_use,
                 MeteredTranscriber(router.transcriber, usage, keys),
+                activity,
             )
         )
         reloader = None if load is None else Reloader(router, load)
-        wyoming = WyomingListener(wyoming_service(router, directory))
+        behind = Behind(
+            keys=keys,
+            control=Control(router, reloader),
+            jobs=jobs,
+            usage=usage,
+            audit=audit,
+            fetcher=fetcher,
+            activity=activity,
+        )
+        wyoming = WyomingListener(wyoming_service(router, directory, activity))
         most = file_limits().connections
         runner = ApiRunner(
-            build_api(
-                api_deps(
-                    router,
-                    directory,
-                    Behind(
-                        keys=keys,
-                        control=Control(router, reloader),
-                        jobs=jobs,
-                        usage=usage,
-                        audit=audit,
-                        fetcher=fetcher,
-                    ),
-                )
-            ),
+            build_api(api_deps(router, directory, behind)),
             handler_cancellation=True,  # a client that leaves must free its worker
             access_log=None,
             max_connections=most - (wyoming_clients() if settings.wyoming.uri else 0),

@@ -27,6 +27,8 @@ TELLS_THE_DATE = {
     "router/whisper_router/api/realtime/handshake.py": "`expires_at` of a session",
     "router/whisper_router/api/job_making.py": "when a job was made",
     "router/whisper_router/api/dialects/kept.py": "when a request came that is kept as a job",
+    "router/whisper_router/pipeline/activity.py": "when work came, for who looks at it",
+    "router/whisper_router/api/activity.py": "jobs are kept over restarts, so is their age",
     "router/whisper_router/pipeline/progress.py": "when stages were reached, for who asks later",
     "router/whisper_router/jobs/runner.py": "jobs are kept over restarts, so is their age",
     "router/whisper_router/jobs/webhooks.py": "attempts outlive restarts, signatures have a time",

@@ -83,6 +83,12 @@ async def require_admin(request: web.Request) -> None:
     require_scope(request, Scope.ADMIN)
 
 
+def is_admin(request: web.Request) -> bool:
+    """Return whether what is everybody's is shown to the caller."""
+    key = request.get(KEY)
+    return key is None or key.admin
+
+
 def refuse_foreign_pages(request: web.Request) -> None:
     """Let no page of another site do what needs no key, but harms more than the page's user.
 

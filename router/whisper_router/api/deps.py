@@ -28,6 +28,7 @@ from whisper_router.api.services import (
 )
 from whisper_router.audio.spool import Spool
 from whisper_router.audio.upload import UploadLimits
+from whisper_router.pipeline.activity import ActivityBoard
 from whisper_router.pipeline.progress import ProgressBoard
 from whisper_router.pipeline.relay import Relay
 from whisper_router.pipeline.stages import Stages
@@ -100,6 +101,7 @@ class ApiDeps:
     stages: Stages = field(default_factory=Stages)
     jobs: JobService | None = None
     progress: ProgressBoard = field(default_factory=ProgressBoard)
+    activity: ActivityBoard = field(default_factory=ActivityBoard)
     cors: CorsPolicy = field(default_factory=CorsPolicy)
     drain: DrainLimits = field(default_factory=DrainLimits)
     live_limits: LiveLimits = field(default_factory=LiveLimits)

@@ -20,6 +20,7 @@ from whisper_router.api.forms import Order
 from whisper_router.api.job_errors import JobsUnavailable
 from whisper_router.api.job_order import check_source, response_fields
 from whisper_router.api.keys import Scope
+from whisper_router.api.noting import forget
 from whisper_router.api.recognise import named_url
 from whisper_router.api.services import JobService
 from whisper_router.audio.media import pcm_format
@@ -100,8 +101,10 @@ async def make_job(request: web.Request, new: NewJob) -> Job:
                 "This Idempotency-Key was sent before, with another request; a new one needs a "
                 "new key."
             )
-        return made
-    return await service.submit(job, file)
+    else:
+        made = await service.submit(job, file)
+    forget(request)
+    return made
 
 
 async def check_room(request: web.Request) -> None:

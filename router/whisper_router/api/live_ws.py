@@ -20,10 +20,12 @@ from whisper_router.api.live_order import LiveOrder, Patience, parse_live
 from whisper_router.api.live_text import LiveText
 from whisper_router.api.metering import live_meter
 from whisper_router.api.model_access import check_model
+from whisper_router.api.noting import last_cancellable, note_failure, noting_live
 from whisper_router.audio.pcm import PcmFormat, PcmReader
 from whisper_router.domain import SAMPLE_RATE_HZ
-from whisper_router.errors import LimitReached, RouterError
+from whisper_router.errors import LimitReached, RequestCancelled, RouterError
 from whisper_router.live.events import Failed
+from whisper_router.pipeline.activity import Look
 from whisper_router.pipeline.live import LiveRun
 from whisper_router.tasks import Tasks
 
@@ -65,15 +67,26 @@ async def transcribe_live(request: web.Request) -> web.StreamResponse:
         request_id=request[REQUEST_ID],
         client=client_of(request),
     )
-    model = order.request.model
-    check_model(request, model)
-    async with deps.live.open(order.request) as run:
-        with deps.models.in_use(model, None):
-            await socket.prepare(request)
-            conversation = _Conversation(request, socket, run, order)
-            await conversation.hold()
-    await conversation.close()  # who sees the end of a session may begin another one
+    model, conversation = order.request.model, None
+    with noting_live(request, lambda: Look(model=model, audio_s=_heard_s(conversation))):
+        check_model(request, model)
+        try:
+            with last_cancellable(request):
+                async with deps.live.open(order.request) as run:
+                    with deps.models.in_use(model, None):
+                        await socket.prepare(request)
+                        conversation = _Conversation(request, socket, run, order)
+                        await conversation.hold()
+        except RequestCancelled as error:
+            if conversation is None:
+                raise
+            conversation.note(error)
+        await conversation.close()  # who sees the end of a session may begin another one
     return socket
+
+
+def _heard_s(conversation: "_Conversation | None") -> float:
+    return 0.0 if conversation is None else conversation.heard_s
 
 
 class _Conversation:
@@ -88,6 +101,17 @@ class _Conversation:
         self._reader = PcmReader(SAMPLES)
         self._heard_any = False
         self._code, self._reason = WSCloseCode.OK, ""
+
+    @property
+    def heard_s(self) -> float:
+        """How many seconds of audio the client has sent."""
+        return self._run.duration_s
+
+    def note(self, error: RouterError) -> None:
+        """Note what the session ends with."""
+        log.warning("live_session_failed", code=error.code, reason=str(error))
+        note_failure(self._request, error)
+        self._code, self._reason = close_code(error), f"{error.code}: {error}"
 
     async def hold(self) -> None:
         """Return once all is told, or nobody is there to be told."""
@@ -118,8 +142,7 @@ class _Conversation:
                         await self._send(text)
             await self._send(text)
         except RouterError as error:
-            log.warning("live_session_failed", code=error.code, reason=str(error))
-            self._code, self._reason = close_code(error), f"{error.code}: {error}"
+            self.note(error)
         except TimeoutError:
             log.info("live_client_does_not_read", timeout_s=self._limits.write_timeout_s)
             hang_up(self._request)

@@ -16,6 +16,7 @@ from whisper_router.api.job_order import webhook_of
 from whisper_router.api.jobs import made
 from whisper_router.api.metering import has_audio_limit
 from whisper_router.api.model_access import check_model, models_of
+from whisper_router.api.noting import for_text
 from whisper_router.api.recognise import (
     Sent,
     named_url,
@@ -60,11 +61,13 @@ def _routes(prefix: str) -> Sequence[web.RouteDef]:
     ]
 
 
+@for_text
 async def create_transcription(request: web.Request) -> web.StreamResponse:
     """POST /v1/audio/transcriptions."""
     return await _recognise(request, Task.TRANSCRIBE)
 
 
+@for_text
 async def create_translation(request: web.Request) -> web.StreamResponse:
     """POST /v1/audio/translations."""
     return await _recognise(request, Task.TRANSLATE)

@@ -16,6 +16,7 @@ from whisper_router.api.fields import Fields
 from whisper_router.api.forms import Order, parse_order
 from whisper_router.api.metering import metered
 from whisper_router.api.model_access import check_model
+from whisper_router.api.noting import note_model, note_progress
 from whisper_router.api.relay import via
 from whisper_router.audio.media import PcmFormat, pcm_format
 from whisper_router.audio.upload import IncomingUpload, Upload, incoming_upload
@@ -86,6 +87,7 @@ async def tracked(request: web.Request, request_id: str = "") -> AsyncIterator[T
         deps.queues.watch(key=client.name, request_id=request_id) as request[FIRST_TURN],
     ):
         request[TRACKER] = tracker
+        note_progress(request, request_id, tracker, request[FIRST_TURN])
         yield tracker
 
 
@@ -105,6 +107,7 @@ def order_of(
         client=client_of(request),
         via=via(request),
     )
+    note_model(request, order.request.model)
     check_model(request, order.request.model)
     request.app[DEPS].transcriber.check(order.request)
     return order

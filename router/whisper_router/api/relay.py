@@ -11,6 +11,7 @@ from whisper_router import tracing
 from whisper_router.api import sse
 from whisper_router.api.context import REQUEST_ID
 from whisper_router.api.deps import DEPS
+from whisper_router.api.noting import note_model
 from whisper_router.audio.relayed import relayed_upload
 from whisper_router.audio.upload import IncomingUpload
 from whisper_router.domain import Client, Task
@@ -36,6 +37,7 @@ async def send_on(
         RouterError: as `pipeline.relay.Relay.answer`.
     """
     deps, model = request.app[DEPS], (await incoming.field("model") or "").strip()
+    note_model(request, model)
     span = tracing.begin("upstream", kind=tracing.Kind.CLIENT, alias=model)
     headers = {hdrs.VIA: via(request), "X-Request-ID": request[REQUEST_ID], **span.headers()}
     ticket = Ticket(

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from whisper_router import tracing
 from whisper_router.api import (
+    activity,
     admin,
     dialects,
     health,
@@ -28,7 +29,19 @@ from whisper_router.api.problems import DETAILED, answer_problems
 from whisper_router.api.realtime import routes as realtime
 from whisper_router.api.runner import refuse_surplus
 
-PARTS = (metrics, health, openapi, openai, live_ws, realtime, progress, jobs, usage, admin)
+PARTS = (
+    metrics,
+    health,
+    openapi,
+    openai,
+    live_ws,
+    realtime,
+    progress,
+    activity,
+    jobs,
+    usage,
+    admin,
+)
 
 
 def build_api(deps: ApiDeps) -> web.Application:

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from whisper_router.api.context import elapsed_s
 from whisper_router.api.formats import Json, diarized_segment, logprob_bodies, token_usage
+from whisper_router.api.noting import last_cancellable, note_failure
 from whisper_router.api.problems import count_error, internal_error
 from whisper_router.api.wire import encode_json
 from whisper_router.domain import AudioFound, AudioReady, Hole, LanguageDetected, TranscriptEvent
@@ -60,10 +61,11 @@ async def stream(
     answer = _Answer(request)
     text = StreamedText(logprobs=options.logprobs, speakers=options.speakers)
     try:
-        async with aclosing(with_pulse(events, interval_s=options.heartbeat_s)) as pulse:
-            async for event in pulse:
-                await answer.write(text.frame(event))
-        await answer.write(_frame(text.done()))
+        with last_cancellable(request):
+            async with aclosing(with_pulse(events, interval_s=options.heartbeat_s)) as pulse:
+                async for event in pulse:
+                    await answer.write(text.frame(event))
+            await answer.write(_frame(text.done()))
     except _ClientLeft:
         log.info("stream_abandoned")
     except Exception as error:
@@ -83,13 +85,14 @@ async def pass_on(
     """
     answer, end = _Answer(request), b"\n\n"
     try:
-        async with aclosing(with_pulse(body, interval_s=heartbeat_s)) as pulse:
-            async for piece in pulse:
-                if piece:
-                    await answer.write(piece)
-                    end = (end + piece)[-len(BLANK_LINE) :]
-                elif end.replace(b"\r", b"").endswith(b"\n\n"):  # not in the middle of an event
-                    await answer.write(HEARTBEAT)
+        with last_cancellable(request):
+            async with aclosing(with_pulse(body, interval_s=heartbeat_s)) as pulse:
+                async for piece in pulse:
+                    if piece:
+                        await answer.write(piece)
+                        end = (end + piece)[-len(BLANK_LINE) :]
+                    elif end.replace(b"\r", b"").endswith(b"\n\n"):  # not within an event
+                        await answer.write(HEARTBEAT)
     except _ClientLeft:
         log.info("stream_abandoned")
     except Exception as error:
@@ -237,6 +240,7 @@ class _Answer:
         else:
             log.warning("stream_failed", code=error.code, reason=str(error))
         count_error(error)
+        note_failure(self._request, error)
         try:
             await self.write(_frame(error.envelope()))
         except _ClientLeft:

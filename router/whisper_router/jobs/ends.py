@@ -51,6 +51,8 @@ class Ends:
         """
         self._store, self._keeping, self._notice = store, keeping, notice
         self._clock, self._tell, self._pause_s = clock, tell, pause_s
+        self.listeners: list[Callable[[Job], None]] = []
+        """Are called with each job that has ended."""
         self.delivery_due = asyncio.Event()
         """Is set when a webhook is to be called."""
 
@@ -85,6 +87,8 @@ class Ends:
         if has_ended:
             JOBS_ENDED.labels(end.status.value).inc()
             log.info("job_ended", job=job.id, status=end.status)
+            for listener in self.listeners:
+                listener(ended)
             await self._keeping.forget_audio(job.id)
             self.delivery_due.set()
             self._tell(job.id)

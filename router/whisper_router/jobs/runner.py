@@ -166,6 +166,10 @@ class JobRunner:
         """Yield an event that is set whenever the job's status changes; the caller clears it."""
         return self._watchers.watch(job_id)
 
+    def on_end(self, listener: Callable[[Job], None]) -> None:
+        """Have `listener` called with each job that ends from now on."""
+        self._ends.listeners.append(listener)
+
     async def delivery_due(self) -> None:
         """Return once a job has ended whose webhook is to be called."""
         await self._ends.delivery_due.wait()

@@ -26,6 +26,7 @@ class Stage(StrEnum):
 
 
 ENDED = frozenset({Stage.DONE, Stage.FAILED})
+ARRIVING = frozenset({Stage.RECEIVING, Stage.FETCHING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +65,15 @@ class Report:
 class Tracker:
     """The report of one request. Its request writes it; anybody may wait for a change.
 
-    `began_s` tells when, in Unix time, each stage was reached first.
+    `began_s` tells when, in Unix time, each stage was reached first; `received_at_s`, on the
+    monotonic clock, when the audio was there.
     """
 
     def __init__(self, owner: str) -> None:
         self.report = Report(owner=owner)
         self.began_s: dict[Stage, float] = {self.report.stage: time.time()}
         self.ended_s: float | None = None
+        self.received_at_s: float | None = None
         self._changed = asyncio.Event()
 
     def update(self, **changes: object) -> None:
@@ -78,6 +81,8 @@ class Tracker:
         least = self.report.percent
         self.report = replace(self.report, **changes, least_percent=least)  # type: ignore[arg-type]
         self.began_s.setdefault(self.report.stage, time.time())
+        if self.received_at_s is None and self.report.stage not in ARRIVING:
+            self.received_at_s = time.monotonic()
         self._changed.set()
         self._changed = asyncio.Event()
 

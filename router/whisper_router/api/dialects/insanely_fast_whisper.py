@@ -28,6 +28,7 @@ from whisper_router.api.formats import JSON_TYPE
 from whisper_router.api.forms import Order
 from whisper_router.api.job_making import NewJob, check_target, service_of
 from whisper_router.api.job_order import fields_of, webhook_of
+from whisper_router.api.noting import for_text
 from whisper_router.api.recognise import Sent, named_url, order_of, tracked, with_model
 from whisper_router.api.wire import json_response
 from whisper_router.domain import Task, Transcript
@@ -75,6 +76,7 @@ def routes(_options: DialectOptions) -> Sequence[web.RouteDef]:
     ]
 
 
+@for_text
 async def create_task(request: web.Request) -> web.Response:
     """POST /: transcribe what is at an address; the answer is the text, or at once with `is_async`.
 

@@ -20,6 +20,7 @@ from whisper_router.api.deps import DEPS
 from whisper_router.api.forms import Order
 from whisper_router.api.job_making import NewJob, check_room, idempotency_key, make_job
 from whisper_router.api.job_order import check_source
+from whisper_router.api.noting import cancellable
 from whisper_router.api.recognise import Sent, recognised
 from whisper_router.domain import Client, Transcript
 from whisper_router.errors import RouterError, Unavailable
@@ -124,7 +125,8 @@ async def recognise_kept(
         with suppress(Unavailable):  # who waits for the answer gets it although none can be kept
             await _replaced(request, kept.id)
         try:
-            transcript = await recognised(request.app[DEPS], order, sent, tracker)
+            with cancellable(request):
+                transcript = await recognised(request.app[DEPS], order, sent, tracker)
         except RouterError as error:
             body = {**error.envelope()["error"], "status": error.status}
             failed = _job(request, order, sent, kept, began_s=began_s)

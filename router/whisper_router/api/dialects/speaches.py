@@ -13,6 +13,7 @@ from whisper_router.api.deps import DEPS, DialectOptions
 from whisper_router.api.dialects import speaches_models
 from whisper_router.api.dialects.speaches_speakers import find_speakers
 from whisper_router.api.fields import Fields, integer, number
+from whisper_router.api.noting import for_text
 from whisper_router.api.recognise import Sent, media_source, named_url, reception
 from whisper_router.api.wire import json_response
 from whisper_router.audio.media import VadOptions
@@ -42,6 +43,7 @@ def routes(_options: DialectOptions) -> Sequence[web.RouteDef]:
     return [*speaches_models.routes(), timestamps, speakers, *refused]
 
 
+@for_text
 async def find_speech(request: web.Request) -> web.Response:
     """POST /v1/audio/speech/timestamps: where somebody speaks, in milliseconds."""
     deps = request.app[DEPS]

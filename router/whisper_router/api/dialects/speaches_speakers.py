@@ -9,6 +9,7 @@ from whisper_router.api.deps import DEPS
 from whisper_router.api.fields import Fields, choice
 from whisper_router.api.formats import FORMATS, finite
 from whisper_router.api.forms import ResponseFormat
+from whisper_router.api.noting import for_text
 from whisper_router.api.recognise import Sent, media_source, named_url, reception
 from whisper_router.api.stages import parse_stages
 from whisper_router.api.subtitles import Cue, milliseconds, rttm
@@ -23,6 +24,7 @@ class SpeakerFormat(StrEnum):
     RTTM = "rttm"
 
 
+@for_text
 async def find_speakers(request: web.Request) -> web.Response:
     """POST /v1/audio/diarization: turns with their speakers, in seconds."""
     deps = request.app[DEPS]

@@ -16,6 +16,7 @@ from whisper_router.api.fields import Fields, boolean, choice
 from whisper_router.api.formats import FORMATS, TEXT_TYPE, Json, finite, segment_body
 from whisper_router.api.forms import Order, ResponseFormat
 from whisper_router.api.model_access import models_of
+from whisper_router.api.noting import for_text
 from whisper_router.api.recognise import (
     Reception,
     Sent,
@@ -80,6 +81,7 @@ def routes(_options: DialectOptions) -> Sequence[web.RouteDef]:
     ]
 
 
+@for_text
 async def transcribe(request: web.Request) -> web.Response:
     """POST /asr: the transcript as a file of plain text, whatever its format."""
     query = _query(request)
@@ -101,6 +103,7 @@ async def transcribe(request: web.Request) -> web.Response:
     )
 
 
+@for_text
 async def detect_language(request: web.Request) -> web.Response:
     """POST /detect-language: the language of the first speech; nothing after it is heard.
 

@@ -12,6 +12,7 @@ from whisper_router.api.deps import DEPS, DialectOptions
 from whisper_router.api.fields import Fields, boolean, choice, integer, number
 from whisper_router.api.formats import FORMATS, JSON_TYPE, TEXT_TYPE, Json, finite
 from whisper_router.api.forms import Order, ResponseFormat
+from whisper_router.api.noting import for_text
 from whisper_router.api.recognise import (
     Sent,
     named_url,
@@ -94,6 +95,7 @@ def routes(_options: DialectOptions) -> Sequence[web.RouteDef]:
     ]
 
 
+@for_text
 async def infer(request: web.Request) -> web.Response:
     """POST /inference."""
     async with reception(request, any_name=True) as received:

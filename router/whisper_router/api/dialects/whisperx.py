@@ -27,6 +27,7 @@ from whisper_router.api.fields import boolean, choice
 from whisper_router.api.forms import DIARIZED, ResponseFormat
 from whisper_router.api.job_making import NewJob, check_target, service_of
 from whisper_router.api.jobs import result_of
+from whisper_router.api.noting import for_text
 from whisper_router.api.recognise import Sent, named_url, order_of, reception
 from whisper_router.api.sse import HEADERS, HEARTBEAT
 from whisper_router.api.wire import encode_json, encode_text, json_response
@@ -85,11 +86,13 @@ def routes(options: DialectOptions) -> Sequence[web.RouteDef]:
     return made
 
 
+@for_text
 async def create_transcription(request: web.Request) -> web.Response:
     """POST /v1/audio/transcriptions, as whisperX API server has it."""
     return await _create(request, Task.TRANSCRIBE)
 
 
+@for_text
 async def create_translation(request: web.Request) -> web.Response:
     """POST /v1/audio/translations, as whisperX API server has it."""
     return await _create(request, Task.TRANSLATE)

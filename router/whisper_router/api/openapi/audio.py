@@ -26,7 +26,7 @@ from whisper_router.api.openapi.parts import (
 
 TAG = "Audio"
 PREFIX = "/v1"
-REFUSALS = frozenset({400, 403, 404, 408, 413, 417, 422, 429, 502, 504, 508})
+REFUSALS = frozenset({400, 403, 404, 408, 410, 413, 417, 422, 429, 502, 504, 508})
 ID_PATTERN = f"^{SAFE_ID.pattern}$"
 QUEUE_HEADERS = {name: header_ref(name) for name in ("x-queue-position", "x-queue-time")}
 JOB_OPERATIONS = (

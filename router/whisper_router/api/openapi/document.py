@@ -5,7 +5,16 @@ from collections.abc import Mapping
 from whisper_router.api.access import ANY, RULES
 from whisper_router.api.deps import Dialect, DialectOptions
 from whisper_router.api.dialects import detailed_paths
-from whisper_router.api.openapi import audio, jobs, live, models, operations, statuses, usage
+from whisper_router.api.openapi import (
+    activity,
+    audio,
+    jobs,
+    live,
+    models,
+    operations,
+    statuses,
+    usage,
+)
 from whisper_router.api.openapi.dialects import PARTS, Part, detailed, merged, served_parts
 from whisper_router.api.openapi.parts import ALSO_AT, DIALECT, Json, Paths, refusal
 from whisper_router.api.openapi.refusals import detailed_responses, responses
@@ -47,7 +56,7 @@ def document(
     schemas: Json = {}
     for part in parts:
         schemas |= part.schemas
-    for module in (audio, live, jobs, models, statuses, usage):
+    for module in (audio, live, activity, jobs, models, statuses, usage):
         schemas |= module.schemas()
     if options.old_sse:
         schemas |= audio.old_events()
@@ -88,7 +97,7 @@ def document(
 def _own() -> Paths:
     """Return the operations that are there whatever dialects are served."""
     joined: dict[str, dict[str, Json]] = {}
-    for module in (audio, live, jobs, models, operations, usage):
+    for module in (audio, live, activity, jobs, models, operations, usage):
         for path, found in module.paths().items():
             joined.setdefault(path, {}).update(found)
     return joined

@@ -15,6 +15,7 @@ WORDS: Mapping[int, str] = MappingProxyType(
         405: "The path has other methods, which `Allow` names.",
         408: "The client stopped sending, or the host of a given address took too long.",
         409: "Not as things stand: a job has no result, an id is taken, a model is in use.",
+        410: "An administrator, or whoever sent it, has cancelled the request.",
         413: "The body, or what is at a given address, is over the limit.",
         417: "The header `Expect` asks for something other than `100-continue`.",
         422: "This audio makes engines crash, or an `Idempotency-Key` came with another request; "

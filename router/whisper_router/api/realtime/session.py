@@ -89,9 +89,20 @@ class RealtimeSession:
         self._committed_s = 0.0
         self._turns = self._telling = self._teller()
         self._leg: _Leg | None = None
+        self._heard_s = 0.0
         self._legs: asyncio.Queue[_Leg | None] = asyncio.Queue()
         self._stacks: list[AsyncExitStack] = []
         self._cuts: deque[Callable[[], Iterable[Json]]] = deque()  # what to do as they are reached
+
+    @property
+    def model(self) -> str:
+        """The model that it listens with."""
+        return _request_model(self._config)
+
+    @property
+    def heard_s(self) -> float:
+        """How many seconds of audio the client has sent."""
+        return max(self._heard_s, self._log.end_s)
 
     async def begin(self) -> None:
         """Tell that there is a session."""
@@ -165,7 +176,7 @@ class RealtimeSession:
                 all_stacks.push_async_exit(stack)
         self._stacks.clear()
         self._cuts.clear()
-        self._leg, self._legs = None, asyncio.Queue()
+        self._leg, self._legs, self._heard_s = None, asyncio.Queue(), self.heard_s
         self._log, self._decoder = _input_of(self._config, at_s=0.0)
 
     async def _update(self, body: Json) -> None:

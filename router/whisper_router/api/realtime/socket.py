@@ -16,6 +16,7 @@ from whisper_router.api.exchange import ERROR_CODE, MODEL
 from whisper_router.api.inbox import Inbox
 from whisper_router.api.metering import live_meter
 from whisper_router.api.model_access import models_of
+from whisper_router.api.noting import last_cancellable, note_failure, noting_live
 from whisper_router.api.realtime.handshake import (
     PROTOCOL,
     expiry,
@@ -32,7 +33,14 @@ from whisper_router.api.realtime.session import (
 )
 from whisper_router.api.wire import encode_json
 from whisper_router.domain import TranscriptionRequest
-from whisper_router.errors import InvalidRequest, LimitReached, ModelNotFound, RouterError
+from whisper_router.errors import (
+    InvalidRequest,
+    LimitReached,
+    ModelNotFound,
+    RequestCancelled,
+    RouterError,
+)
+from whisper_router.pipeline.activity import Look
 from whisper_router.tasks import Tasks
 
 MAX_MESSAGE_BYTES = 22 << 20
@@ -80,10 +88,15 @@ async def realtime(request: web.Request) -> web.StreamResponse:
         expires_at=expiry(deps.live_limits.max_session_s),
         is_beta=is_beta(request, secret),
     )
-    await socket.prepare(request)
     connection = _Connection(request, socket, order)
-    await connection.hold()
-    await connection.close()
+    with noting_live(request, connection.look):
+        await socket.prepare(request)
+        try:
+            with last_cancellable(request):
+                await connection.hold()
+        except RequestCancelled as error:
+            await connection.refuse(error)
+        await connection.close()
     return socket
 
 
@@ -136,6 +149,15 @@ class _Connection:
             finally:
                 await self._session.close()
 
+    def look(self) -> Look:
+        """Return what the session listens with, and how much it was sent."""
+        return Look(model=self._session.model, audio_s=self._session.heard_s)
+
+    async def refuse(self, error: RouterError) -> None:
+        """Tell why the session ends."""
+        self._note(error)
+        await self._say(error)
+
     async def close(self) -> None:
         """Close the connection with the code that says why."""
         await self._socket.close(code=self._code, message=close_reason(self._reason))
@@ -166,8 +188,7 @@ class _Connection:
         try:
             await self._session.tell()
         except RouterError as error:
-            self._note(error)
-            await self._say(error)
+            await self.refuse(error)
         except (TimeoutError, ConnectionError):
             self._hang_up()
         except Exception:
@@ -206,6 +227,7 @@ class _Connection:
     def _note(self, error: RouterError) -> None:
         self._request[ERROR_CODE] = error.code or ""
         log.warning("realtime_session_failed", code=error.code, reason=str(error))
+        note_failure(self._request, error)
         self._code, self._reason = close_code(error), f"{error.kind}.{error.code}"
 
     def _hang_up(self) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 from structlog.contextvars import bound_contextvars
+from wyoming.asr import Transcribe
 from wyoming.error import Error
 
 from whisper_router.api.wyoming.service import WyomingService
@@ -16,12 +17,15 @@ from whisper_router.audio.pcm import PcmFormat, PcmReader
 from whisper_router.domain import TranscriptionRequest
 from whisper_router.errors import RouterError
 from whisper_router.live.events import Failed
+from whisper_router.pipeline.activity import Kind, Look, Origin
 from whisper_router.pipeline.live import LiveRun
 from whisper_router.tasks import Tasks
 
 FAREWELL_S: Final = 2.0
 """How long a client that got an error in the place of a transcript may take for its next request.
 Home Assistant takes no notice of errors: it waits for a transcript or the end of the connection."""
+PROTOCOL: Final = "WYOMING"
+"""Stands where requests of HTTP have their method."""
 
 log = structlog.get_logger(__name__)
 
@@ -123,20 +127,26 @@ class Dictation:
 
     async def _recognise(self, request: TranscriptionRequest, text: StreamedText) -> None:
         models, tasks = self._service.models, Tasks()
-        async with self._service.live.open(request) as run:
-            with models.in_use(request.model, None):
-                self._run = run
-                self._is_open.set()
-                try:
-                    tasks.spawn(self._end(run), name="end a dictation")
-                    async with aclosing(run.events()) as events:
-                        async for event in events:
-                            if isinstance(event, Failed):
-                                raise event.error
-                            for item in text.take(event):
-                                await self._wire.send(item)
-                finally:
-                    await tasks.close()
+        with self._service.activity.note(_origin(request)) as activity:
+            activity.look = lambda: Look(model=request.model, audio_s=self._heard_s)
+            async with self._service.live.open(request) as run:
+                with models.in_use(request.model, None):
+                    self._run = run
+                    self._is_open.set()
+                    try:
+                        tasks.spawn(self._end(run), name="end a dictation")
+                        async with aclosing(run.events()) as events:
+                            async for event in events:
+                                if isinstance(event, Failed):
+                                    raise event.error
+                                for item in text.take(event):
+                                    await self._wire.send(item)
+                    finally:
+                        await tasks.close()
+
+    @property
+    def _heard_s(self) -> float:
+        return 0.0 if self._run is None else self._run.duration_s
 
     async def _end(self, run: LiveRun) -> None:
         await self._is_over.wait()
@@ -148,3 +158,13 @@ class Dictation:
         reader, self._reader = self._reader, None
         if reader is not None and len(rest := reader.end()):
             await run.hear(rest)
+
+
+def _origin(request: TranscriptionRequest) -> Origin:
+    return Origin(
+        id=request.request_id,
+        kind=Kind.LIVE,
+        owner=request.client.name,
+        method=PROTOCOL,
+        path=Transcribe().event().type,
+    )

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from whisper_router.api.services import Live, ServiceInfo
 from whisper_router.api.wyoming.info import SpeechModel
+from whisper_router.pipeline.activity import ActivityBoard
 
 
 class SpeechModels(Protocol):
@@ -42,3 +43,4 @@ class WyomingService:
     live: Live
     models: SpeechModels
     limits: WyomingLimits
+    activity: ActivityBoard = field(default_factory=ActivityBoard)
