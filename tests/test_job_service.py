@@ -10,7 +10,7 @@ from support.in_process import settings_in
 from whisper_router.audio.fetch_url import FetchLimits, UrlFetcher
 from whisper_router.audio.outbound import Outbound, OutboundOptions
 from whisper_router.errors import ConfigurationError, StorageFull
-from whisper_router.job_service import running_jobs
+from whisper_router.job_service import JobParts, running_jobs
 from whisper_router.pipeline.activity import ActivityBoard
 from whisper_router.sections import JobSettings
 
@@ -27,10 +27,12 @@ def running_jobs_of(router):
     return running_jobs(
         router,
         outbound,
-        fetcher,
-        lambda *_: nullcontext(),
-        router.transcriber,
-        ActivityBoard(),
+        JobParts(
+            fetcher=fetcher,
+            in_use=lambda *_: nullcontext(),
+            transcriber=router.transcriber,
+            activity=ActivityBoard(),
+        ),
     )
 
 

@@ -1,12 +1,15 @@
 """What administrators ask for, answered from the supervisor, the catalogue and the settings."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from whisper_router.api.services import ModelFile
 from whisper_router.app import Router
 from whisper_router.errors import ConfigurationError, InvalidConfiguration
 from whisper_router.reload import Reloader
 from whisper_router.settings_sources import redacted
+from whisper_router.supervisor.budgets import MemoryUse
 from whisper_router.supervisor.pool import ModelPool
 from whisper_router.supervisor.status import PoolBrief, PoolStatus
 
@@ -39,6 +42,22 @@ class Control:
             ModelNotFound: there is none.
         """
         return self._router.supervisor.pool(self._router.aliases.catalog.resolve(name).alias)
+
+    async def files(self, aliases: Sequence[str]) -> Mapping[str, ModelFile]:
+        """Return whether the files of these aliases are here, or how far they are."""
+        catalog, store = self._router.aliases.catalog, self._router.store
+        sources = {alias: catalog.resolve(alias).source for alias in aliases}
+        present = await asyncio.to_thread(
+            lambda: {alias for alias, source in sources.items() if store.present(source)}
+        )
+        return {
+            alias: ModelFile(is_present=alias in present, download=store.progress(source))
+            for alias, source in sources.items()
+        }
+
+    def memory(self) -> MemoryUse:
+        """Return what the processes take together, of which budget."""
+        return self._router.supervisor.memory.use()
 
     def config(self) -> Mapping[str, object]:
         """Return every setting as JSON can hold it; secrets are shown as asterisks."""

@@ -13,7 +13,7 @@ from whisper_router.app import Router
 from whisper_router.errors import ModelInUse, ModelNotFound, PermissionDenied, RouterError
 from whisper_router.languages import LANGUAGES
 from whisper_router.models.catalog import Catalog
-from whisper_router.models.download import DownloadProgress
+from whisper_router.models.download import DownloadProgress, OnProgress
 from whisper_router.models.source import NO_WEIGHTS, HubFile, LocalFile, ModelSource, ModelSpec
 from whisper_router.supervisor.breaker import BreakerState
 from whisper_router.supervisor.machine import State
@@ -79,7 +79,19 @@ class Directory:
         await pool.unload()
         return True
 
-    async def download(self, name: str) -> bool:
+    async def pull(self, name: str, on_progress: OnProgress | None = None) -> bool:
+        """Do as `download`, and call `on_progress` now and then.
+
+        Raises:
+            PermissionDenied: as `download`; or the model is served elsewhere.
+        """
+        if self._catalog.resolve(name).source is NO_WEIGHTS:
+            raise PermissionDenied(
+                f"The model '{name}' is served elsewhere: it has no file on this machine."
+            )
+        return await self.download(name, on_progress)
+
+    async def download(self, name: str, on_progress: OnProgress | None = None) -> bool:
         """Fetch the model's file, also where requests may not; False: it was here.
 
         Raises:
@@ -95,7 +107,7 @@ class Directory:
                 f"The model '{name}' is a file of the server's own, {source.path.name}, which is "
                 "not there: it can only be put there by hand."
             )
-        await self._router.store.fetch(source)
+        await self._router.store.fetch(source, on_progress=on_progress)
         return True
 
     async def remove(self, name: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 import structlog
 
@@ -24,18 +25,21 @@ from whisper_router.tasks import Tasks
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobParts:
+    """What jobs share with requests: who does the work, and who is told that they have ended."""
+
+    fetcher: UrlFetcher
+    in_use: InUse
+    transcriber: Transcriber
+    activity: ActivityBoard
+
+
 @asynccontextmanager
 async def running_jobs(
-    router: Router,
-    outbound: Outbound,
-    fetcher: UrlFetcher,
-    in_use: InUse,
-    transcriber: Transcriber,
-    activity: ActivityBoard,
+    router: Router, outbound: Outbound, parts: JobParts
 ) -> AsyncIterator[JobRunner | None]:
     """Run jobs, and call their webhooks, until the block ends; None: there are none here.
-
-    `transcriber` does the work. Those that have ended are noted in `activity`.
 
     Raises:
         ConfigurationError: the directory that is configured for them cannot be used.
@@ -46,7 +50,7 @@ async def running_jobs(
         return
     async with AsyncExitStack() as stack:
         try:
-            runner = await _opened(stack, router, fetcher, in_use, transcriber, activity)
+            runner = await _opened(stack, router, parts)
         except (ConfigurationError, RouterError, RuntimeError) as error:
             if settings.directory is not None:
                 raise ConfigurationError(str(error)) from error
@@ -65,14 +69,7 @@ async def running_jobs(
         yield runner
 
 
-async def _opened(
-    stack: AsyncExitStack,
-    router: Router,
-    fetcher: UrlFetcher,
-    in_use: InUse,
-    transcriber: Transcriber,
-    activity: ActivityBoard,
-) -> JobRunner:
+async def _opened(stack: AsyncExitStack, router: Router, parts: JobParts) -> JobRunner:
     """Return what runs jobs, to be closed with `stack`.
 
     Raises:
@@ -85,9 +82,9 @@ async def _opened(
         store = await own.enter_async_context(open_store(files.store))
         runner = JobRunner(
             store=store,
-            transcriber=transcriber,
+            transcriber=parts.transcriber,
             files=files,
-            fetcher=fetcher,
+            fetcher=parts.fetcher,
             limits=JobLimits(
                 max_running=settings.max_running,
                 max_queued=settings.max_queued,
@@ -95,9 +92,9 @@ async def _opened(
                 keep_audio=settings.keep_audio,
             ),
             notice=notice,
-            in_use=in_use,
+            in_use=parts.in_use,
         )
-        runner.on_end(lambda job: activity.add(ended_job(job)))
+        runner.on_end(lambda job: parts.activity.add(ended_job(job)))
         own.push_async_callback(runner.close)
         await runner.open()
         stack.push_async_exit(own.pop_all())

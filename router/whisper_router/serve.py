@@ -37,7 +37,7 @@ from whisper_router.front import (
     wyoming_clients,
     wyoming_service,
 )
-from whisper_router.job_service import running_jobs
+from whisper_router.job_service import JobParts, running_jobs
 from whisper_router.logs import configure_logging
 from whisper_router.pipeline.activity import ActivityBoard
 from whisper_router.reload import Reloader
@@ -120,10 +120,12 @@ async def running_server(
             running_jobs(
                 router,
                 outbound,
-                fetcher,
-                directory.in_use,
-                MeteredTranscriber(router.transcriber, usage, keys),
-                activity,
+                JobParts(
+                    fetcher=fetcher,
+                    in_use=directory.in_use,
+                    transcriber=MeteredTranscriber(router.transcriber, usage, keys),
+                    activity=activity,
+                ),
             )
         )
         reloader = None if load is None else Reloader(router, load)

@@ -15,7 +15,6 @@ from whisper_router.engine_sections import (
     StageSettings,
     StoreSettings,
     SupervisionSettings,
-    TracingSettings,
     VadSettings,
 )
 from whisper_router.section import Section
@@ -28,6 +27,7 @@ from whisper_router.sections import (
     MetricsSettings,
     OutboundSettings,
     ServerSettings,
+    TracingSettings,
     WyomingSettings,
 )
 

@@ -4,15 +4,18 @@ import asyncio
 import re
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import asdict
 
 from aiohttp import web
 
 from whisper_router.api.auth import require_admin
 from whisper_router.api.deps import DEPS, STOPPING
 from whisper_router.api.fields import quoted
+from whisper_router.api.services import ModelFile
 from whisper_router.api.sse import EVENT_STREAM, HEADERS, HEARTBEAT
 from whisper_router.api.wire import encode_json, json_response
 from whisper_router.errors import InvalidParameter
+from whisper_router.models.download import DownloadProgress
 from whisper_router.supervisor.machine import State
 from whisper_router.supervisor.pool import ModelPool
 from whisper_router.supervisor.status import PoolStatus, ProcessStatus
@@ -40,13 +43,21 @@ def routes() -> Sequence[web.RouteDef]:
 async def show_processes(request: web.Request) -> web.Response:
     """GET /v1/processes: every alias with its processes."""
     await require_admin(request)
-    statuses = await request.app[DEPS].processes.statuses()
-    return json_response({"object": "list", "data": [_body(status) for status in statuses]})
+    processes = request.app[DEPS].processes
+    statuses = await processes.statuses()
+    files = await processes.files([status.alias for status in statuses])
+    return json_response(
+        {
+            "object": "list",
+            "data": [_body(status, files[status.alias]) for status in statuses],
+            "memory": asdict(processes.memory()),
+        }
+    )
 
 
 async def show_process(request: web.Request) -> web.Response:
     """GET /v1/processes/{alias}."""
-    return await _answer(await _pool(request))
+    return await _answer(request, await _pool(request))
 
 
 async def load(request: web.Request) -> web.Response:
@@ -54,7 +65,7 @@ async def load(request: web.Request) -> web.Response:
     pool = await _pool(request)
     if pool.brief().state is not State.READY:  # one that serves need not be waited for
         await pool.warm()
-    return await _answer(pool)
+    return await _answer(request, pool)
 
 
 async def unload(request: web.Request) -> web.Response:
@@ -64,21 +75,21 @@ async def unload(request: web.Request) -> web.Response:
     """
     pool, force = await _pool(request), _flag(request, "force")
     await pool.unload(force=force)
-    return await _answer(pool)
+    return await _answer(request, pool)
 
 
 async def pin(request: web.Request) -> web.Response:
     """POST /v1/processes/{alias}/pin: what is loaded stays although nobody uses it."""
     pool = await _pool(request)
     pool.pin(is_pinned=True)
-    return await _answer(pool)
+    return await _answer(request, pool)
 
 
 async def unpin(request: web.Request) -> web.Response:
     """POST /v1/processes/{alias}/unpin."""
     pool = await _pool(request)
     pool.pin(is_pinned=False)
-    return await _answer(pool)
+    return await _answer(request, pool)
 
 
 async def show_logs(request: web.Request) -> web.StreamResponse:
@@ -106,8 +117,9 @@ async def _pool(request: web.Request) -> ModelPool:
     return request.app[DEPS].processes.pool(request.match_info["alias"])
 
 
-async def _answer(pool: ModelPool) -> web.Response:
-    return json_response(_body(await pool.status()))
+async def _answer(request: web.Request, pool: ModelPool) -> web.Response:
+    files = await request.app[DEPS].processes.files([pool.alias])
+    return json_response(_body(await pool.status(), files[pool.alias]))
 
 
 async def _stream(request: web.Request, pool: ModelPool, lines: int) -> web.StreamResponse:
@@ -148,7 +160,7 @@ def _flag(request: web.Request, name: str) -> bool:
     return BOOLEANS[text]
 
 
-def _body(status: PoolStatus) -> dict[str, object]:
+def _body(status: PoolStatus, file: ModelFile) -> dict[str, object]:
     return {
         "id": status.alias,
         "object": "process_pool",
@@ -162,13 +174,28 @@ def _body(status: PoolStatus) -> dict[str, object]:
         "model_file": None if status.model is None else str(status.model),
         "acceleration": {"requested": status.requested, "in_effect": status.accelerator},
         "rss_bytes": status.rss_bytes,
+        "model_present": file.is_present,
+        "download": _download(file.download),
+        "memory_bytes": status.memory_bytes,
         "idle_unload_seconds": status.idle_unload_s,
+        "idle_seconds": _rounded(status.idle_s),
+        "unloads_in_seconds": _rounded(status.unloads_in_s),
         "starts": status.starts,
         "crashes": status.crashes,
         "recycles": status.recycles,
         "last_error": status.last_error,
         "processes": [_process(process) for process in status.processes],
     }
+
+
+def _download(progress: DownloadProgress | None) -> dict[str, object] | None:
+    if progress is None:
+        return None
+    return {"downloaded_bytes": progress.done_bytes, "total_bytes": progress.total_bytes}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
 
 
 def _process(process: ProcessStatus) -> dict[str, object]:

@@ -10,6 +10,7 @@ from whisper_router.api.exchange import KEY, MODEL
 from whisper_router.api.keys import Key
 from whisper_router.api.services import ModelDirectory, ModelEntry
 from whisper_router.errors import ModelNotAllowed, ModelNotFound
+from whisper_router.models.download import OnProgress
 
 
 def models_of(request: web.Request) -> ModelDirectory:
@@ -92,6 +93,11 @@ class AllowedModels:
         """Fetch the model's file; False: it was here. Raises RouterError."""
         self.check(name)
         return await self._models.download(name)
+
+    async def pull(self, name: str, on_progress: OnProgress | None = None) -> bool:
+        """Fetch the model's file, and tell how far it is. Raises RouterError."""
+        self.check(name)
+        return await self._models.pull(name, on_progress)
 
     async def remove(self, name: str) -> None:
         """Unload a model and delete its file. Raises RouterError."""

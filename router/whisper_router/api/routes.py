@@ -15,6 +15,7 @@ from whisper_router.api import (
     metrics,
     openai,
     progress,
+    pulling,
     usage,
 )
 from whisper_router.api.auth import authenticate
@@ -39,6 +40,7 @@ PARTS = (
     progress,
     activity,
     jobs,
+    pulling,
     usage,
     admin,
 )

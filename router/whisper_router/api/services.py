@@ -20,11 +20,13 @@ from whisper_router.domain import (
 from whisper_router.jobs.model import Job
 from whisper_router.jobs.store import JobStore
 from whisper_router.live.turns import TurnOptions
+from whisper_router.models.download import DownloadProgress, OnProgress
 from whisper_router.pipeline.live import LiveRun
 from whisper_router.pipeline.progress import Tracker
 from whisper_router.pipeline.transcribe import MediaSource
 from whisper_router.pipeline.turns import SpeakerTurns
 from whisper_router.scheduling.dispatch import FirstTurn, Waiting
+from whisper_router.supervisor.budgets import MemoryUse
 from whisper_router.supervisor.pool import ModelPool
 from whisper_router.supervisor.status import PoolBrief, PoolStatus
 
@@ -106,6 +108,13 @@ class ModelDirectory(Protocol):
         """Fetch the model's file; False: it was here. Raises RouterError."""
         ...
 
+    async def pull(self, name: str, on_progress: OnProgress | None = None) -> bool:
+        """Do as `download`; `on_progress` is called now and then. It goes on if the caller leaves.
+
+        Raises PermissionDenied for one that is served elsewhere.
+        """
+        ...
+
     async def remove(self, name: str) -> None:
         """Unload a model and delete its file, which must be one that was fetched.
 
@@ -182,6 +191,14 @@ class Live(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFile:
+    """Whether a model's file is here, or how far it is on its way. Of none elsewhere: it is."""
+
+    is_present: bool
+    download: DownloadProgress | None = None
+
+
 class Processes(Protocol):
     """The engine processes, by the names that requests use."""
 
@@ -191,6 +208,14 @@ class Processes(Protocol):
 
     def pool(self, name: str) -> ModelPool:
         """Return the pool behind a name. Raises ModelNotFound."""
+        ...
+
+    async def files(self, aliases: Sequence[str]) -> Mapping[str, ModelFile]:
+        """Return whether the files of these aliases are here."""
+        ...
+
+    def memory(self) -> MemoryUse:
+        """Return what the processes take together, of which budget."""
         ...
 
     def config(self) -> Mapping[str, object]:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence, Set
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import structlog
@@ -70,6 +70,25 @@ class OnGpu:
     def leave(self) -> None:
         """Stop once its leases have ended."""
         self._guest.leave()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuUse:
+    """What is taken of a GPU's memory. `budget_bytes` None: as much as is wanted."""
+
+    index: int
+    name: str
+    budget_bytes: int | None
+    used_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryUse:
+    """What processes are reckoned to take together, here and of each GPU."""
+
+    budget_bytes: int | None
+    used_bytes: int
+    gpus: Sequence[GpuUse] = ()
 
 
 class MemoryBudgets:
@@ -139,6 +158,23 @@ class MemoryBudgets:
         All processes take up memory here, those on a GPU too.
         """
         return await self.ram.clear(guest)
+
+    def use(self) -> MemoryUse:
+        """Return what is taken now. Measures nothing."""
+        names = {device.index: device.name for device in self.gpus}
+        return MemoryUse(
+            budget_bytes=self.ram.budget_bytes,
+            used_bytes=self.ram.reserved_bytes,
+            gpus=[
+                GpuUse(
+                    index=index,
+                    name=names.get(index, ""),
+                    budget_bytes=broker.budget_bytes,
+                    used_bytes=broker.reserved_bytes,
+                )
+                for index, broker in sorted(self._brokers.items())
+            ],
+        )
 
     def poke(self) -> None:
         """Look again soon: something has changed."""

@@ -187,6 +187,9 @@ class ModelPool:
             last_error=brief.last_error,
             breaker=brief.breaker,
             is_pinned=self.is_pinned,
+            memory_bytes=brief.memory_bytes,
+            idle_s=report.idle_s(self._slots),
+            unloads_in_s=report.unloads_in_s(self._slots),
         )
 
     async def unload(self, *, force: bool = False) -> None:

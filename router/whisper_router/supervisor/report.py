@@ -54,6 +54,20 @@ def _start_failure(slot: Slot) -> str | None:
     return slot.process.last_error if slot.breaker.failures else None
 
 
+def idle_s(slots: Sequence[Slot]) -> float | None:
+    """Return for how long nobody has used the processes; None: none serves, or somebody does."""
+    if any(slot.leases for slot in slots):
+        return None
+    return min((slot.idle_s for slot in slots if slot.idle_s is not None), default=None)
+
+
+def unloads_in_s(slots: Sequence[Slot]) -> float | None:
+    """Return in how many seconds the last process is unloaded for being idle; None: it is not."""
+    serving = [slot.unloads_in_s for slot in slots if slot.process.state is State.READY]
+    times = [time_s for time_s in serving if time_s is not None]
+    return max(times) if times and len(times) == len(serving) else None
+
+
 def rings(slots: Sequence[Slot]) -> list[OutputRing]:
     """Return what the processes print, as far as there are any."""
     found = (slot.process.output() for slot in slots)

@@ -158,6 +158,20 @@ class Slot:
             # Between two chunks of one file nobody holds a lease for a moment.
             self._idle_timer = loop.call_later(max(self._idle_unload_s, LINGER_S), self._unload)
 
+    @property
+    def idle_s(self) -> float | None:
+        """For how long it serves and nobody has used it; None: it does not, or somebody does."""
+        if self.leases or self.process.state is not State.READY:
+            return None
+        return time.monotonic() - self._used_s
+
+    @property
+    def unloads_in_s(self) -> float | None:
+        """In how many seconds it is unloaded for being idle; None: it is not."""
+        if self._idle_timer is None:
+            return None
+        return max(0.0, self._idle_timer.when() - asyncio.get_running_loop().time())
+
     # As a tenant of the memory: see `memory.Tenant`.
 
     @property

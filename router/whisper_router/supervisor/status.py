@@ -66,7 +66,8 @@ class PoolStatus:
     """One alias. `capacity` is None until the first start tells; `model` likewise.
 
     `requested` is the accelerator that the configuration asks for, `accelerator` the one in
-    effect while a process is ready.
+    effect while a process is ready. `memory_bytes` is what the budget of memory reckons with.
+    `idle_s`: for how long nobody has used what serves; it is unloaded in `unloads_in_s`.
     """
 
     alias: str
@@ -82,6 +83,9 @@ class PoolStatus:
     last_error: str | None
     breaker: BreakerState
     is_pinned: bool
+    memory_bytes: int = 0
+    idle_s: float | None = None
+    unloads_in_s: float | None = None
 
     @property
     def pids(self) -> Sequence[int]:

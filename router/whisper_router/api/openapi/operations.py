@@ -18,6 +18,7 @@ from whisper_router.api.openapi.parts import (
     json_answer,
     path_parameter,
     query,
+    record,
     ref,
     text,
 )
@@ -47,6 +48,7 @@ def paths() -> Paths:
         ALIAS: {"get": _process().to_json()},
         f"{ALIAS}/logs": {"get": _logs().to_json()},
         **{f"{ALIAS}/{name}": {"post": _action(name).to_json()} for name in ACTIONS},
+        f"{ALIAS}/pull": {"post": _pull().to_json()},
         "/metrics": {"get": _metrics().to_json()},
         "/v1/config": {"get": _config().to_json()},
         "/v1/config/reload": {"post": _reload().to_json()},
@@ -178,6 +180,25 @@ def _action(name: str) -> Operation:
         parameters=[NAMED, forced] if name == "unload" else [NAMED],
         answers={200: json_answer("ProcessPool", "Its processes.")},
         refusals=STARTING if name == "load" else {400, 404},
+        key=Key.ADMIN,
+    )
+
+
+def _pull() -> Operation:
+    pulled: Json = record(
+        "The file is here.",
+        {"id": text("The alias."), "downloaded": boolean("Whether it was fetched only now.")},
+    )
+    return Operation(
+        id="pullModel",
+        summary="Fetch the model's file; answered when it is here",
+        tag=ADMINISTRATION,
+        description="With `Accept: text/event-stream` as events: `progress` with "
+        "`downloaded_bytes`, `total_bytes`, `bytes_per_second`, and at the end `done` or `error`. "
+        "It goes on if the client leaves.",
+        parameters=[NAMED],
+        answers={200: answer("The file.", {JSON_TYPE: pulled, EVENTS_TYPE: EVENTS})},
+        refusals=[404],
         key=Key.ADMIN,
     )
 

@@ -143,6 +143,11 @@ def _processes() -> Json:
         "capacity": nullable(integer("Chunks at a time.", 0)),
         "model_file": nullable(text("The weights.")),
         "acceleration": {"type": "object", "description": "Requested, and in effect."},
+        "model_present": boolean("Whether the weights are here; true for what is elsewhere."),
+        "download": nullable(_download()),
+        "memory_bytes": integer("What the budget of memory reckons with.", 0),
+        "idle_seconds": nullable(number("For how long nobody has used it.", 0)),
+        "unloads_in_seconds": nullable(number("When it is unloaded for being idle.", 0)),
         "idle_unload_seconds": nullable(number("How long it may be idle.", 0)),
         "last_error": error,
         "processes": array(ref("Process"), "Its processes."),
@@ -160,7 +165,8 @@ def _processes() -> Json:
     }
     return {
         "ProcessPool": record("The engine processes of an alias.", pool),
-        "ProcessPoolList": listing("ProcessPool", "The aliases."),
+        "ProcessPoolList": _with_memory(listing("ProcessPool", "The aliases.")),
+        "MemoryUse": record("What processes take together.", {**_budget(), "gpus": _gpus()}),
         "Process": record("A process.", process, optional=["url", "gpu", "gpu_memory_bytes"]),
         "Lines": record(
             "Output.",
@@ -170,3 +176,28 @@ def _processes() -> Json:
             },
         ),
     }
+
+
+def _download() -> Json:
+    parts = {
+        "downloaded_bytes": integer("What is here.", 0),
+        "total_bytes": nullable(integer("All of it.", 0)),
+    }
+    return record("How far the weights are on their way.", parts)
+
+
+def _with_memory(pools: Json) -> Json:
+    properties = pools["properties"] | {"memory": ref("MemoryUse")}
+    return pools | {"properties": properties, "required": [*pools["required"], "memory"]}
+
+
+def _budget() -> dict[str, Json]:
+    return {
+        "budget_bytes": nullable(integer("What they may take; null: whatever they want.", 0)),
+        "used_bytes": integer("What they are reckoned to take.", 0),
+    }
+
+
+def _gpus() -> Json:
+    one = {"index": integer("The GPU.", 0), "name": text("What it is."), **_budget()}
+    return array(record("A GPU's memory.", one), "The same of each GPU.")
