@@ -26,6 +26,7 @@ from whisper_router.pipeline.speech import SpeechFinder
 from whisper_router.pipeline.turns import SpeakerFinder
 from whisper_router.places import usage_file
 from whisper_router.settings import Settings
+from whisper_router.system import SystemReport
 
 DOCS = "docs/ of the source, share/whisper-router/docs of an installation"
 MAX_WYOMING_CLIENTS = 128
@@ -77,6 +78,7 @@ def api_deps(router: Router, directory: Directory, behind: Behind) -> ApiDeps:
         usage=behind.usage,
         audit=behind.audit,
         activity=behind.activity,
+        system=SystemReport(router),
         cors=CorsPolicy(origins=settings.server.cors_origins),
         open_metrics=settings.metrics.open,
         dialects=DialectOptions(

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import ipaddress
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -22,6 +21,7 @@ from whisper_router.api.wyoming.announcement import require_zeroconf
 from whisper_router.api.wyoming.listener import WyomingListener
 from whisper_router.app import Router, build_router
 from whisper_router.audio.fetch_url import UrlFetcher
+from whisper_router.checks import is_loopback
 from whisper_router.control import Control
 from whisper_router.descriptors import FileLimits, file_limits, raise_file_limit
 from whisper_router.directory import Directory
@@ -155,16 +155,6 @@ async def running_server(
             yield RunningServer(url=url, router=router, reloader=reloader)
         finally:
             await asyncio.gather(wyoming.close(settings.server.shutdown_grace_s), runner.cleanup())
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 async def _listen(runner: web.AppRunner, settings: Settings) -> str:

@@ -23,6 +23,7 @@ from whisper_router.api.limits.keeper import UsageKeeper
 from whisper_router.api.routes import build_api
 from whisper_router.api.runner import ApiRunner
 from whisper_router.api.services import (
+    Finding,
     JobService,
     Live,
     ModelEntry,
@@ -30,6 +31,7 @@ from whisper_router.api.services import (
     Processes,
     Readiness,
     ServiceInfo,
+    Verdict,
 )
 from whisper_router.audio.fetch_url import FetchLimits, UrlFetcher
 from whisper_router.audio.media import Span, VadOptions
@@ -359,6 +361,19 @@ class NoProcesses:
         return {"changed": []}
 
 
+class PlainSystem:
+    """A machine with nothing wrong but its clock."""
+
+    async def describe(self) -> Mapping[str, object]:
+        """Return its version."""
+        return {"version": "0.0.1"}
+
+    async def examine(self) -> AsyncGenerator[Finding, None]:
+        """Find two things."""
+        yield Finding(verdict=Verdict.GOOD, subject="cpu", text="4 cores")
+        yield Finding(verdict=Verdict.WARNING, subject="clock", text="it is late")
+
+
 @dataclass(kw_only=True)
 class Setup:
     """What a test may want to be different."""
@@ -440,6 +455,7 @@ async def serve_api(directory: Path, setup: Setup) -> AsyncIterator[Api]:
         live_limits=setup.live_limits,
         jobs=setup.jobs,
         open_metrics=setup.open_metrics,
+        system=PlainSystem(),
         fetcher=UrlFetcher(Outbound(OutboundOptions()), FetchLimits()),
         relay=Relay(_nobody_else),
         models=names,

@@ -24,6 +24,7 @@ from whisper_router.api.services import (
     ServiceInfo,
     SpeakerFinder,
     SpeechFinder,
+    System,
     Transcriber,
 )
 from whisper_router.audio.spool import Spool
@@ -98,6 +99,7 @@ class ApiDeps:
     queues: Queues
     processes: Processes
     fetcher: Fetcher
+    system: System
     stages: Stages = field(default_factory=Stages)
     jobs: JobService | None = None
     progress: ProgressBoard = field(default_factory=ProgressBoard)

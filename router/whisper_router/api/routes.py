@@ -16,6 +16,7 @@ from whisper_router.api import (
     openai,
     progress,
     pulling,
+    system,
     usage,
 )
 from whisper_router.api.auth import authenticate
@@ -42,6 +43,7 @@ PARTS = (
     jobs,
     pulling,
     usage,
+    system,
     admin,
 )
 
@@ -67,6 +69,7 @@ def build_api(deps: ApiDeps) -> web.Application:
     app[DEPS], app[STOPPING] = deps, asyncio.Event()
     app[openapi.REFERENCE] = openapi.Reference(deps)
     app[RUNNING] = {}
+    app[system.EXAMINING] = asyncio.Lock()
     app[DETAILED] = dialects.detailed_paths(deps.dialects)
     app.on_shutdown.append(_note_stop)
     app.on_response_prepare.append(add_headers)

@@ -5,6 +5,7 @@ import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
@@ -228,6 +229,35 @@ class Processes(Protocol):
 
     async def reload(self) -> Mapping[str, Sequence[str]]:
         """Read the configuration again; return what has changed. Raises InvalidConfiguration."""
+        ...
+
+
+class Verdict(StrEnum):
+    """How a check ended."""
+
+    GOOD = "ok"
+    WARNING = "warning"
+    BAD = "problem"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a check has found."""
+
+    verdict: Verdict
+    subject: str
+    text: str
+
+
+class System(Protocol):
+    """The machine and this program."""
+
+    async def describe(self) -> Mapping[str, object]:
+        """Return what they are, as JSON can hold it."""
+        ...
+
+    def examine(self) -> AsyncGenerator[Finding, None]:
+        """Yield what checks find; takes seconds."""
         ...
 
 

@@ -50,6 +50,8 @@ def paths() -> Paths:
         **{f"{ALIAS}/{name}": {"post": _action(name).to_json()} for name in ACTIONS},
         f"{ALIAS}/pull": {"post": _pull().to_json()},
         "/metrics": {"get": _metrics().to_json()},
+        "/v1/system": {"get": _system().to_json()},
+        "/v1/system/doctor": {"post": _doctor().to_json()},
         "/v1/config": {"get": _config().to_json()},
         "/v1/config/reload": {"post": _reload().to_json()},
     }
@@ -224,6 +226,29 @@ def _config() -> Operation:
         summary="The settings in effect, without secrets",
         tag=ADMINISTRATION,
         answers={200: answer("The settings.", {JSON_TYPE: settings})},
+        key=Key.ADMIN,
+    )
+
+
+def _system() -> Operation:
+    told: Json = {"type": "object", "description": "As docs/api.md lists it."}
+    return Operation(
+        id="showSystem",
+        summary="The machine, versions, disks, what engines compute on",
+        tag=ADMINISTRATION,
+        answers={200: answer("All of it.", {JSON_TYPE: told})},
+        key=Key.ADMIN,
+    )
+
+
+def _doctor() -> Operation:
+    return Operation(
+        id="runDoctor",
+        summary="Check the machine and the configuration; takes seconds",
+        tag=ADMINISTRATION,
+        description="What `whisper-router doctor` checks. With `Accept: text/event-stream` an "
+        "event for each finding, then `done`.",
+        answers={200: answer("What was found.", {JSON_TYPE: ref("Findings"), EVENTS_TYPE: EVENTS})},
         key=Key.ADMIN,
     )
 

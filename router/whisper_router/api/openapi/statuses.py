@@ -13,6 +13,7 @@ from whisper_router.api.openapi.parts import (
     ref,
     text,
 )
+from whisper_router.api.services import Verdict
 from whisper_router.domain import Lane
 from whisper_router.pipeline.progress import Stage
 from whisper_router.supervisor.breaker import BreakerState
@@ -39,6 +40,7 @@ def schemas() -> Json:
         **_server(),
         **_requests(),
         **_processes(),
+        **_findings(),
     }
 
 
@@ -173,6 +175,20 @@ def _processes() -> Json:
             {
                 "object": text("Always `list`.", const="list"),
                 "data": array({"type": "string"}, "One line after the other."),
+            },
+        ),
+    }
+
+
+def _findings() -> Json:
+    return {
+        "Findings": listing("Finding", "What was found."),
+        "Finding": record(
+            "One check.",
+            {
+                "verdict": one_of(Verdict, "How it ended."),
+                "subject": text("What was looked at."),
+                "text": text("A sentence."),
             },
         ),
     }
