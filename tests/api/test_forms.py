@@ -263,6 +263,22 @@ def test_log_probabilities_are_included_on_request():
     assert not transcription().request.logprobs
 
 
+def test_a_stream_may_end_with_the_whole_answer():
+    """Our extension: it costs no second run. Answers that do not stream have their format."""
+    wanted, words = ("include[]", "verbose_json"), ("timestamp_granularities[]", "word")
+    form = [("model", "x"), ("stream", "true"), wanted]
+    streamed = parse_order([*form, words], task=Task.TRANSCRIBE)
+    assert streamed.response.verbose
+    assert streamed.request.word_timestamps
+    assert not parse_order(form, task=Task.TRANSCRIBE).request.word_timestamps
+    plain = parse_order([("model", "x"), wanted], task=Task.TRANSCRIBE)
+    assert not plain.response.verbose
+    assert not plain.request.word_timestamps
+    translated = parse_order([*form, words], task=Task.TRANSLATE)
+    assert translated.response.verbose
+    assert not translated.request.word_timestamps
+
+
 def test_unknown_fields_and_four_speakers_are_ignored():
     """Contract cases 41 and 49."""
     speakers = [("known_speaker_names[]", name) for name in "abcd"]

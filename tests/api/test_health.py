@@ -10,8 +10,9 @@ from whisper_router.api.services import Readiness
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/"])
 async def test_the_root_says_what_this_is(api: Api, http: aiohttp.ClientSession, path: str):
-    """Also to the person who opens the base URL in a browser."""
-    async with http.get(api.root + path, headers={"Accept": "text/html"}) as answer:
+    """To whatever asks; `/` alone shows a browser the page (test_ui.py)."""
+    headers = {"Accept": "*/*" if path == "/" else "text/html"}
+    async with http.get(api.root + path, headers=headers) as answer:
         body = await answer.json()
     assert body["name"] == "whisper-router"
     assert body["base_url"] == api.base_url

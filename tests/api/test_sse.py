@@ -117,6 +117,26 @@ async def test_the_raw_stream_is_plain_data_lines(api: Api, http: aiohttp.Client
     assert json.loads(lines[-2][6:])["type"] == "transcript.text.done"
 
 
+async def test_the_last_event_has_the_whole_answer_on_request(
+    api: Api, http: aiohttp.ClientSession
+):
+    """The same object as without a stream, so that nobody needs to have it run again."""
+    told = []
+    sample, kinds = sample_path("en_three_segments.wav").read_bytes(), ("segment", "word")
+    stamps = [("timestamp_granularities[]", kind) for kind in kinds]
+    for fields in (
+        [("stream", "true"), ("include[]", "verbose_json")],
+        [("response_format", "verbose_json")],
+    ):
+        form = aiohttp.FormData([("model", GOOD), *stamps, *fields])
+        form.add_field("file", sample, filename="a.wav")
+        async with http.post(f"{api.base_url}/audio/transcriptions", data=form) as answer:
+            told.append(await answer.text())
+    last = json.loads(told[0].splitlines()[-2][6:])
+    assert last["verbose_json"] == json.loads(told[1])
+    assert last["verbose_json"]["words"]
+
+
 async def test_a_silent_stream_beats(start: Start, http: aiohttp.ClientSession):
     """Comments keep proxies from giving up, and clients do not see them."""
     lines = []

@@ -7,6 +7,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from structlog.contextvars import bind_contextvars
 
+from whisper_router.api import ui
 from whisper_router.api.access import check_scope, require_scope, rule_of
 from whisper_router.api.context import PROBES
 from whisper_router.api.deps import DEPS
@@ -38,8 +39,8 @@ __all__ = [
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let keys pass that have the route's scope, and everybody where no key was ever configured.
 
-    Open: health checks, the description of this API, preflights, and what does not exist, whose
-    answer tells a user with a wrong base URL the right one.
+    Open: health checks, the description of this API, the page, preflights, and what does not
+    exist, whose answer tells a user with a wrong base URL the right one.
     """
     ring = await request.app[DEPS].keys.ring()
     if ring.required and not _is_open(request):
@@ -156,6 +157,7 @@ def _is_open(request: web.Request) -> bool:
     return (
         (request.path == METRICS_PATH and request.app[DEPS].open_metrics)
         or request.path in OPEN_PATHS
+        or ui.is_open(request)
         or request.method == hdrs.METH_OPTIONS
         or request.match_info.http_exception is not None
     )

@@ -57,6 +57,7 @@ class Included(StrEnum):
     """What `include[]` can add to the answer."""
 
     LOGPROBS = "logprobs"
+    VERBOSE_JSON = "verbose_json"
 
 
 SUBTITLES = frozenset(
@@ -77,12 +78,16 @@ DIARIZED = frozenset({ResponseFormat.DIARIZED_JSON, ResponseFormat.RTTM})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseOptions:
-    """How to answer one request. `voice_spans`: WebVTT has speakers in tags, not in brackets."""
+    """How to answer one request. `voice_spans`: WebVTT has speakers in tags, not in brackets.
+
+    `verbose`: a stream's last event has the object of `verbose_json`.
+    """
 
     response_format: ResponseFormat = ResponseFormat.JSON
     granularities: frozenset[Granularity] = frozenset({Granularity.SEGMENT})
     logprobs: bool = False
     stream: bool = False
+    verbose: bool = False
     shape: Shape = field(default_factory=Shape)
     voice_spans: bool = True
 
@@ -165,19 +170,26 @@ def _translated(form: Fields) -> ResponseOptions:
             param="response_format",
             code="unsupported_value",
         )
+    stream = _stream(form, wanted)
     return ResponseOptions(
-        response_format=wanted, stream=_stream(form, wanted), shape=_shape(form, wanted)
+        response_format=wanted,
+        stream=stream,
+        verbose=stream and Included.VERBOSE_JSON in form.words("include"),
+        shape=_shape(form, wanted),
     )
 
 
 def _transcribed(form: Fields) -> ResponseOptions:
     wanted = _response_format(form)
     included = {choice("include", item, Included) for item in form.words("include")}
+    stream = _stream(form, wanted)
+    verbose = stream and Included.VERBOSE_JSON in included
     return ResponseOptions(
         response_format=wanted,
-        granularities=_granularities(form, wanted),
+        granularities=_granularities(form, is_stamped=verbose or wanted in VERBOSE),
         logprobs=Included.LOGPROBS in included,
-        stream=_stream(form, wanted),
+        stream=stream,
+        verbose=verbose,
         shape=_shape(form, wanted),
     )
 
@@ -206,10 +218,10 @@ def _response_format(form: Fields) -> ResponseFormat:
     return choice("response_format", text, ResponseFormat)
 
 
-def _granularities(form: Fields, wanted: ResponseFormat) -> frozenset[Granularity]:
+def _granularities(form: Fields, *, is_stamped: bool) -> frozenset[Granularity]:
     words = form.words("timestamp_granularities")
     chosen = frozenset(choice(GRANULARITIES, word, Granularity) for word in words)
-    if chosen and wanted not in VERBOSE:
+    if chosen and not is_stamped:
         raise InvalidParameter(
             f"response_format must be 'verbose_json' if {GRANULARITIES} is provided.",
             param=GRANULARITIES,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from whisper_router.api import dialects
+from whisper_router.api import dialects, ui
 from whisper_router.api.deps import DEPS
 from whisper_router.api.problems import base_url
 from whisper_router.api.wire import json_response
@@ -38,6 +38,7 @@ ENDPOINTS = (
     "POST /v1/config/reload",
     "GET /openapi.json",
     "GET /docs",
+    "GET /ui",
     "GET /health",
     "GET /ready",
 )
@@ -52,12 +53,17 @@ class NotReady(Unavailable):
 def routes() -> Sequence[web.RouteDef]:
     """Return the routes."""
     return [
-        web.get("/", describe),
+        web.get("/", front, name=ui.FRONT),
         web.get("/v1", describe),
         web.get("/v1/", describe),
         web.get("/health", health),
         web.get("/ready", ready),
     ]
+
+
+async def front(request: web.Request) -> web.Response:
+    """GET /: people are sent to the page, programs are told what this is."""
+    return await (ui.to_page if ui.is_browser(request) else describe)(request)
 
 
 async def describe(request: web.Request) -> web.Response:

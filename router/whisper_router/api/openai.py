@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
+from functools import partial
 
 from aiohttp import web
 
@@ -31,7 +32,7 @@ from whisper_router.api.wire import json_response
 from whisper_router.audio.relayed import NotSentOn
 from whisper_router.domain import Task, TranscriptEvent
 from whisper_router.errors import ModelNotFound, PermissionDenied
-from whisper_router.pipeline.transcribe import collect
+from whisper_router.pipeline.transcribe import collect, transcript_of
 
 PREFIXES = ("/v1", "")  # many programs leave /v1 out of their base URL
 MODEL_IS_OPTIONAL = "/audio/transcriptions"
@@ -128,11 +129,20 @@ async def _answer(
             logprobs=order.response.logprobs,
             heartbeat_s=request.app[DEPS].heartbeat_s,
             speakers=order.response.response_format is ResponseFormat.DIARIZED_JSON,
+            whole=partial(_verbose, request, order) if order.response.verbose else None,
         )
         return await sse.stream(request, events, options)
     transcript = await collect(events, order.request)
     rendering = request.app[DEPS].rendering
     return await rendering.write(transcript, formats.respond, transcript, order.response)
+
+
+async def _verbose(
+    request: web.Request, order: Order, events: Sequence[TranscriptEvent]
+) -> formats.Json:
+    transcript = transcript_of(events, order.request)
+    work = formats.verbose_body
+    return await request.app[DEPS].rendering.write(transcript, work, transcript, order.response)
 
 
 def _with_model(

@@ -17,6 +17,7 @@ from whisper_router.api import (
     progress,
     pulling,
     system,
+    ui,
     usage,
 )
 from whisper_router.api.auth import authenticate
@@ -34,6 +35,7 @@ from whisper_router.api.runner import refuse_surplus
 PARTS = (
     metrics,
     health,
+    ui,
     openapi,
     openai,
     live_ws,
@@ -68,6 +70,7 @@ def build_api(deps: ApiDeps) -> web.Application:
     )
     app[DEPS], app[STOPPING] = deps, asyncio.Event()
     app[openapi.REFERENCE] = openapi.Reference(deps)
+    app[ui.PAGE] = ui.Page()
     app[RUNNING] = {}
     app[system.EXAMINING] = asyncio.Lock()
     app[DETAILED] = dialects.detailed_paths(deps.dialects)

@@ -1,7 +1,7 @@
 """Transcripts as server-sent events (HTML standard 9.2), in the shape of the OpenAI audio API."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -38,12 +38,14 @@ log = structlog.get_logger(__name__)
 class StreamOptions:
     """`heartbeat_s` is how long a stream may be silent: proxies close silent connections.
 
-    `speakers`: each segment is told with who says it, after its text.
+    `speakers`: each segment is told with who says it, after its text. `whole` makes of all events
+    what the last one has as `verbose_json`.
     """
 
     logprobs: bool
     heartbeat_s: float
     speakers: bool = False
+    whole: Callable[[Sequence[TranscriptEvent]], Awaitable[Json]] | None = None
 
 
 async def stream(
@@ -60,12 +62,16 @@ async def stream(
     """
     answer = _Answer(request)
     text = StreamedText(logprobs=options.logprobs, speakers=options.speakers)
+    seen: list[TranscriptEvent] = []
     try:
         with last_cancellable(request):
             async with aclosing(with_pulse(events, interval_s=options.heartbeat_s)) as pulse:
                 async for event in pulse:
                     await answer.write(text.frame(event))
-            await answer.write(_frame(text.done()))
+                    if options.whole is not None and event is not None:
+                        seen.append(event)
+            verbose = {} if options.whole is None else {"verbose_json": await options.whole(seen)}
+            await answer.write(_frame(text.done() | verbose))
     except _ClientLeft:
         log.info("stream_abandoned")
     except Exception as error:

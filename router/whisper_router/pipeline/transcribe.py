@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -268,10 +268,15 @@ async def collect(
     events: AsyncIterable[TranscriptEvent], request: TranscriptionRequest
 ) -> Transcript:
     """Read all events into one transcript."""
+    return transcript_of([event async for event in events], request)
+
+
+def transcript_of(events: Iterable[TranscriptEvent], request: TranscriptionRequest) -> Transcript:
+    """Return what all events of a request amount to."""
     language, duration_s = request.language, 0.0
     segments: list[Segment] = []
     holes: list[Hole] = []
-    async for event in events:
+    for event in events:
         if isinstance(event, Segment):
             segments.append(event)
         elif isinstance(event, LanguageDetected):

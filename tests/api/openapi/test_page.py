@@ -76,7 +76,7 @@ def test_links_lead_somewhere_and_ids_are_unique(read: Reader):
     assert inside <= set(read.ids)
     assert len(read.ids) == len(set(read.ids))
     outside = {link for link in read.links if not link.startswith("#")}
-    assert outside == {"openapi.json", "https://example.org/docs"}
+    assert outside == {"ui/", "openapi.json", "https://example.org/docs"}
 
 
 def test_headings_and_landmarks_make_an_outline(read: Reader):

@@ -85,7 +85,9 @@ def transcription() -> Sequence[FormField]:
         FormField(
             name="include[]",
             schema=array(
-                one_of(Included, "What to add."), "Adds the log probability of each token."
+                one_of(Included, "What to add."),
+                "`logprobs`: the log probability of each token. `verbose_json` (ours): the last "
+                "event of a stream has that object, by the granularities, as `verbose_json`.",
             ),
         ),
     ]

@@ -1,5 +1,6 @@
 """What the server says of itself, how far requests are, and what administrators do. Pure."""
 
+from whisper_router.api import ui
 from whisper_router.api.admin import DEFAULT_LINES, MOST_LINES
 from whisper_router.api.openapi.parts import (
     EVENTS,
@@ -42,6 +43,7 @@ def paths() -> Paths:
     """Return the operations."""
     return {
         **_server(),
+        **_ui(),
         "/v1/progress/{id}": {"get": _progress().to_json()},
         "/v1/queue": {"get": _queue().to_json()},
         "/v1/processes": {"get": _processes().to_json()},
@@ -117,6 +119,38 @@ def _server() -> Paths:
         ),
     ]
     return {path: {"get": operation.to_json()} for path, operation in every}
+
+
+def _ui() -> Paths:
+    policy = {"Content-Security-Policy": header_ref("Content-Security-Policy")}
+    page = answer("The page.", {HTML_TYPE: {"type": "string"}}, policy)
+    kinds = {kind.partition(";")[0]: {"type": "string"} for kind in ui.TYPES.values()}
+    operations = {
+        "/ui": Operation(
+            id="page",
+            summary="The page for people; browsers that ask for `/` are sent there, too",
+            tag=SERVER,
+            answers={302: answer("It is at `ui/`.", {})},
+            key=Key.NONE,
+        ),
+        "/ui/": Operation(
+            id="showPage",
+            summary="The page itself",
+            tag=SERVER,
+            answers={200: page},
+            key=Key.NONE,
+        ),
+        "/ui/{name}": Operation(
+            id="showPageFile",
+            summary="A file of the page",
+            tag=SERVER,
+            parameters=[path_parameter("name", "Its name.", ui.INDEX)],
+            answers={200: answer("The file.", kinds, policy)},
+            refusals=[404],
+            key=Key.NONE,
+        ),
+    }
+    return {path: {"get": operation.to_json()} for path, operation in operations.items()}
 
 
 def _progress() -> Operation:

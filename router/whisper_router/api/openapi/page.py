@@ -37,7 +37,7 @@ def _header(document: Json, title: str) -> str:
     info, more = document["info"], document["externalDocs"]
     return (
         f"<header>\n<h1>{title}</h1>\n{prose(info['description'])}"
-        '<p><a href="openapi.json">openapi.json</a> (OpenAPI 3.1) · '
+        '<p><a href="ui/">Web page</a> · <a href="openapi.json">openapi.json</a> (OpenAPI 3.1) · '
         f'<a href="{escape(more["url"])}">{escape(more["description"])}</a></p>\n</header>\n'
     )
 

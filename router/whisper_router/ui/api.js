@@ -1,0 +1,158 @@
+// The server's API: JSON, server-sent events, uploads whose progress is true.
+
+import { getKey, needKey } from "./key.js";
+
+/** Where the API begins: the page lies one level below it, whatever a proxy puts before. */
+export const ROOT = new URL("../", document.baseURI);
+export const BASE_URL = new URL("v1", ROOT).href;
+
+export class ApiError extends Error {
+  constructor(message, { status = 0, code = null, requestId = null } = {}) {
+    super(message);
+    Object.assign(this, { status, code, requestId });
+  }
+}
+
+function authorization() {
+  const key = getKey();
+  return key ? { Authorization: `Bearer ${key}` } : {};
+}
+
+function refusal(status, text, requestId) {
+  let told = {};
+  try {
+    told = JSON.parse(text).error ?? {};
+  } catch {
+    // not ours: a proxy's page, or nothing
+  }
+  if (status === 401) needKey(told.message);
+  const message = told.message ?? `The server answered with status ${status}.`;
+  return new ApiError(message, { status, code: told.code ?? null, requestId });
+}
+
+const unreachable = () =>
+  new ApiError("The server cannot be reached. Is it running, and this device online?");
+
+/** Ask for a path below the root. Throws ApiError for whatever is no success. */
+export async function call(path, { method = "GET", body, headers = {}, signal } = {}) {
+  let answer;
+  try {
+    answer = await fetch(new URL(path, ROOT), {
+      method,
+      body,
+      signal,
+      headers: { ...authorization(), ...headers },
+      cache: "no-store",
+    });
+  } catch (error) {
+    throw error.name === "AbortError" ? error : unreachable();
+  }
+  if (!answer.ok) {
+    throw refusal(answer.status, await answer.text(), answer.headers.get("x-request-id"));
+  }
+  return answer;
+}
+
+export const getJson = async (path, options) => (await call(path, options)).json();
+export const post = (path, options) => getJson(path, { method: "POST", ...options });
+
+/** Cut a growing text into the JSON of its events; comments are left out. */
+export class EventCutter {
+  rest = "";
+
+  push(text) {
+    const parts = (this.rest + text).replaceAll("\r\n", "\n").split("\n\n");
+    this.rest = parts.pop();
+    return parts
+      .map(dataOf)
+      .filter((data) => data && data !== "[DONE]")
+      .map((data) => JSON.parse(data));
+  }
+}
+
+function dataOf(block) {
+  const lines = block.split("\n").filter((line) => line.startsWith("data:"));
+  return lines.map((line) => line.slice(5).replace(/^ /, "")).join("\n");
+}
+
+/** Yield the events of a path until it ends. `EventSource` could not send a key. */
+export async function* events(path, options = {}) {
+  const headers = { Accept: "text/event-stream", ...options.headers };
+  const answer = await call(path, { ...options, headers });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  const cutter = new EventCutter();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      yield* cutter.push(value);
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}
+
+/**
+ * Post a form and read events as they come.
+ *
+ * `onUpload(sent, whole)` tells bytes, `onSent()` that all are sent, `onEvent(event)` an event,
+ * `onWhole(answer)` the answer of a server that sends no events.
+ * Resolves with the request's id.
+ */
+export function upload(path, form, { id, signal, onUpload, onSent, onEvent, onWhole }) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    const cutter = new EventCutter();
+    let read = 0;
+    request.open("POST", new URL(path, ROOT));
+    request.setRequestHeader("X-Progress-ID", id);
+    for (const [name, value] of Object.entries(authorization())) request.setRequestHeader(name, value);
+    request.upload.onprogress = (event) => onUpload(event.loaded, event.total);
+    request.upload.onload = onSent;
+    const isStream = () => (request.getResponseHeader("content-type") ?? "").startsWith("text/event-stream");
+    const take = () => {
+      if (request.status !== 200 || !isStream()) return;
+      const text = request.responseText;
+      const fresh = text.slice(read);
+      read = text.length;
+      cutter.push(fresh).forEach(onEvent);
+    };
+    request.onprogress = take;
+    request.onload = () => {
+      const requestId = request.getResponseHeader("x-request-id");
+      if (request.status !== 200) reject(refusal(request.status, request.responseText, requestId));
+      try {
+        take();
+        if (request.status === 200 && !isStream()) onWhole(JSON.parse(request.responseText));
+        resolve(requestId);
+      } catch (error) {
+        reject(error);
+      }
+    };
+    request.onerror = () => reject(unreachable());
+    request.onabort = () => reject(new DOMException("Cancelled.", "AbortError"));
+    signal.addEventListener("abort", () => request.abort());
+    request.send(form);
+  });
+}
+
+let described = null;
+
+/** Tell whether this server has a path, as its own description names it. */
+export async function supports(path) {
+  described ??= getJson("openapi.json").then((document) => new Set(Object.keys(document.paths)));
+  try {
+    return (await described).has(path);
+  } catch (error) {
+    described = null;
+    throw error;
+  }
+}
+
+/** Tell whether the key may administrate; true where nobody can know before trying. */
+export async function isAdmin() {
+  if (!(await supports("/v1/usage"))) return true;
+  return (await getJson("v1/usage")).scopes.includes("admin");
+}
+
+export const fitting = (name) => name.split("/").map(encodeURIComponent).join("/");

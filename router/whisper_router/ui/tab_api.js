@@ -1,0 +1,111 @@
+// API: what to write in other programs so that they use this server.
+
+import { BASE_URL, ROOT, getJson, isAdmin } from "./api.js";
+import { fillModels, models } from "./choices.js";
+import { $, button, copy, el } from "./dom.js";
+import { getKey } from "./key.js";
+import { snippets } from "./snippets.js";
+
+const HIDDEN = "YOUR_KEY";
+const parts = {};
+let [isShown, wyoming] = [false, null];
+
+function draw() {
+  const key = getKey();
+  parts.reveal.hidden = !key;
+  parts.reveal.textContent = isShown ? "Hide key" : "Show key";
+  parts.reveal.setAttribute("aria-pressed", String(isShown));
+  const wanted = {
+    base: BASE_URL,
+    model: parts.model.value,
+    key: isShown && key ? key : HIDDEN,
+    host: ROOT.hostname,
+    wyoming,
+  };
+  parts.list.replaceChildren(
+    ...snippets(wanted).map(({ id, title, help, text }) =>
+      el(
+        "div",
+        { class: "card snippet", id: `snippet-${id}` },
+        el(
+          "div",
+          { class: "row between" },
+          el("h2", { text: title }),
+          button("Copy", () => copy(text), { class: "small", "aria-label": `Copy ${title}` }),
+        ),
+        el("p", { class: "help", text: help }),
+        el(
+          "pre",
+          { tabindex: "0", role: "region", "aria-label": `Example for ${title}` },
+          el("code", { text }),
+        ),
+      ),
+    ),
+  );
+}
+
+export function init() {
+  parts.model = el("select", { id: "a-model", onchange: draw });
+  parts.list = el("div", { class: "snippets" });
+  parts.reveal = button(
+    "Show key",
+    () => {
+      isShown = !isShown;
+      draw();
+    },
+    { id: "a-reveal", "aria-pressed": "false" },
+  );
+  $("api-body").append(
+    el(
+      "div",
+      { class: "card" },
+      el(
+        "div",
+        { class: "export" },
+        el(
+          "div",
+          { class: "grow" },
+          el("p", { class: "help", text: "Base URL" }),
+          el(
+            "p",
+            {},
+            el("code", { id: "a-base", text: BASE_URL }),
+            " ",
+            button("Copy", () => copy(BASE_URL), { class: "small quiet", "aria-label": "Copy the base URL" }),
+          ),
+        ),
+        el("label", {}, "Model in the examples", parts.model),
+        parts.reveal,
+      ),
+      el(
+        "p",
+        { class: "help" },
+        "Every operation with its fields: ",
+        el("a", { href: "../docs", text: "API reference" }),
+        ", for programs ",
+        el("a", { href: "../openapi.json", text: "openapi.json" }),
+        ".",
+      ),
+    ),
+    parts.list,
+  );
+}
+
+export async function show() {
+  isShown = false;
+  fillModels(parts.model, await models());
+  draw();
+  wyoming = await wyomingPort();
+  draw();
+}
+
+/** Return the port of Home Assistant's protocol; null where it is off, or nobody may know. */
+async function wyomingPort() {
+  if (!(await isAdmin())) return null;
+  try {
+    const { uri } = (await getJson("v1/config")).wyoming;
+    return new URL(uri.replace("tcp:", "http:")).port || null;
+  } catch {
+    return null;
+  }
+}

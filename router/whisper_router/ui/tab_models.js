@@ -1,0 +1,280 @@
+// Models: which engines run, what they take, and what may be done with them.
+
+import { events, fitting, getJson, isAdmin, post, supports } from "./api.js";
+import { $, announce, badge, button, bytes, el, empty, seconds, showError } from "./dom.js";
+import { Poll } from "./poll.js";
+
+const EVERY_MS = 2000;
+const LINES = 100;
+const KINDS = { ready: "good", starting: "busy", stopping: "warn", stopped: "" };
+const cards = new Map();
+let [summary, list, problem, others, canPull] = [null, null, null, null, false];
+const poll = new Poll(refresh, EVERY_MS, (error) =>
+  showError(problem, error?.status === 403 ? forbidden() : error),
+);
+
+const forbidden = () =>
+  new Error("Only an administrator's key may see engines. Their models can be used all the same.");
+
+async function refresh() {
+  if (!(await isAdmin())) throw Object.assign(forbidden(), { status: 403 });
+  const told = await getJson("v1/processes");
+  showMemory(told);
+  for (const [alias, card] of cards) {
+    if (!told.data.some(({ id }) => id === alias)) {
+      card.close();
+      cards.delete(alias);
+    }
+  }
+  for (const pool of told.data) {
+    if (!cards.has(pool.id)) {
+      cards.set(pool.id, new Card(pool.id));
+      list.append(cards.get(pool.id).row);
+    }
+    cards.get(pool.id).update(pool);
+  }
+}
+
+function bar(name, used, budget) {
+  const words = budget ? `${bytes(used)} of ${bytes(budget)}` : `${bytes(used)}, no limit`;
+  const share = budget ? Math.min(1, used / budget) : 0;
+  return el(
+    "div",
+    { class: "meterbar" },
+    el(
+      "div",
+      { class: "row between" },
+      el("strong", { text: name }),
+      el("span", { class: "number", text: words }),
+    ),
+    el("meter", { min: 0, max: 1, high: 0.9, value: share, "aria-label": `${name}: ${words}` }),
+  );
+}
+
+function showMemory({ data, memory }) {
+  if (!memory) {
+    // a server that tells no budget
+    const used = data.reduce((sum, pool) => sum + pool.rss_bytes, 0);
+    summary.replaceChildren(el("p", {}, `Engines take ${bytes(used)} of memory now.`));
+    return;
+  }
+  const { budget_bytes: budget, used_bytes: used, gpus = [] } = memory;
+  summary.replaceChildren(
+    bar("Memory of engines", used, budget),
+    ...gpus.map((gpu) => bar(`GPU ${gpu.index} (${gpu.name})`, gpu.used_bytes, gpu.budget_bytes)),
+  );
+}
+
+class Card {
+  #following = null;
+  #busy = null;
+
+  constructor(alias) {
+    this.alias = alias;
+    this.state = el("span");
+    this.facts = el("div", { class: "model-facts number" });
+    this.progress = el("progress", { max: 100, hidden: true, "aria-label": `Download of ${alias}` });
+    this.error = el("div", { class: "alert", role: "alert", hidden: true });
+    this.log = el("pre", {
+      class: "log",
+      tabindex: "0",
+      role: "log",
+      "aria-label": `Output of ${alias}`,
+      hidden: true,
+    });
+    const action = (name, path = name.toLowerCase()) =>
+      button(name, () => this.act(name, path), { class: "small", "aria-label": `${name} ${alias}` });
+    this.load = action("Load");
+    this.unload = action("Unload");
+    this.pin = action("Pin");
+    this.unpin = action("Unpin");
+    this.pull = button("Fetch", () => this.fetchFile(), {
+      class: "small",
+      hidden: true,
+      "aria-label": `Fetch ${alias}`,
+    });
+    this.tail = button("Log", () => this.toggleLog(), {
+      class: "small quiet",
+      "aria-expanded": "false",
+      "aria-label": `Log of ${alias}`,
+    });
+    this.row = el(
+      "div",
+      { class: "model", dataset: { alias } },
+      el(
+        "div",
+        { class: "row between" },
+        el("div", { class: "row" }, el("h3", { text: alias }), this.state),
+        el("div", { class: "row" }, this.load, this.unload, this.pin, this.unpin, this.pull, this.tail),
+      ),
+      this.facts,
+      this.progress,
+      this.error,
+      this.log,
+    );
+  }
+
+  update(pool) {
+    const word = this.#busy ?? pool.state;
+    this.state.replaceChildren(
+      badge(word, this.#busy ? "busy" : (KINDS[pool.state] ?? "warn")),
+      " ",
+      ...(pool.pinned ? [badge("pinned", "busy")] : []),
+      ...(pool.breaker !== "closed" ? [badge("left alone: it does not start", "bad")] : []),
+    );
+    const { requested, in_effect: effect } = pool.acceleration;
+    const unloads = pool.unloads_in_seconds;
+    this.facts.replaceChildren(
+      ...[
+        `engine ${pool.engine}`,
+        effect ? `on ${effect}` : requested && `wants ${requested}`,
+        (pool.memory_bytes ?? pool.rss_bytes) ? `memory ${bytes(pool.memory_bytes || pool.rss_bytes)}` : null,
+        pool.capacity && `${pool.leases} of ${pool.capacity} workers busy`,
+        pool.waiting ? `${pool.waiting} chunks wait` : null,
+        unloads !== null && unloads !== undefined && pool.state === "ready"
+          ? `unloads in ${seconds(unloads)}`
+          : null,
+        pool.crashes ? `${pool.crashes} crashes` : null,
+        pool.model_present === false ? "file not here" : null,
+      ]
+        .filter(Boolean)
+        .map((text) => el("span", { text })),
+    );
+    this.load.hidden = pool.state !== "stopped" || pool.engine === "upstream";
+    this.unload.hidden = pool.state === "stopped" || pool.engine === "upstream";
+    this.pin.hidden = pool.pinned || pool.engine === "upstream";
+    this.unpin.hidden = !pool.pinned;
+    this.pull.hidden = !canPull || pool.model_present !== false;
+    if (pool.download) this.showDownload(pool.download);
+    else if (this.#busy !== "fetching") this.progress.hidden = true;
+    for (const name of ["load", "unload", "pin", "unpin", "pull"]) this[name].disabled = this.#busy !== null;
+    if (pool.last_error && !this.#busy) showError(this.error, new Error(pool.last_error));
+  }
+
+  showDownload({ downloaded_bytes: done, total_bytes: whole }) {
+    this.progress.hidden = false;
+    if (whole) this.progress.value = (100 * done) / whole;
+    else this.progress.removeAttribute("value");
+    this.facts.append(el("span", { text: `${bytes(done)}${whole ? ` of ${bytes(whole)}` : ""}` }));
+  }
+
+  async act(name, path) {
+    await this.during(`${name.toLowerCase()}ing …`, async () => {
+      await post(`v1/processes/${fitting(this.alias)}/${path}`);
+      announce(`${this.alias}: ${name.toLowerCase()} is done.`);
+    });
+  }
+
+  async fetchFile() {
+    await this.during("fetching", () => fetchModel(this.alias, (told) => this.showDownload(told)));
+  }
+
+  async during(word, work) {
+    this.#busy = word;
+    showError(this.error, null);
+    this.state.replaceChildren(badge(word, "busy"));
+    try {
+      await work();
+    } catch (error) {
+      showError(this.error, error);
+    }
+    this.#busy = null;
+    await poll.start();
+  }
+
+  toggleLog() {
+    if (this.#following) {
+      this.close();
+      return;
+    }
+    this.#following = new AbortController();
+    this.tail.setAttribute("aria-expanded", "true");
+    this.log.hidden = false;
+    this.follow(this.#following.signal);
+  }
+
+  async follow(signal) {
+    const lines = [];
+    try {
+      for await (const { line } of events(`v1/processes/${fitting(this.alias)}/logs?lines=${LINES}`, {
+        signal,
+      })) {
+        lines.push(line);
+        this.log.textContent = lines.slice(-LINES).join("\n");
+        this.log.scrollTop = this.log.scrollHeight;
+      }
+    } catch (error) {
+      if (error.name !== "AbortError") showError(this.error, error);
+    }
+  }
+
+  close() {
+    this.#following?.abort();
+    this.#following = null;
+    this.log.hidden = true;
+    this.tail.setAttribute("aria-expanded", "false");
+  }
+}
+
+async function fetchModel(alias, onProgress) {
+  for await (const told of events(`v1/processes/${fitting(alias)}/pull`, { method: "POST" })) {
+    if (told.type === "progress") onProgress(told);
+    if (told.type === "error") throw Object.assign(new Error(told.error.message), { code: told.error.code });
+  }
+  announce(`${alias} is here.`);
+}
+
+async function fetchNamed(event) {
+  event.preventDefault();
+  const [name, place] = [$("pull-name").value.trim(), $("pull-state")];
+  showError($("pull-error"), null);
+  try {
+    await fetchModel(name, ({ downloaded_bytes: done, total_bytes: whole }) => {
+      place.textContent = `${name}: ${bytes(done)}${whole ? ` of ${bytes(whole)}` : ""}`;
+    });
+    place.textContent = `${name} is here.`;
+    await poll.start();
+  } catch (error) {
+    place.textContent = "";
+    showError($("pull-error"), error);
+  }
+}
+
+export function init() {
+  summary = el("div", { class: "meters" });
+  list = el("div");
+  problem = el("div", { class: "alert notice", role: "alert", hidden: true });
+  others = el(
+    "div",
+    { class: "card", hidden: true },
+    el("h2", { text: "Fetch a model" }),
+    el(
+      "form",
+      { class: "row", onsubmit: fetchNamed },
+      el(
+        "label",
+        { class: "grow" },
+        "Name in the catalogue",
+        el("input", { id: "pull-name", required: true, placeholder: "small", autocomplete: "off" }),
+      ),
+      el("button", { type: "submit", text: "Fetch" }),
+    ),
+    el("p", { class: "help number", id: "pull-state", role: "status" }),
+    el("div", { class: "alert", role: "alert", id: "pull-error", hidden: true }),
+  );
+  $("models-body").append(
+    problem,
+    el("div", { class: "card" }, el("h2", { text: "Memory" }), summary),
+    el("div", { class: "card" }, el("h2", { text: "Engines" }), list),
+    others,
+  );
+}
+
+export async function show() {
+  canPull = await supports("/v1/processes/{alias}/pull");
+  others.hidden = !canPull;
+  await poll.start();
+  if (!cards.size && !list.hasChildNodes()) list.append(empty("No engine was used yet."));
+}
+
+export const hide = () => poll.stop();
