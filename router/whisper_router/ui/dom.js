@@ -34,10 +34,8 @@ export function showError(place, error) {
     error.status && `status ${error.status}`,
     error.requestId && `request ${error.requestId}`,
   ].filter(Boolean);
-  place.replaceChildren(
-    el("p", { text: error.message || String(error) }),
-    facts.length ? el("p", { class: "facts", text: facts.join(" · ") }) : null,
-  );
+  place.replaceChildren(el("p", { text: error.message || String(error) }));
+  if (facts.length) place.append(el("p", { class: "facts", text: facts.join(" · ") }));
   place.hidden = false;
 }
 

@@ -42,7 +42,6 @@ function formOf(source, wanted) {
   } else {
     add("stream", "true");
     add("include[]", "verbose_json");
-    add("alignment", wanted.words && "auto");
   }
   if (source.file) form.append("file", source.file, source.file.name || "recording.wav");
   else form.append("url", source.url);

@@ -7,6 +7,7 @@ import { Poll } from "./poll.js";
 const EVERY_MS = 2000;
 const LINES = 100;
 const KINDS = { ready: "good", starting: "busy", stopping: "warn", stopped: "" };
+const DOING = { Load: "loading", Unload: "unloading", Pin: "pinning", Unpin: "unpinning" };
 const cards = new Map();
 let [summary, list, problem, others, canPull] = [null, null, null, null, false];
 const poll = new Poll(refresh, EVERY_MS, (error) =>
@@ -68,6 +69,7 @@ function showMemory({ data, memory }) {
 class Card {
   #following = null;
   #busy = null;
+  #failure = null;
 
   constructor(alias) {
     this.alias = alias;
@@ -148,7 +150,8 @@ class Card {
     if (pool.download) this.showDownload(pool.download);
     else if (this.#busy !== "fetching") this.progress.hidden = true;
     for (const name of ["load", "unload", "pin", "unpin", "pull"]) this[name].disabled = this.#busy !== null;
-    if (pool.last_error && !this.#busy) showError(this.error, new Error(pool.last_error));
+    const problem = this.#failure ?? (pool.last_error && new Error(pool.last_error));
+    if (!this.#busy) showError(this.error, problem || null);
   }
 
   showDownload({ downloaded_bytes: done, total_bytes: whole }) {
@@ -159,7 +162,7 @@ class Card {
   }
 
   async act(name, path) {
-    await this.during(`${name.toLowerCase()}ing …`, async () => {
+    await this.during(`${DOING[name]} …`, async () => {
       await post(`v1/processes/${fitting(this.alias)}/${path}`);
       announce(`${this.alias}: ${name.toLowerCase()} is done.`);
     });
@@ -171,12 +174,13 @@ class Card {
 
   async during(word, work) {
     this.#busy = word;
+    this.#failure = null;
     showError(this.error, null);
     this.state.replaceChildren(badge(word, "busy"));
     try {
       await work();
     } catch (error) {
-      showError(this.error, error);
+      this.#failure = error;
     }
     this.#busy = null;
     await poll.start();
@@ -195,6 +199,7 @@ class Card {
 
   async follow(signal) {
     const lines = [];
+    this.log.textContent = "Nothing was printed yet.";
     try {
       for await (const { line } of events(`v1/processes/${fitting(this.alias)}/logs?lines=${LINES}`, {
         signal,

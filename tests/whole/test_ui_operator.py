@@ -1,0 +1,246 @@
+"""What operators see and do on the page: engines, requests, use, jobs, the system.
+
+Tests with `needs(...)` are for routes of the API that the page uses where the server has them: they
+ask the server's own description, and are skipped only while it does not name the route.
+"""
+
+import json
+import subprocess
+import sys
+from urllib.request import urlopen
+
+import pytest
+
+from support.server import running_server
+from support.speech import joined, sample
+from support.ui_page import PHONE, chromium, opened_ui
+
+KEY = "secret-of-sixteen"
+CONFIG = """default_model = "demo"
+[models.two-workers]
+model = "demo"
+workers = 2
+[models.broken]
+path = "broken.bin"
+"""
+
+
+@pytest.fixture(scope="module")
+def operated(tmp_path_factory):
+    """A server with an administrator's key; its configuration may be written anew."""
+    directory = tmp_path_factory.mktemp("operated")
+    (directory / "broken.bin").write_bytes(b"no weights at all" * 1000)
+    config = CONFIG.replace("broken.bin", str(directory / "broken.bin"))
+    with running_server(directory, config=config, env={"API_KEY": KEY}) as server:
+        yield server, directory / "router.toml"
+
+
+@pytest.fixture(scope="module")
+def url(operated):
+    """Its address."""
+    return operated[0].url
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """One browser for all tests here."""
+    with chromium() as running:
+        yield running
+
+
+def needs(url, *paths):
+    """Skip the test while the server has none of these routes."""
+    with urlopen(f"{url}/openapi.json", timeout=20) as answer:
+        known = json.load(answer)["paths"]
+    missing = [path for path in paths if path not in known]
+    if missing:
+        pytest.skip(f"this server has no {', '.join(missing)} yet")
+
+
+def speak(ui, path):
+    """Have a file transcribed on the page."""
+    ui.open("transcribe")
+    ui.page.set_input_files("#files", str(path))
+    ui.page.click("#start")
+    ui.page.wait_for_selector("#queue .badge.good")
+
+
+def test_an_engine_is_loaded_pinned_read_and_unloaded(browser, url):
+    """The state is the server's, the log comes as it is written."""
+    with opened_ui(browser, url, key=KEY) as ui:
+        page = ui.page
+        ui.open("models")
+        model = page.locator("[data-alias=two-workers]")
+        model.get_by_role("button", name="Load two-workers").click()
+        ui.text("[data-alias=two-workers] .badge.good", "ready")
+        ui.text("[data-alias=two-workers] .model-facts", "on cpu")
+        model.get_by_role("button", name="Pin two-workers", exact=True).click()
+        ui.text("[data-alias=two-workers]", "pinned")
+        assert ui.violations() == []
+        model.get_by_role("button", name="Unpin two-workers").click()
+        model.get_by_role("button", name="Unload two-workers").click()
+        ui.text("[data-alias=two-workers] .badge", "stopped")
+
+
+def test_an_engine_that_does_not_start_says_why_and_what_it_printed(browser, url):
+    """The error of the request, and the engine's own lines as they come."""
+    with opened_ui(browser, url, key=KEY) as ui:
+        ui.expected.update({500, 502, 503})
+        ui.open("models")
+        model = ui.page.locator("[data-alias=broken]")
+        model.get_by_role("button", name="Log of broken").click()
+        ui.text("[data-alias=broken] .log", "Nothing was printed yet.")
+        model.get_by_role("button", name="Load broken").click()
+        ui.text("[data-alias=broken] [role=alert]", "engine_start_failed")
+        ui.text("[data-alias=broken] .log", "error: ")
+        assert ui.violations() == []
+        model.get_by_role("button", name="Log of broken").click()
+        ui.page.wait_for_selector("[data-alias=broken] .log", state="hidden")
+
+
+def test_settings_are_shown_without_secrets_and_read_again(browser, operated):
+    """What came of it is said: what changed, or what is wrong."""
+    server, config = operated
+    whole = config.read_text("utf-8")
+    with opened_ui(browser, server.url, key=KEY) as ui:
+        ui.expected.add(400)
+        page = ui.page
+        ui.open("system")
+        assert KEY not in page.content()
+        page.click("summary:text-is('[models]')")
+        assert "two-workers" in page.inner_text("#panel-system")
+        page.click("button:text-is('Read it again')")
+        ui.text("#panel-system", "nothing has changed")
+        config.write_text(whole + '[models.third]\nmodel = "demo"\n', encoding="utf-8")
+        page.click("button:text-is('Read it again')")
+        ui.text("#panel-system", "added: third")
+        config.write_text("[models.third]\nmodle = 1\n", encoding="utf-8")
+        page.click("button:text-is('Read it again')")
+        ui.text("#panel-system [role=alert]:visible", "invalid_configuration")
+        config.write_text(whole, encoding="utf-8")
+        page.click("button:text-is('Read it again')")
+        ui.text("#panel-system", "removed: third")
+
+
+def test_jobs_are_listed_downloaded_and_deleted(browser, url):
+    """Those of the key, with results in a format of choice."""
+    with opened_ui(browser, url, key=KEY) as ui:
+        page = ui.page
+        data = {"file": sample("de_digits").path.read_bytes(), "name": "zahlen.wav", "key": KEY}
+        page.goto(f"{url}/ui/#activity")
+        page.evaluate(
+            """async ({bytes, name, key}) => {
+              const form = new FormData();
+              form.append("file", new File([new Uint8Array(bytes)], name));
+              form.append("model", "demo");
+              await fetch("../v1/jobs",
+                {method: "POST", body: form, headers: {Authorization: `Bearer ${key}`}});
+            }""",
+            {"bytes": list(data["file"]), "name": data["name"], "key": KEY},
+        )
+        ui.text("#panel-activity", "zahlen.wav")
+        ui.text("#panel-activity .badge.good", "completed")
+        page.select_option("select[aria-label='Format of zahlen.wav']", "srt")
+        with page.expect_download() as saved:
+            page.get_by_role("button", name="Download zahlen.wav").click()
+        assert "drei sieben" in saved.value.path().read_text("utf-8")
+        assert saved.value.suggested_filename == "zahlen.srt"
+        assert ui.violations() == []
+        page.get_by_role("button", name="Delete zahlen.wav").click()
+        ui.text("#panel-activity", "No jobs.")
+
+
+def test_an_ordinary_key_is_told_what_it_may_not_see(browser, tmp_path):
+    """In a sentence where it would be; the rest of the page works."""
+    keys = str(tmp_path / "keys.toml")
+    command = [sys.executable, "-m", "whisper_router.cli", "keys", "new", "laptop"]
+    made = subprocess.run([*command, "--keys-file", keys], check=True, capture_output=True)
+    key = made.stdout.decode().strip()
+    config = f'{CONFIG}[auth]\nkeys_file = "{keys}"\n'
+    with (
+        running_server(tmp_path, config=config) as server,
+        opened_ui(browser, server.url, key=key) as ui,
+    ):
+        ui.expected.add(403)
+        for tab in ("models", "system"):
+            ui.page.goto(f"{server.url}/ui/#{tab}")
+            ui.text(f"#panel-{tab} [role=alert]:visible", "administrator's key")
+        ui.page.goto(f"{server.url}/ui/#activity")
+        ui.text("#panel-activity", "No jobs.")
+        ui.open("transcribe")
+
+
+# What follows is for routes that come with other parts of the server.
+
+
+def test_memory_is_shown_against_its_budget_and_idle_engines_count_down(browser, url):
+    """As the server reckons it."""
+    with urlopen(f"{url}/openapi.json", timeout=20) as answer:
+        described = json.load(answer)["components"]["schemas"]["ProcessPool"]["properties"]
+    if "unloads_in_seconds" not in described:
+        pytest.skip("this server does not tell when engines are unloaded yet")
+    with opened_ui(browser, url, key=KEY) as ui:
+        speak(ui, sample("de_digits").path)
+        ui.open("models")
+        ui.text("#panel-models .meterbar", "Memory of engines")
+        ui.text("[data-alias=demo] .model-facts", "unloads in")
+        assert ui.violations() == []
+
+
+def test_a_model_that_cannot_be_fetched_is_said(browser, url):
+    """The server is offline: its own words."""
+    needs(url, "/v1/processes/{alias}/pull")
+    with opened_ui(browser, url, key=KEY) as ui:
+        ui.expected.update({400, 404, 502, 503})
+        ui.open("models")
+        ui.page.fill("#pull-name", "tiny")
+        ui.page.click("#panel-models button[type=submit]")
+        ui.page.wait_for_selector("#pull-error:visible")
+        assert ui.page.inner_text("#pull-error p").endswith(".")
+
+
+def test_what_runs_is_shown_and_cancelled(browser, url, tmp_path):
+    """The request's own page is told; the history has it, with charts."""
+    needs(url, "/v1/activity", "/v1/activity/{id}/cancel")
+    long = joined(tmp_path / "long.wav", *[sample("en_three_segments").path] * 60, silence_s=1.0)
+    with (
+        opened_ui(browser, url, key=KEY) as working,
+        opened_ui(browser, url, key=KEY) as watching,
+    ):
+        working.expected.add(410)
+        working.open("transcribe")
+        working.page.set_input_files("#files", str(long))
+        working.page.click("#start")
+        watching.open("activity")
+        cancel = watching.page.locator("#panel-activity button[aria-label^='Cancel']").first
+        cancel.click()
+        working.text("#queue [role=alert]:visible", "request_cancelled")
+        watching.text("#panel-activity", "Nothing runs.")
+        watching.text("#panel-activity", "request_cancelled")
+        assert watching.page.locator("#panel-activity svg[role=img]").count() == 3
+        assert watching.violations() == []
+        watching.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+        assert watching.width() == PHONE[0]
+
+
+def test_use_is_shown_per_key(browser, url):
+    """Of every key, to an administrator."""
+    needs(url, "/v1/usage", "/v1/usage/keys")
+    with opened_ui(browser, url, key=KEY) as ui:
+        speak(ui, sample("de_digits").path)
+        ui.open("activity")
+        ui.text("[aria-label='Use per key'] tbody", "admin")
+
+
+def test_the_system_and_the_doctor(browser, url):
+    """Versions, accelerators, and findings as they come."""
+    needs(url, "/v1/system", "/v1/system/doctor")
+    with opened_ui(browser, url, key=KEY) as ui:
+        speak(ui, sample("de_digits").path)
+        ui.open("system")
+        ui.text("#panel-system", "pywhispercpp")
+        ui.text("[aria-label=Accelerators] tbody", "cpu")
+        ui.page.click("button:text-is('Run the doctor')")
+        ui.page.wait_for_selector("#panel-system .finding")
+        ui.text("#panel-system [role=status]", "findings to look at")
+        assert ui.violations() == []

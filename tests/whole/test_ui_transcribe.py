@@ -1,0 +1,192 @@
+"""Transcribe, in a browser: files, recordings, progress, corrections, every format, history."""
+
+import json
+import re
+import uuid
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+import pytest
+
+from support.speech import joined, sample
+from support.ui_page import chromium, opened_ui
+
+SAID = "red green blue open left close right stop"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """One browser, whose microphone says a few words."""
+    with chromium(speech=sample("en_three_segments").path) as running:
+        yield running
+
+
+def job_of(url, path, *fields):
+    """Have the server do a file as a job; return the job's address."""
+    boundary = uuid.uuid4().hex
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        for name, value in (("model", "demo"), *fields)
+    ]
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+    body = b"".join(parts) + head.encode() + path.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
+    headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    with urlopen(Request(f"{url}/v1/jobs", data=body, headers=headers), timeout=20) as answer:
+        job = f"{url}/v1/jobs/{json.load(answer)['id']}"
+    with urlopen(f"{job}/events", timeout=20) as events:
+        events.read()  # until it has ended
+    return job
+
+
+def result_of(job, name):
+    """Return the job's result in a format, with all times that it can have."""
+    stamps = [("timestamp_granularities[]", kind) for kind in ("segment", "word")]
+    fields = [("response_format", name), *(stamps if name == "verbose_json" else [])]
+    with urlopen(f"{job}/result?{urlencode(fields)}", timeout=20) as answer:
+        return answer.read()
+
+
+def transcribe(ui, *paths):
+    """Have the page transcribe files; return when the last one is done."""
+    ui.page.set_input_files("#files", [str(path) for path in paths])
+    ui.page.click("#start")
+    ui.page.wait_for_selector(f"#queue .badge.good >> nth={len(paths) - 1}")
+
+
+def exported(ui, name):
+    """Return what the page copies in a format."""
+    ui.page.select_option("#export-format", name)
+    ui.page.evaluate("document.getElementById('announcer').textContent = ''")
+    ui.page.click("#export-copy")
+    ui.text("#announcer", "Copied.")
+    return ui.page.evaluate("navigator.clipboard.readText()")
+
+
+def test_every_format_is_the_servers_own_without_asking_again(browser, server):
+    """Byte for byte, also with speakers; several files wait for one another."""
+    plain, stereo = sample("en_three_segments").path, sample("stereo_two_speakers_44k").path
+    with opened_ui(browser, server.url) as ui:
+        page, asked = ui.page, []
+        ui.open()
+        page.on("request", lambda request: asked.append(request.url))
+        for path, more in ((plain, []), (stereo, [("diarize", "true")])):
+            page.set_checked("#t-diarize", checked=bool(more))
+            transcribe(ui, path)
+            ui.text("#result-title", path.name)
+            job = job_of(server.url, path, *more)
+            del asked[:]
+            options = page.locator("#export-format option").all()
+            names = [option.get_attribute("value") for option in options]
+            assert len(names) == (11 if more else 9)
+            for name in names:
+                own = result_of(job, name)
+                assert exported(ui, name) == own.decode("utf-8"), name
+            with page.expect_download() as saved:
+                page.click("#export-download")
+            assert saved.value.path().read_bytes() == own
+            assert saved.value.suggested_filename.startswith(f"{path.stem}.")
+            assert [url for url in asked if not url.startswith("blob:")] == []
+            page.click("#clear")
+
+
+def test_what_is_heard_is_marked_and_a_click_goes_there(browser, server):
+    """Segments and words; the player stands where the person pointed."""
+    with opened_ui(browser, server.url) as ui:
+        page = ui.page
+        ui.open()
+        transcribe(ui, sample("en_three_segments").path)
+        assert page.inner_text("#result .segments").split() == [
+            "0:00.3", *SAID.split()[:3], "0:02.8", *SAID.split()[3:7], "0:06.2", "stop"
+        ]  # fmt: skip
+        page.click("#result .said span:text-is('close')")
+        page.wait_for_selector("#result .said span.now:text-is('close')")
+        assert page.locator("#result .segment.now").count() == 1
+        assert 3.0 < page.evaluate("document.querySelector('audio').currentTime") < 3.2
+        page.click("#result .seek >> nth=0")
+        page.wait_for_selector("#result .said .now")
+        assert not page.evaluate("document.querySelector('audio').paused")
+        page.evaluate("document.querySelector('audio').pause()")
+        assert ui.violations() == []
+
+
+def test_corrections_are_in_every_export_and_in_the_history(browser, server):
+    """Kept in the browser across a reload, without audio, until they are deleted."""
+    with opened_ui(browser, server.url) as ui:
+        page = ui.page
+        ui.open()
+        assert page.inner_text("#history") == "Nothing yet."
+        transcribe(ui, sample("en_three_segments").path)
+        said = page.locator("#result .said").nth(0)
+        said.focus()
+        page.keyboard.press("Control+A")
+        page.keyboard.type("Red, green --> violet")
+        assert exported(ui, "text") == f"Red, green --> violet {SAID[15:]}\n"
+        assert "Red, green -> violet\n" in exported(ui, "srt")
+        told = json.loads(exported(ui, "verbose_json"))
+        assert told["segments"][0]["text"] == " Red, green --> violet"
+        assert [word["word"] for word in told["words"]][:4] == ["Red,", "green", "-->", "violet"]
+        ui.text("#history", "violet")  # it is kept a moment after the last letter
+        page.reload()
+        page.click("#history button:text-is('Open')")
+        assert "violet" in page.inner_text("#result .segments")
+        assert page.locator("#result audio").count() == 0
+        assert exported(ui, "text").startswith("Red, green --> violet")
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.click("#history-clear")
+        ui.text("#history", "Nothing yet.")
+
+
+@pytest.mark.alone  # a browser that gets no time drops what its microphone hears
+def test_a_recording_is_transcribed(browser, server):
+    """From the microphone, as it was spoken."""
+    with opened_ui(browser, server.url) as ui:
+        page = ui.page
+        ui.open()
+        page.click("#record")
+        ui.text("#record-time", re.compile(r"0:0(1\.[89]|[2-9])"))
+        page.click("#record")
+        page.click("#start")
+        page.wait_for_selector("#queue .badge.good")
+        assert page.inner_text("#result .said >> nth=0").strip() == "red green blue"
+
+
+def test_what_goes_wrong_is_said_with_code_and_request(browser, server, tmp_path):
+    """A file that is no audio; the next one is transcribed all the same, and the bad one again."""
+    bad = tmp_path / "letter.mp3"
+    bad.write_text("This is no audio at all. " * 40, encoding="utf-8")
+    with opened_ui(browser, server.url) as ui:
+        ui.expected.add(400)
+        page = ui.page
+        ui.open()
+        page.set_input_files("#files", [str(bad), str(sample("de_digits").path)])
+        page.click("#start")
+        page.wait_for_selector("#queue .badge.good")
+        alert = page.inner_text("#queue [role=alert]:visible")
+        assert "decoded" in alert
+        assert "code audio_undecodable" in alert
+        assert "status 400" in alert
+        assert "request page-" in alert
+        assert ui.violations() == []
+        page.click("button:text-is('Try again')")
+        page.click("#start")
+        page.wait_for_selector("#start:text-is('Transcribe'):disabled")
+        assert page.locator("#queue .badge.bad").count() == 1
+
+
+def test_a_long_file_shows_true_progress_and_can_be_cancelled(browser, server, tmp_path):
+    """Text comes before the end, the percentage is the server's, and the worker is free again."""
+    speech = sample("en_three_segments").path
+    long = joined(tmp_path / "long.wav", *[speech] * 40, silence_s=1.0)
+    with opened_ui(browser, server.url) as ui:
+        page = ui.page
+        ui.open()
+        page.set_input_files("#files", str(long))
+        page.click("#start")
+        ui.text("#queue .item-text", "stop")
+        ui.text("#queue", re.compile(r"Transcribing \d+\.\d %"))
+        assert 0 < float(page.get_attribute("#queue progress", "value")) < 100
+        page.click("button:text-is('Cancel')")
+        page.wait_for_selector("#queue .badge.warn:text-is('cancelled')")
+        page.click("button:text-is('Remove')")
+        transcribe(ui, sample("de_digits").path)
+        assert "drei sieben" in page.inner_text("#result")
