@@ -57,6 +57,10 @@ def _openai() -> Iterator[tuple[str, str, Rule]]:
 def _own() -> Iterator[tuple[str, str, Rule]]:
     for path in ("/", "/v1", "/v1/", "/health", "/ready", "/openapi.json", "/docs"):
         yield GET, path, ANY
+    for path in ("/ui", "/ui/", "/ui/{name}"):
+        yield GET, path, ANY
+    yield GET, "/v1/activity", ANY  # of the key's own requests, or for administrators of all
+    yield POST, "/v1/activity/{id}/cancel", ANY
     yield GET, "/metrics", FIGURES
     yield GET, "/v1/usage", ANY
     yield GET, "/v1/usage/keys", ADMIN
@@ -78,7 +82,9 @@ def _own() -> Iterator[tuple[str, str, Rule]]:
     yield GET, "/v1/processes", ADMIN
     yield GET, "/v1/processes/{alias}", ADMIN
     yield GET, "/v1/processes/{alias}/logs", ADMIN
-    for action in ("load", "unload", "pin", "unpin"):
+    yield GET, "/v1/system", ADMIN
+    yield POST, "/v1/system/doctor", ADMIN
+    for action in ("load", "unload", "pin", "unpin", "pull"):
         yield POST, f"/v1/processes/{{alias}}/{action}", ADMIN
 
 

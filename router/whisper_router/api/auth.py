@@ -87,7 +87,7 @@ async def require_admin(request: web.Request) -> None:
 def is_admin(request: web.Request) -> bool:
     """Return whether what is everybody's is shown to the caller."""
     key = request.get(KEY)
-    return key is None or key.admin
+    return key is None or Scope.ADMIN in key.allowed
 
 
 def refuse_foreign_pages(request: web.Request) -> None:

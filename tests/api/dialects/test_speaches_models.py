@@ -67,7 +67,7 @@ async def test_a_model_is_downloaded_once_and_removed(http: aiohttp.ClientSessio
     assert await call(http, api, "DELETE", path) == (200, removed)
     assert (await call(http, api, "DELETE", path))[0] == 404
     status, body = await call(http, api, "DELETE", f"/v1/models/{GOOD}")
-    assert (status, body["error"]["code"]) == (403, "insufficient_scope")
+    assert (status, body["error"]["code"]) == (403, "permission_denied")
 
 
 async def test_a_model_is_loaded_and_unloaded(http: aiohttp.ClientSession, api: Api):
