@@ -139,15 +139,7 @@ async def running_server(
             activity=activity,
         )
         wyoming = WyomingListener(wyoming_service(router, directory, activity))
-        most = file_limits().connections
-        runner = ApiRunner(
-            build_api(api_deps(router, directory, behind)),
-            handler_cancellation=True,  # a client that leaves must free its worker
-            access_log=None,
-            max_connections=most - (wyoming_clients() if settings.wyoming.uri else 0),
-            shutdown_timeout=settings.server.shutdown_grace_s,
-            keepalive_timeout=KEEPALIVE_S,
-        )
+        runner = _runner(router, directory, behind)
         await runner.setup()
         try:
             url = await _listen(runner, settings)
@@ -155,6 +147,18 @@ async def running_server(
             yield RunningServer(url=url, router=router, reloader=reloader)
         finally:
             await asyncio.gather(wyoming.close(settings.server.shutdown_grace_s), runner.cleanup())
+
+
+def _runner(router: Router, directory: Directory, behind: Behind) -> ApiRunner:
+    settings, most = router.settings, file_limits().connections
+    return ApiRunner(
+        build_api(api_deps(router, directory, behind)),
+        handler_cancellation=True,  # a client that leaves must free its worker
+        access_log=None,
+        max_connections=most - (wyoming_clients() if settings.wyoming.uri else 0),
+        shutdown_timeout=settings.server.shutdown_grace_s,
+        keepalive_timeout=KEEPALIVE_S,
+    )
 
 
 async def _listen(runner: web.AppRunner, settings: Settings) -> str:

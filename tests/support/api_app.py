@@ -120,7 +120,9 @@ class Recogniser:
             found = await asyncio.to_thread(_recognise, data)
             if tracker is not None:  # as long as it is told in the file's head
                 seconds = found["seconds"]
-                tracker.update(stage=Stage.DECODING, duration_s=seconds, decoded_s=seconds)
+                tracker.update(
+                    stage=Stage.DECODING, duration_s=seconds, decoded_s=seconds, left_s=0.0
+                )
             yield AudioFound()
             if request.model == NO_START:
                 raise EngineStartFailed("The engine of 'no-start' ended with SIGILL.")

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,8 @@ STEP = SAMPLE_RATE_HZ // 2
 """Live audio is charged in steps of so many samples, half a second."""
 WRITTEN_S = 1.0
 """It is in the file after so many seconds, where there is a limit."""
+ALMOST_S = 0.5
+"""How long the decoding of a file that is refused may go on."""
 NOBODY = "none"
 """The label of who needs no key."""
 
@@ -107,8 +109,7 @@ async def metered(
                     if limits.audio_minutes_per_day is not None:
                         await usage.written()
                 elif not is_charged:
-                    report = tracker.report
-                    hold.extend(max(report.duration_s or 0.0, report.decoded_s))
+                    await _extend(hold, tracker)
                 yield event
     except LimitReached as error:
         LIMITS_REACHED.labels(error.limit).inc()
@@ -186,6 +187,22 @@ def has_audio_limit(request: web.Request) -> bool:
     """Return whether it must be known how much audio a request has."""
     key = request.get(KEY)
     return key is not None and key.limits.audio_minutes_per_day is not None
+
+
+async def _extend(hold: Hold, tracker: Tracker) -> None:
+    """Hold as much audio as is known of. Raises LimitReached.
+
+    That ends the decoding, which takes a process with it: so what is almost done may be done first.
+    """
+    report = tracker.report
+    try:
+        hold.extend(max(report.duration_s or 0.0, report.decoded_s))
+    except LimitReached:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ALMOST_S):
+                while tracker.report.left_s != 0.0:
+                    await tracker.changed()
+        raise
 
 
 def _account(request: web.Request) -> tuple[UsageKeeper, KeyLimits, Account]:
