@@ -14,19 +14,26 @@ NAMESPACE = "whisper_router"
 REGISTRY = CollectorRegistry()
 """Not the library's own: other code in the same process may use that."""
 
+COUNTED: list[Counter | Histogram] = []
+"""What is in it, in the order of the names below."""
+
 SHORT_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 LONG_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 RATIOS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
 
 def _counter(name: str, about: str, *labels: str) -> Counter:
-    return Counter(name, about, labels, namespace=NAMESPACE, registry=REGISTRY)
+    made = Counter(name, about, labels, namespace=NAMESPACE, registry=REGISTRY)
+    COUNTED.append(made)
+    return made
 
 
 def _histogram(
     name: str, about: str, *labels: str, buckets: tuple[float, ...] = SHORT_S
 ) -> Histogram:
-    return Histogram(name, about, labels, namespace=NAMESPACE, registry=REGISTRY, buckets=buckets)
+    made = Histogram(name, about, labels, namespace=NAMESPACE, registry=REGISTRY, buckets=buckets)
+    COUNTED.append(made)
+    return made
 
 
 REQUESTS = _counter(

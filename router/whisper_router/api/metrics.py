@@ -10,8 +10,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from whisper_router.api import metrics_text
 from whisper_router.api.deps import DEPS, ApiDeps
-from whisper_router.metrics import NAMESPACE, REGISTRY
+from whisper_router.metrics import COUNTED, NAMESPACE, REGISTRY
 from whisper_router.supervisor.machine import State
 from whisper_router.supervisor.status import PoolBrief
 
@@ -29,7 +30,10 @@ async def show_metrics(request: web.Request) -> web.Response:
     registry = CollectorRegistry()
     registry.register(_Now(await _snapshot(deps)))
     encode, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
-    body = encode(_Both(REGISTRY, registry))
+    if content_type.startswith("text/plain; version=0.0.4"):
+        body = metrics_text.encode(COUNTED, registry.collect())
+    else:
+        body = encode(_Both(REGISTRY, registry))
     return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})
 
 
