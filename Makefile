@@ -8,7 +8,7 @@ TEST_PACKAGES := caddy chromium espeak-ng ffmpeg libfaketime nginx-light openssl
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # targets share .venv
-.PHONY: help demo serve native test check openapi bench chaos fmt lock docs wheel-check phonebook clean
+.PHONY: help demo serve native test check openapi bench chaos hostile fmt lock docs wheel-check phonebook clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,6 +55,9 @@ chaos: .venv/.dev  ## kill workers under 200 requests, 50 routers, then anything
 	@$(BIN)/python tests/bench/chaos_workers.py
 	@$(BIN)/python tests/bench/chaos_router.py
 	@$(BIN)/python tests/bench/chaos_mixed.py
+
+hostile: .venv/.dev  ## attack a server and time what others get (docs/benchmarks.md)
+	@$(BIN)/python tests/bench/hostile_clients.py
 
 fmt: .venv/.dev  ## format the code and write the generated documentation
 	$(BIN)/ruff check --fix --exit-zero .

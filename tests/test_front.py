@@ -2,8 +2,16 @@
 
 import pytest
 
-from whisper_router.errors import UrlRefused
-from whisper_router.front import fetch_limits, key_source, outbound_of
+from support.certificates import make_certificate
+from whisper_router.descriptors import file_limits
+from whisper_router.errors import ConfigurationError, UrlRefused
+from whisper_router.front import (
+    certificates_of,
+    crowd_limits,
+    fetch_limits,
+    key_source,
+    outbound_of,
+)
 from whisper_router.sections import AuthSettings, OutboundSettings, ServerSettings
 from whisper_router.settings import Settings
 
@@ -31,3 +39,26 @@ def test_private_addresses_are_for_those_who_allow_them():
     with pytest.raises(UrlRefused):
         outbound_of(Settings()).check(address)
     outbound_of(Settings(outbound=OutboundSettings(allow_private=True))).check(address)
+
+
+def test_no_more_connections_are_taken_than_there_may_be_files_for():
+    most = file_limits().connections
+    for wanted, got in (("auto", most), (7, 7), (10_000_000, most)):
+        settings = Settings(server=ServerSettings(max_connections=wanted))
+        assert crowd_limits(settings).most == got
+
+
+def test_proxies_that_are_trusted_have_no_limit_of_their_own():
+    limits = crowd_limits(Settings(server=ServerSettings(trusted_proxies=["10.0.0.0/8"])))
+    assert limits.is_exempt("10.2.3.4")
+    assert not limits.is_exempt("192.0.2.7")
+
+
+def test_a_certificate_is_read_at_the_start(tmp_path):
+    assert certificates_of(Settings()) is None
+    made = make_certificate(tmp_path)
+    server = ServerSettings(tls_cert=made.certificate, tls_key=made.key)
+    assert certificates_of(Settings(server=server)) is not None
+    made.key.unlink()
+    with pytest.raises(ConfigurationError, match=r"server\.tls_key"):
+        certificates_of(Settings(server=server))

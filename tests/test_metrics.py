@@ -42,6 +42,7 @@ NOW = Snapshot(
     requests=1,
     waiting={"a": 1},
     running={"a": 1},
+    certificate_expires_s=2e9,
     live={"a": 1},
     jobs={"queued": 1},
     briefs={"a": BRIEF},

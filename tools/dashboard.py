@@ -27,6 +27,13 @@ PANELS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("Errors by code", "reqps", [
         (f"sum by (code) (rate(whisper_router_errors_total{RATE}))", "{{code}}"),
     ]),
+    ("Cut connections and wrong keys", "ops", [
+        (f"sum by (reason) (rate(whisper_router_connections_cut_total{RATE}))", "{{reason}}"),
+        (f"rate(whisper_router_wrong_keys_total{RATE})", "wrong keys"),
+    ]),
+    ("Certificate", "s", [
+        ("whisper_router_tls_certificate_expires_timestamp_seconds - time()", "left"),
+    ]),
     ("Request duration", "s", [
         (_share(0.5, "http_request_duration_seconds"), "p50"),
         (_share(0.95, "http_request_duration_seconds"), "p95"),

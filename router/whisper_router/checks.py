@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +17,7 @@ from whisper_router.api.services import Finding, Verdict
 from whisper_router.descriptors import ENOUGH, file_limits
 from whisper_router.engine_api import ProbingEngine
 from whisper_router.errors import ConfigurationError, RouterError
+from whisper_router.listening import certificates_of
 from whisper_router.places import spool_root, store_directory
 from whisper_router.plugins import load_engines
 from whisper_router.settings import Settings
@@ -46,7 +48,7 @@ async def examine(
     yield good("configuration", f"{len(settings.models)} aliases configured")
     async for finding in _engines(aliases):
         yield finding
-    for check_settings in (_store, _spool, _key):
+    for check_settings in (_store, _spool, _key, _certificate):
         yield await asyncio.to_thread(check_settings, settings)
     if not is_serving:
         yield await asyncio.to_thread(_port, settings)
@@ -171,6 +173,21 @@ def _key(settings: Settings) -> Finding:
     if settings.server.insecure_lan:
         return warning("keys", f"none; the API on {where} is open to everybody who can reach it")
     return bad("keys", f"none; `serve` will refuse to listen on {where} (docs/configuration.md)")
+
+
+def _certificate(settings: Settings) -> Finding:
+    now_s = time.time()
+    try:
+        found = certificates_of(settings)
+    except ConfigurationError as error:
+        return bad("certificate", str(error))
+    if found is None:
+        return good("certificate", "none; the API is at http://")
+    warnings = list(found.pair.warnings(now_s))
+    if warnings:
+        return warning("certificate", "; ".join(warnings))
+    days = found.pair.days_left(now_s)
+    return good("certificate", f"the API is at https://; good for {days:.0f} more days")
 
 
 def _port(settings: Settings) -> Finding:

@@ -123,7 +123,7 @@ def _add_listen(commands: Subparsers) -> None:
     listen = _command(commands, "listen", "send audio to a server as it is spoken, print the text")
     add = listen.add_argument
     add("path", metavar="FILE", help="WAV or raw 16 kHz mono s16le; - is standard input")
-    add("--url", help="the server (default: http://127.0.0.1:PORT/v1, server.port)")
+    add("--url", help="the server (default: the one of the configuration, on this machine)")
     add("--api-key", help="key for the server (default: $API_KEY or $OPENAI_API_KEY)")
     add("--model", default="whisper-1", help="model alias (default: whisper-1)")
     add("--language", help="language code or name (default: detected)")
@@ -244,11 +244,19 @@ def _transcribe(arguments: argparse.Namespace) -> int:
     return _run(transcribe.transcribe(_settings(arguments), transcribe.order(arguments)))
 
 
+def _own_url(settings: Settings) -> str:
+    """Return where a server with these settings is, on this machine."""
+    scheme, host = (
+        ("http", "127.0.0.1") if settings.server.tls_cert is None else ("https", "localhost")
+    )
+    return f"{scheme}://{host}:{settings.server.port}/v1"
+
+
 def _listen(arguments: argparse.Namespace) -> int:
     from whisper_router.commands import listen
 
     key = arguments.api_key or os.environ.get("API_KEY") or os.environ.get("OPENAI_API_KEY")
-    url = arguments.url or f"http://127.0.0.1:{_settings(arguments).server.port}/v1"
+    url = arguments.url or _own_url(_settings(arguments))
     order = listen.ListenOrder(
         path=None if arguments.path == "-" else Path(arguments.path),
         url=url,

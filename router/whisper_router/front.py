@@ -1,12 +1,13 @@
 """What `serve` puts in front of the router: the parts of the API, from the settings."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
 from whisper_router.api.audit import AuditLog
+from whisper_router.api.certificates import Certificates
 from whisper_router.api.cors import CorsPolicy
 from whisper_router.api.deps import ApiDeps, DialectOptions, LiveLimits
 from whisper_router.api.key_source import FixedKeys, KeyFile, KeySource
@@ -18,9 +19,9 @@ from whisper_router.audio.fetch_url import FetchLimits, UrlFetcher
 from whisper_router.audio.outbound import Outbound, OutboundOptions
 from whisper_router.audio.upload import UploadLimits
 from whisper_router.control import Control
-from whisper_router.descriptors import file_limits
 from whisper_router.directory import Directory
 from whisper_router.jobs.runner import JobRunner
+from whisper_router.listening import trusted_proxies, wyoming_clients
 from whisper_router.pipeline.activity import ActivityBoard
 from whisper_router.pipeline.speech import SpeechFinder
 from whisper_router.pipeline.turns import SpeakerFinder
@@ -29,7 +30,6 @@ from whisper_router.settings import Settings
 from whisper_router.system import SystemReport
 
 DOCS = "docs/ of the source, share/whisper-router/docs of an installation"
-MAX_WYOMING_CLIENTS = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +43,7 @@ class Behind:
     audit: AuditLog | None
     fetcher: UrlFetcher
     activity: ActivityBoard
+    certificates: Certificates | None = None
 
 
 def api_deps(router: Router, directory: Directory, behind: Behind) -> ApiDeps:
@@ -61,6 +62,7 @@ def api_deps(router: Router, directory: Directory, behind: Behind) -> ApiDeps:
         upload_limits=UploadLimits(
             max_upload_bytes=settings.server.max_upload_bytes,
             idle_timeout_s=settings.server.upload_idle_timeout_s,
+            min_bytes_s=settings.server.upload_min_bytes_s,
             extensions=_extensions(settings),
         ),
         live_limits=LiveLimits(
@@ -80,6 +82,8 @@ def api_deps(router: Router, directory: Directory, behind: Behind) -> ApiDeps:
         activity=behind.activity,
         system=SystemReport(router),
         cors=CorsPolicy(origins=settings.server.cors_origins),
+        proxies=trusted_proxies(settings),
+        certificate_expires_s=_expires(behind.certificates),
         open_metrics=settings.metrics.open,
         dialects=DialectOptions(
             enabled=frozenset(settings.dialects.enabled),
@@ -121,6 +125,10 @@ async def audit_log(settings: Settings) -> AsyncIterator[AuditLog | None]:
         await asyncio.to_thread(audit.close)
 
 
+def _expires(certificates: Certificates | None) -> Callable[[], float | None]:
+    return lambda: None if certificates is None else certificates.pair.expires_s
+
+
 def outbound_of(settings: Settings) -> Outbound:
     """Return the way to addresses that clients name."""
     return Outbound(
@@ -156,11 +164,6 @@ def wyoming_service(
             max_connections=wyoming_clients(),
         ),
     )
-
-
-def wyoming_clients() -> int:
-    """Return how many of the connections that there may be can be Wyoming's."""
-    return min(MAX_WYOMING_CLIENTS, max(1, file_limits().connections // 4))
 
 
 def _extensions(settings: Settings) -> frozenset[str]:

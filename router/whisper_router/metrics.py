@@ -45,6 +45,12 @@ REQUEST_SECONDS = _histogram(
     "route", buckets=LONG_S,
 )  # fmt: skip
 ERRORS = _counter("errors", "Errors that clients were told, by code (none: without one).", "code")
+WRONG_KEYS = _counter("wrong_keys", "Requests with a key that is not, or no longer, good.")
+CONNECTIONS_CUT = _counter(
+    "connections_cut",
+    "Connections that were closed for the sake of others (docs/operations.md).",
+    "reason",
+)
 TRANSCRIPTIONS = _counter(
     "transcriptions", "Files that were transcribed or not.", "alias", "outcome"
 )

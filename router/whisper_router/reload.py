@@ -31,9 +31,17 @@ class Reloaded:
 class Reloader:
     """Reads the configuration again; one reload at a time."""
 
-    def __init__(self, router: Router, load: Callable[[], Settings]) -> None:
-        """`load` reads and checks the settings as at the start. It may block."""
-        self._router, self._load = router, load
+    def __init__(
+        self,
+        router: Router,
+        load: Callable[[], Settings],
+        looks: Sequence[Callable[[], None]] = (),
+    ) -> None:
+        """`load` reads and checks the settings as at the start; `looks` look at other files.
+
+        All of them may block.
+        """
+        self._router, self._load, self._looks = router, load, looks
         self._lock = asyncio.Lock()
 
     async def reload(self) -> Reloaded:
@@ -45,6 +53,8 @@ class Reloader:
             ConfigurationError: the configuration is wrong: nothing has changed.
         """
         async with self._lock:
+            for look in self._looks:
+                await asyncio.to_thread(look)
             try:
                 found = await asyncio.to_thread(self._load)
                 result = await self._take_up(found)

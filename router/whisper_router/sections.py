@@ -4,15 +4,18 @@ Those about engines are in `engine_sections`.
 """
 
 from pathlib import Path
+from typing import Literal, Self
 
 from pydantic import (
     ByteSize,
     Field,
     SecretStr,
     field_validator,
+    model_validator,
 )
 
 from whisper_router.api.deps import Dialect
+from whisper_router.api.proxies import ProxyHeaders, parse_network
 from whisper_router.api.wyoming.address import parse_uri
 from whisper_router.logs import LogFormat
 from whisper_router.section import Dialects, Section, Words
@@ -33,6 +36,36 @@ class ServerSettings(Section):
     """An upload that sends nothing for this long is ended with status 408."""
     cors_origins: Words = ()
     """Browser origins that may use the API; "*" allows every one. Empty: CORS is off."""
+    tls_cert: Path | None = None
+    """Certificate (PEM), with those in between after it: the API is then at https://. Read again
+    when it changes. Needs `tls_key`."""
+    tls_key: Path | None = None
+    """The certificate's private key (PEM, without a password)."""
+    trusted_proxies: Words = ()
+    """Addresses and networks of reverse proxies (["127.0.0.1", "10.0.0.0/8"]) that are believed
+    what they say of clients: address, scheme, host. Nobody else is."""
+    proxy_headers: ProxyHeaders = ProxyHeaders.X_FORWARDED
+    """Which headers those write: `x-forwarded` (X-Forwarded-For, -Proto, -Host) or `forwarded`."""
+    max_connections: int | Literal["auto"] = Field(default="auto")
+    """Connections at a time. "auto": as many as there may be open files for. When there are as
+    many, the one that has waited longest for a request is closed for the next."""
+    max_connections_per_client: int = Field(default=0, ge=0)
+    """The same for one address, but for `trusted_proxies`. 0: no limit of its own."""
+    max_request_line_bytes: ByteSize = Field(default=ByteSize(8192), ge=256, le=1 << 20)
+    """Longest address of a request; a longer one is answered 414."""
+    max_header_bytes: ByteSize = Field(default=ByteSize(32768), ge=1024, le=1 << 20)
+    """All headers of a request together; more are answered 431."""
+    max_headers: int = Field(default=100, ge=10, le=10_000)
+    """Headers of a request; more are answered 431."""
+    header_timeout_s: float = Field(default=20.0, gt=0)
+    """How long a client may take to send the headers of a request, and for TLS before them."""
+    keepalive_timeout_s: float = Field(default=75.0, gt=0)
+    """How long a connection is kept for the next request: longer than reverse proxies keep it."""
+    write_timeout_s: float = Field(default=60.0, gt=0)
+    """A client that reads nothing, or next to nothing, of an answer for so long is cut off."""
+    upload_min_bytes_s: float = Field(default=256.0, ge=0)
+    """An upload that is slower than this, over two `upload_idle_timeout_s` of waiting for it, is
+    ended with status 408. All codecs for speech need more in real time. 0: no limit."""
     shutdown_grace_s: float = Field(default=25.0, ge=0)
     """How long running requests may go on after a stop signal."""
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
@@ -40,6 +73,26 @@ class ServerSettings(Section):
     log_format: LogFormat = LogFormat.AUTO
     """`text` for people, `json` for log collectors; `auto`: text on a terminal and in the journal,
     JSON anywhere else."""
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for text in proxies:
+            parse_network(text)
+        return proxies
+
+    @field_validator("max_connections")
+    @classmethod
+    def _is_some(cls, most: int | str) -> int | str:
+        if isinstance(most, int) and most < 1:
+            raise ValueError("there must be room for one connection")
+        return most
+
+    @model_validator(mode="after")
+    def _is_a_pair(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key belong together: set both, or neither")
+        return self
 
 
 class AuthSettings(Section):

@@ -5,7 +5,7 @@ import contextlib
 import gc
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -13,6 +13,7 @@ from importlib.metadata import version
 import structlog
 from aiohttp import web
 
+from whisper_router.api.certificates import Certificates
 from whisper_router.api.metering import MeteredTranscriber
 from whisper_router.api.routes import build_api
 from whisper_router.api.runner import ApiRunner
@@ -34,10 +35,14 @@ from whisper_router.front import (
     key_source,
     outbound_of,
     usage_keeper,
-    wyoming_clients,
     wyoming_service,
 )
 from whisper_router.job_service import JobParts, running_jobs
+from whisper_router.listening import (
+    certificates_of,
+    connection_limits,
+    crowd_limits,
+)
 from whisper_router.logs import configure_logging
 from whisper_router.pipeline.activity import ActivityBoard
 from whisper_router.reload import Reloader
@@ -45,7 +50,8 @@ from whisper_router.sdnotify import notifier_from
 from whisper_router.settings import Settings
 from whisper_router.tracing import exporting
 
-KEEPALIVE_S = 75.0  # longer than the 60 s that nginx keeps idle upstream connections
+BACKLOG = 1024  # connections that the system holds while the loop is busy; more are told to wait
+CERTIFICATE_LOOK_S = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -106,13 +112,43 @@ async def running_server(
     """
     _refuse_open_network(settings)
     _check_wyoming(settings)
+    async with _parts(settings, load, child_files, is_kept=keeps_usage) as parts:
+        router, directory = parts.router, parts.directory
+        wyoming = WyomingListener(wyoming_service(router, directory, parts.behind.activity))
+        runner = _runner(router, directory, parts.behind)
+        await runner.setup()
+        try:
+            url = await _listen(runner, settings)
+            await _listen_for_wyoming(wyoming, settings)
+            yield RunningServer(url=url, router=router, reloader=parts.reloader)
+        finally:
+            await asyncio.gather(wyoming.close(settings.server.shutdown_grace_s), runner.cleanup())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    router: Router
+    directory: Directory
+    behind: Behind
+    reloader: Reloader | None
+
+
+@asynccontextmanager
+async def _parts(
+    settings: Settings,
+    load: Callable[[], Settings] | None,
+    child_files: int | None,
+    *,
+    is_kept: bool,
+) -> AsyncIterator[_Parts]:
     keys = await asyncio.to_thread(key_source, settings)
+    certificates = await asyncio.to_thread(certificates_of, settings)
     outbound = outbound_of(settings)
     fetcher = UrlFetcher(outbound, fetch_limits(settings))
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(_tracing(settings))
         router = await stack.enter_async_context(build_router(settings, child_files=child_files))
-        usage = await stack.enter_async_context(usage_keeper(settings, is_kept=keeps_usage))
+        usage = await stack.enter_async_context(usage_keeper(settings, is_kept=is_kept))
         audit = await stack.enter_async_context(audit_log(settings))
         directory = Directory(router)
         activity = ActivityBoard()
@@ -128,7 +164,8 @@ async def running_server(
                 ),
             )
         )
-        reloader = None if load is None else Reloader(router, load)
+        looks = _watched(router, certificates)
+        reloader = None if load is None else Reloader(router, load, looks)
         behind = Behind(
             keys=keys,
             control=Control(router, reloader),
@@ -137,39 +174,50 @@ async def running_server(
             audit=audit,
             fetcher=fetcher,
             activity=activity,
+            certificates=certificates,
         )
-        wyoming = WyomingListener(wyoming_service(router, directory, activity))
-        runner = _runner(router, directory, behind)
-        await runner.setup()
-        try:
-            url = await _listen(runner, settings)
-            await _listen_for_wyoming(wyoming, settings)
-            yield RunningServer(url=url, router=router, reloader=reloader)
-        finally:
-            await asyncio.gather(wyoming.close(settings.server.shutdown_grace_s), runner.cleanup())
+        yield _Parts(router=router, directory=directory, behind=behind, reloader=reloader)
 
 
 def _runner(router: Router, directory: Directory, behind: Behind) -> ApiRunner:
-    settings, most = router.settings, file_limits().connections
+    settings, certificates = router.settings, behind.certificates
     return ApiRunner(
         build_api(api_deps(router, directory, behind)),
+        limits=connection_limits(settings),
+        crowd=crowd_limits(settings),
+        tls_context=None if certificates is None else lambda: certificates.pair.context,
         handler_cancellation=True,  # a client that leaves must free its worker
         access_log=None,
-        max_connections=most - (wyoming_clients() if settings.wyoming.uri else 0),
         shutdown_timeout=settings.server.shutdown_grace_s,
-        keepalive_timeout=KEEPALIVE_S,
+        keepalive_timeout=settings.server.keepalive_timeout_s,
     )
 
 
 async def _listen(runner: web.AppRunner, settings: Settings) -> str:
     host, port = settings.server.host, settings.server.port
     try:
-        await web.TCPSite(runner, host, port).start()
+        await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
     except OSError as error:
         raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror}") from error
     bound = runner.addresses[0]
     shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-    return f"http://{shown}:{bound[1]}"
+    scheme = "http" if settings.server.tls_cert is None else "https"
+    return f"{scheme}://{shown}:{bound[1]}"
+
+
+def _watched(router: Router, certificates: Certificates | None) -> Sequence[Callable[[], None]]:
+    """Look at certificates now and then; return what else a reload looks at."""
+    if certificates is None:
+        return []
+    router.tasks.spawn(_watch(certificates), name="watch certificate")
+    return [certificates.look]
+
+
+async def _watch(certificates: Certificates) -> None:
+    """Take up renewed certificates: who renews them need not know of us."""
+    while True:
+        await asyncio.sleep(CERTIFICATE_LOOK_S)
+        await asyncio.to_thread(certificates.look)
 
 
 async def _listen_for_wyoming(wyoming: WyomingListener, settings: Settings) -> None:

@@ -90,13 +90,6 @@ async def test_an_unknown_url_answers_with_the_right_one(
     assert f"is {api.base_url} and audio goes to POST /v1/audio/trans" in error["message"]
 
 
-async def test_the_hint_names_the_url_as_the_client_sees_it(api: Api, http: aiohttp.ClientSession):
-    """Behind a proxy with TLS, that is another host and scheme."""
-    headers = {"Host": "stt.example", "X-Forwarded-Proto": "https"}
-    async with http.get(f"{api.root}/x", headers=headers) as answer:
-        assert "https://stt.example/v1 " in (await error_of(answer))["message"]
-
-
 async def test_a_very_long_url_is_not_repeated(api: Api, http: aiohttp.ClientSession):
     """An answer is not an echo."""
     async with http.get(f"{api.root}/{'x' * 5000}") as answer:

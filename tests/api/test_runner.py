@@ -6,9 +6,13 @@ import json
 import pytest
 
 from support.api_app import Api, Setup, Start
+from whisper_router.api.connection import ConnectionLimits
 
 SECRET = "sk-do-not-print-me"
-LONG = f"GET /v1/models HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {SECRET}{'x' * 20_000}\r\n\r\n"
+CRLF = "\r\n"
+MANY = "".join(f"X-{number}: {'y' * 600}{CRLF}" for number in range(60))
+ENDLESS = "".join(f"\r\nX-{number}: {'y' * 4000}" for number in range(15))
+LONG = f"GET /v1/models HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {SECRET}{'x' * 40_000}\r\n\r\n"
 
 
 async def sent(api: Api, data: str) -> tuple[str, dict[str, str], bytes]:
@@ -23,30 +27,44 @@ async def sent(api: Api, data: str) -> tuple[str, dict[str, str], bytes]:
 
 
 @pytest.mark.parametrize(
-    "request_text",
+    ("request_text", "answered"),
     [
-        f"{SECRET}\r\n\r\n",
-        f"GET / HTTP/9.9 {SECRET}\r\n\r\n",
-        f"GET /v1/models HTTP/1.1\r\nAuthorization: Bearer {SECRET}\r\n\r\n",
-        f"GET /v1/models HTTP/1.1\r\nHost: h\r\nContent-Length: {SECRET}\r\n\r\n",
-        LONG,
-        "POST /v1/audio/transcriptions HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n"
-        f"Content-Type: multipart/form-data; boundary=b\r\n\r\n5\r\n--b\r\n\r\n{SECRET}\r\n\r\n",
+        (f"{SECRET}\r\n\r\n", 400),
+        (f"GET / HTTP/9.9 {SECRET}\r\n\r\n", 400),
+        (f"GET /v1/models HTTP/1.1\r\nAuthorization: Bearer {SECRET}\r\n\r\n", 400),
+        (f"GET /v1/models HTTP/1.1\r\nHost: h\r\nContent-Length: {SECRET}\r\n\r\n", 400),
+        (LONG, 431),
+        (f"GET /v1/models HTTP/1.1\r\nHost: h\r\n{f'A: {SECRET}' * 2000}\r\n\r\n", 431),
+        (f"GET /v1/models HTTP/1.1\r\nHost: h\r\n{f'A: {SECRET}{CRLF}' * 101}\r\n", 431),
+        (f"GET /v1/models HTTP/1.1\r\nHost: h\r\n{MANY}\r\n", 431),
+        (f"GET /{SECRET}{'x' * 9000} HTTP/1.1\r\nHost: h\r\n\r\n", 414),
+        (f"GET /v1/models HTTP/1.1\r\nHost: h\r\nA: {SECRET}" + ENDLESS, 431),
+        (
+            "POST /v1/audio/transcriptions HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n"
+            "Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+            f"5\r\n--b\r\n\r\n{SECRET}\r\n\r\n",
+            400,
+        ),
     ],
-    ids=["no request", "version", "no host", "length", "long header", "chunk"],
+    ids=[
+        *("no request", "version", "no host", "length", "long header", "longer header"),
+        *("many headers", "large headers", "long address", "no end of headers", "chunk"),
+    ],
 )
 async def test_what_is_not_http_gets_the_usual_body_and_is_not_quoted_in_the_log(
-    api: Api, logs, capfd, request_text: str
+    api: Api, logs, capfd, request_text: str, answered: int
 ):
     """A port scanner writes one line into the log; a key in a broken request is not in it."""
     status, headers, body = await sent(api, request_text)
-    assert " 400 " in status
+    assert f" {answered} " in status
+    assert headers["connection"] == "close"
     assert headers["content-type"] == "application/json"
     assert headers["x-request-id"].startswith("req_")
     assert list(json.loads(body)["error"]) == ["message", "type", "param", "code"]
     assert SECRET not in body.decode()
     assert SECRET not in str(logs)
-    assert [line["event"] for line in logs].count("request_malformed") == 1
+    told = "request_done" if request_text.endswith(MANY + CRLF) else "request_malformed"
+    assert [line["event"] for line in logs].count(told) == 1
     assert capfd.readouterr().err == ""
 
 
@@ -67,7 +85,7 @@ async def test_a_broken_compressed_body_leaves_no_traceback_on_stderr(api: Api, 
 @pytest.mark.parametrize("said", ["", "GET /v1/mod", "GET /v1/models HTTP/1.1\r\nHost: h\r\n"])
 async def test_a_new_connection_that_says_nothing_is_closed(start: Start, said: str):
     """Connections cost descriptors, which even a caller without a key could use up."""
-    async with start(Setup(first_request_s=0.1)) as api:
+    async with start(Setup(connections=ConnectionLimits(header_timeout_s=0.1))) as api:
         reader, writer = await asyncio.open_connection(api.host, api.port)
         async with asyncio.timeout(5):
             writer.write(said.encode())
@@ -77,7 +95,7 @@ async def test_a_new_connection_that_says_nothing_is_closed(start: Start, said: 
 
 async def test_a_connection_with_a_request_on_its_way_is_not_silent(start: Start):
     """The limit is for the headers; an upload may take as long as it makes progress."""
-    async with start(Setup(first_request_s=0.1)) as api:
+    async with start(Setup(connections=ConnectionLimits(header_timeout_s=0.1))) as api:
         reader, writer = await asyncio.open_connection(api.host, api.port)
         async with asyncio.timeout(5):
             writer.write(

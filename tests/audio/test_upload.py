@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import itertools
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -204,6 +205,37 @@ async def test_a_client_that_stalls_is_given_up(start):
             )
         assert server.files_at_error == 0
     assert (status, got["error"]["code"]) == (408, "upload_timeout")
+
+
+async def test_a_client_that_trickles_is_told_and_forgotten(start):
+    """A byte now and then is no pause, but it is no upload either."""
+
+    async def drip() -> AsyncIterator[bytes]:
+        yield form(part("file", bytes(100), filename="a.wav"))[:-1]
+        while True:
+            await asyncio.sleep(0.01)  # the pace of the attack
+            yield b"x"
+
+    async with (
+        start(idle_timeout_s=0.2, min_bytes_s=5000.0) as server,
+        asyncio.timeout(WAIT_S),
+        aiohttp.ClientSession() as http,
+    ):
+        server.drain_timeout_s = 0.1
+        headers = {"Content-Type": "multipart/form-data; boundary=AaB03x"}
+        url = f"http://127.0.0.1:{server.port}/"
+        async with http.post(url, data=drip(), headers=headers) as answer:
+            error = (await answer.json())["error"]
+    assert (answer.status, error["code"]) == (408, "upload_timeout")
+    assert "server.upload_min_bytes_s" in error["message"]
+
+
+async def test_a_form_has_no_thousands_of_fields(start):
+    parts = [part(f"field-{number}", b"") for number in range(513)]
+    async with start() as server:
+        body = form(*parts)
+        status, got = await exchange(server.port, [head(f"Content-Length: {len(body)}"), body])
+    assert (status, got["error"]["message"]) == (400, "The form has more than 512 fields.")
 
 
 @pytest.mark.parametrize(

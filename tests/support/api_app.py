@@ -16,10 +16,14 @@ from typing import Any
 from aiohttp import web
 
 from whisper_router.api.audit import AuditLog
+from whisper_router.api.certificates import Certificates
+from whisper_router.api.connection import ConnectionLimits
 from whisper_router.api.cors import CorsPolicy
+from whisper_router.api.crowd import CrowdLimits
 from whisper_router.api.deps import ApiDeps, DialectOptions, DrainLimits, LiveLimits
 from whisper_router.api.key_source import FixedKeys, KeySource
 from whisper_router.api.limits.keeper import UsageKeeper
+from whisper_router.api.proxies import TrustedProxies
 from whisper_router.api.routes import build_api
 from whisper_router.api.runner import ApiRunner
 from whisper_router.api.services import (
@@ -387,7 +391,10 @@ class Setup:
     heartbeat_s: float = 15.0
     drain: DrainLimits = field(default_factory=DrainLimits)
     lingering_s: float = 10.0
-    first_request_s: float = 60.0
+    connections: ConnectionLimits = field(default_factory=ConnectionLimits)
+    crowd: CrowdLimits = field(default_factory=CrowdLimits)
+    proxies: TrustedProxies = field(default_factory=TrustedProxies)
+    certificates: Certificates | None = None
     live: Live | None = None
     live_limits: LiveLimits = field(default_factory=LiveLimits)
     jobs: JobService | None = None
@@ -414,11 +421,12 @@ class Api:
     names: Names
     speech: KnownSpeech
     app: web.Application
+    scheme: str = "http"
 
     @property
     def root(self) -> str:
         """The server, without a path."""
-        return f"http://{self.host}:{self.port}"
+        return f"{self.scheme}://{self.host}:{self.port}"
 
     @property
     def base_url(self) -> str:
@@ -474,18 +482,21 @@ async def serve_api(directory: Path, setup: Setup) -> AsyncIterator[Api]:
         usage=setup.usage,
         audit=setup.audit,
         cors=setup.cors,
+        proxies=setup.proxies,
         drain=setup.drain,
         dialects=setup.dialects,
         heartbeat_s=setup.heartbeat_s,
     )
-    app = build_api(deps)
+    app, tls = build_api(deps), setup.certificates
     runner = ApiRunner(
         app,
         handler_cancellation=True,
         access_log=None,
         shutdown_timeout=1.0,
         lingering_time=setup.lingering_s,
-        first_request_s=setup.first_request_s,
+        limits=setup.connections,
+        crowd=setup.crowd,
+        tls_context=tls and (lambda: tls.pair.context),
     )
     await runner.setup()
     try:
@@ -499,6 +510,7 @@ async def serve_api(directory: Path, setup: Setup) -> AsyncIterator[Api]:
             names=names,
             speech=speech,
             app=app,
+            scheme="https" if tls else "http",
         )
     finally:
         await runner.cleanup()

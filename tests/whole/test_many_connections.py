@@ -15,6 +15,10 @@ from support.server import ServerProcess, running_server
 
 DEMO = 'default_model = "demo"\n'
 LIMIT_S = 60
+BEGUN = (
+    b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n"
+    b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+)
 SOFT, HARD = 100, 264  # a hundred connections
 
 
@@ -27,10 +31,12 @@ def server(tmp_path):
 
 
 @contextlib.asynccontextmanager
-async def idle_connections(server: ServerProcess, count: int) -> AsyncIterator[None]:
-    """Keep so many connections open that say nothing."""
+async def busy_connections(server: ServerProcess, count: int) -> AsyncIterator[None]:
+    """Keep so many connections open over which an upload has begun."""
     host, port = server.url.removeprefix("http://").split(":")
     made = [await asyncio.open_connection(host, int(port)) for _ in range(count)]
+    for _, writer in made:
+        writer.write(BEGUN)
     try:
         yield
     finally:
@@ -67,17 +73,15 @@ async def test_a_connection_too_many_is_told_so_and_the_others_are_served(tmp_pa
         async with asyncio.timeout(LIMIT_S), session() as early:
             assert (await ask(early, server.url, path))[1]["text"] == "hello world"
             calm = open_files(server)
-            async with idle_connections(server, 120):
-                async with session() as late:
-                    async with late.get(f"{server.url}/v1/models") as response:
-                        assert response.status == 503
-                        assert response.headers["Retry-After"] == "5"
-                        assert response.headers["Connection"] == "close"
-                        error = (await response.json())["error"]
-                        assert error["code"] == "too_many_open_files"
-                    async with late.get(f"{server.url}/health") as response:
-                        assert response.status == 200
-                assert (await ask(early, server.url, path))[1]["text"] == "hello world"
+            async with busy_connections(server, 120), session() as late:
+                async with late.get(f"{server.url}/v1/models") as response:
+                    assert response.status == 503
+                    assert response.headers["Retry-After"] == "5"
+                    assert response.headers["Connection"] == "close"
+                    error = (await response.json())["error"]
+                    assert error["code"] == "too_many_open_files"
+                async with late.get(f"{server.url}/health") as response:
+                    assert response.status == 200
             await until_open(server, at_most=calm)
             async with session() as late:
                 assert (await ask(late, server.url, path))[1]["text"] == "hello world"

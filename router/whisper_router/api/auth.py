@@ -7,12 +7,13 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from structlog.contextvars import bind_contextvars
 
-from whisper_router.api import ui
+from whisper_router.api import proxies, ui
 from whisper_router.api.access import check_scope, require_scope, rule_of
-from whisper_router.api.context import PROBES
+from whisper_router.api.context import NOISE, PROBES
 from whisper_router.api.deps import DEPS
 from whisper_router.api.exchange import KEY
 from whisper_router.api.keys import Key, KeyRing, Scope
+from whisper_router.api.wrong_keys import WRONG_KEYS
 from whisper_router.domain import Client
 from whisper_router.errors import AuthenticationRequired, IncorrectApiKey, PermissionDenied
 
@@ -52,6 +53,8 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
             )
         key = ring.identify(presented) or _owner_of(request, presented, ring)
         if key is None:
+            if request.app[WRONG_KEYS].note(proxies.client_address(request)):
+                request[NOISE] = True
             raise IncorrectApiKey(f"Incorrect API key provided: {masked(presented)}.")
         bind_contextvars(key=key.name)
         request[KEY] = key
@@ -78,7 +81,7 @@ async def require_admin(request: web.Request) -> None:
     """
     origin = request.headers.get(hdrs.ORIGIN)
     if request.method not in SAFE_METHODS and origin is not None:
-        is_ours = urlsplit(origin).netloc == request.host
+        is_ours = urlsplit(origin).netloc == proxies.host(request)
         if not is_ours and not request.app[DEPS].cors.allows(origin):
             raise PermissionDenied("Pages of other sites may not do this (server.cors_origins).")
     require_scope(request, Scope.ADMIN)
@@ -102,7 +105,7 @@ def refuse_foreign_pages(request: web.Request) -> None:
     origin, cors = request.headers.get(hdrs.ORIGIN), request.app[DEPS].cors
     if origin is None or KEY in request or "*" in cors.origins or cors.allows(origin):
         return
-    if urlsplit(origin).netloc != request.host:
+    if urlsplit(origin).netloc != proxies.host(request):
         raise PermissionDenied("Pages of other sites may not do this (server.cors_origins).")
 
 

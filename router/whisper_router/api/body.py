@@ -5,6 +5,7 @@ from contextlib import suppress
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
+from whisper_router.api.context import NOISE
 from whisper_router.api.deps import DrainLimits
 from whisper_router.audio.upload import drain
 
@@ -50,9 +51,15 @@ def drain_unread(limits: DrainLimits) -> Middleware:
         if _waits(request) and not request.get(CONTINUED, False):
             response.force_close()  # nothing was sent, nothing will be
             return response
+        is_noise = NOISE in request
+        if is_noise:
+            response.force_close()
         with suppress(ConnectionError):  # the client left; drain finds out as well
             await response.prepare(request)
             await response.write_eof()
+        if is_noise:
+            request.protocol.force_close()  # else aiohttp reads on for a while
+            return response
         await drain(request, limit_bytes=limits.limit_bytes, timeout_s=limits.timeout_s)
         return response
 

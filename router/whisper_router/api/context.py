@@ -21,6 +21,8 @@ from whisper_router.scheduling.dispatch import FirstTurn
 REQUEST_ID = web.RequestKey("request_id", str)
 STATUS = web.RequestKey("status", int)
 STARTED_S = web.RequestKey("started_s", float)
+NOISE = web.RequestKey("noise", bool)
+"""One of very many that are refused alike: not worth a log line, nor its body being read."""
 FIRST_TURN = web.RequestKey("first_turn", FirstTurn)
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 PROBES = frozenset({"/health", "/ready", "/healthcheck", "/whisperx/healthcheck"})
@@ -105,7 +107,7 @@ def _note(request: web.Request, status: int) -> None:
     is_probe = request.path in PROBES and status == 200
     took_s, known = round(elapsed_s(request), 3), audit_fields(request, status)
     log.log(
-        logging.DEBUG if is_probe else logging.INFO,
+        logging.DEBUG if is_probe or NOISE in request else logging.INFO,
         "request_done",
         path=request.rel_url.raw_path[:MAX_LOGGED_PATH],
         took_s=took_s,

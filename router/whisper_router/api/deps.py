@@ -12,6 +12,7 @@ from whisper_router.api.client_secrets import ClientSecrets
 from whisper_router.api.cors import CorsPolicy
 from whisper_router.api.key_source import KeySource
 from whisper_router.api.limits.keeper import UsageKeeper
+from whisper_router.api.proxies import TrustedProxies
 from whisper_router.api.rendering import Rendering
 from whisper_router.api.services import (
     Fetcher,
@@ -105,6 +106,9 @@ class ApiDeps:
     progress: ProgressBoard = field(default_factory=ProgressBoard)
     activity: ActivityBoard = field(default_factory=ActivityBoard)
     cors: CorsPolicy = field(default_factory=CorsPolicy)
+    proxies: TrustedProxies = field(default_factory=TrustedProxies)
+    certificate_expires_s: Callable[[], float | None] = lambda: None
+    """Until when the certificate is good, as Unix time; None: there is none."""
     drain: DrainLimits = field(default_factory=DrainLimits)
     live_limits: LiveLimits = field(default_factory=LiveLimits)
     client_secrets: ClientSecrets = field(default_factory=ClientSecrets)

@@ -4,6 +4,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from whisper_router.api import proxies
 from whisper_router.api.keys import Key
 from whisper_router.pipeline.progress import Stage, Tracker
 
@@ -25,11 +26,6 @@ ERROR_CODE = web.RequestKey("error_code", str)
 TRACKER = web.RequestKey("tracker", Tracker)
 HEARD = web.RequestKey("heard", Heard)
 UNKNOWN_ROUTE = "unknown"
-
-
-def client_address(request: web.BaseRequest) -> str | None:
-    """Return the address of whoever sent a request; None: it is not known (a Unix socket)."""
-    return request.remote
 
 
 def route_of(request: web.Request) -> str:
@@ -55,7 +51,7 @@ def audit_fields(request: web.Request, status: int) -> dict[str, Any]:
     key = request.get(KEY)
     known = {
         "key": None if key is None else key.name,
-        "client": client_address(request),
+        "client": proxies.client_address(request),
         "route": route_of(request),
         "model": request.get(MODEL),
         "code": request.get(ERROR_CODE) or None,

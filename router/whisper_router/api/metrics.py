@@ -42,6 +42,7 @@ class Snapshot:
     """What is so at this moment."""
 
     version: str
+    certificate_expires_s: float | None
     requests: int
     waiting: Mapping[str, int]
     running: Mapping[str, int]
@@ -54,6 +55,7 @@ async def _snapshot(deps: ApiDeps) -> Snapshot:
     counts = {} if deps.jobs is None else await deps.jobs.store.counts()
     return Snapshot(
         version=deps.service.version,
+        certificate_expires_s=deps.certificate_expires_s(),
         requests=deps.progress.running(),
         waiting=deps.queues.lengths(),
         running=deps.queues.running(),
@@ -87,6 +89,12 @@ class _Now(Collector):
 def families(now: Snapshot) -> Iterator[Metric]:
     """Yield the figures of one moment."""
     yield _gauge("build_info", "The running version.", {now.version: 1}, label="version")
+    expires_s = now.certificate_expires_s
+    yield _gauge(
+        "tls_certificate_expires_timestamp_seconds",
+        "Until when the certificate is good, if there is one.",
+        {} if expires_s is None else {"": expires_s},
+    )
     yield _gauge("requests_in_progress", "Requests for text that run.", {"": now.requests})
     yield _gauge("queue_length", "Chunks that wait.", now.waiting, label="alias")
     yield _gauge("chunks_running", "Chunks that run.", now.running, label="alias")

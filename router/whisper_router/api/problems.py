@@ -8,6 +8,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from whisper_router import tracing
+from whisper_router.api import proxies
 from whisper_router.api.exchange import ERROR_CODE
 from whisper_router.api.wire import json_response
 from whisper_router.errors import (
@@ -25,7 +26,6 @@ from whisper_router.metrics import ERRORS
 MAX_SHOWN = 200
 LONGEST_RETRY_S = 60
 NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
-SCHEMES = frozenset({"http", "https"})
 
 DETAILED = web.AppKey("detailed", frozenset[str])
 """Paths, as they are registered, of servers made with FastAPI, whose errors are `{detail}`."""
@@ -100,11 +100,10 @@ def error_headers(error: RouterError) -> Mapping[str, str]:
     return {hdrs.WWW_AUTHENTICATE: "Bearer"} if error.status == 401 else {}
 
 
-def base_url(request: web.BaseRequest) -> str:
+def base_url(request: web.Request) -> str:
     """Return the base URL to configure in a client, as this client reached us."""
-    forwarded = request.headers.get("X-Forwarded-Proto", "").strip().lower()
-    scheme = forwarded if forwarded in SCHEMES else request.scheme
-    return f"{scheme}://{request.host[:MAX_SHOWN]}/v1"
+    reached = proxies.origin(request)
+    return f"{reached.scheme}://{reached.host[:MAX_SHOWN]}/v1"
 
 
 def _from_aiohttp(

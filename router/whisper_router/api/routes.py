@@ -29,8 +29,10 @@ from whisper_router.api.dialects.kept import RUNNING
 from whisper_router.api.metering import count_requests
 from whisper_router.api.openapi import routes as openapi
 from whisper_router.api.problems import DETAILED, answer_problems
+from whisper_router.api.proxies import PROXIES
 from whisper_router.api.realtime import routes as realtime
 from whisper_router.api.runner import refuse_surplus
+from whisper_router.api.wrong_keys import WRONG_KEYS, WrongKeys
 
 PARTS = (
     metrics,
@@ -69,6 +71,7 @@ def build_api(deps: ApiDeps) -> web.Application:
         ]
     )
     app[DEPS], app[STOPPING] = deps, asyncio.Event()
+    app[PROXIES], app[WRONG_KEYS] = deps.proxies, WrongKeys()
     app[openapi.REFERENCE] = openapi.Reference(deps)
     app[ui.PAGE] = ui.Page()
     app[RUNNING] = {}

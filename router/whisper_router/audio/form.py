@@ -18,6 +18,7 @@ from whisper_router.audio.parts import (
 from whisper_router.audio.spool import Spool, SpoolFile
 from whisper_router.errors import (
     InvalidParameter,
+    InvalidRequest,
     StorageFull,
     UnsupportedFormat,
     UploadTooLarge,
@@ -37,13 +38,16 @@ class UploadLimits:
     """What a request may send. `extensions` are in lower case, without a dot; None: any.
 
     `max_upload_bytes` counts the whole body, `max_field_bytes` everything in it but the file.
-    `idle_timeout_s` is how long the client may pause.
+    `idle_timeout_s` is how long the client may pause; what came while it was waited for twice as
+    long must have been `min_bytes_s` on average. `max_fields` counts parts that are no file.
     """
 
     max_upload_bytes: int
     idle_timeout_s: float
     extensions: frozenset[str] | None
     max_field_bytes: int = 1 << 20
+    max_fields: int = 512
+    min_bytes_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +77,7 @@ class Form:
         self._limits, self._file_part = limits, file_part
         self.fields: list[tuple[str, str]] = []
         """The text fields that are here, in their order."""
-        self._field_bytes = 0
+        self._field_bytes = self._parts = 0
         self._charset: str | None = None
         self.file: FilePart | None = None
         self._part: _Part = _IgnoredPart()
@@ -141,6 +145,9 @@ class Form:
             self._part = self.file = self._begin_file(info)
             return
         self.count(event.size_bytes)
+        self._parts += 1
+        if self._parts > self._limits.max_fields:
+            raise InvalidRequest(f"The form has more than {self._limits.max_fields} fields.")
         self._part = _FieldPart(self, info) if _is_text(info) else _IgnoredPart()
 
     def _begin_file(self, info: PartInfo) -> "FilePart":

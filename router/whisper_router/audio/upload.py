@@ -1,8 +1,9 @@
 """Reads a multipart upload: the file goes to disk as it arrives, the fields stay in memory."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import replace
 
 from aiohttp import hdrs, web
@@ -177,11 +178,12 @@ async def _check_length(request: web.BaseRequest, spool: Spool, limits: UploadLi
 
 async def _chunks(request: web.BaseRequest, limits: UploadLimits) -> AsyncGenerator[bytes, None]:
     """Yield the body as it comes, within the limits."""
-    read_bytes = 0
+    read_bytes, pace = 0, _Pace(limits)
     while True:
         try:
             async with asyncio.timeout(limits.idle_timeout_s):
-                chunk = await request.content.readany()
+                with pace.waiting():
+                    chunk = await request.content.readany()
         except TimeoutError as error:
             raise UploadTimeout(
                 f"No data came for {limits.idle_timeout_s:g} s; the upload was given up."
@@ -190,10 +192,41 @@ async def _chunks(request: web.BaseRequest, limits: UploadLimits) -> AsyncGenera
             raise InvalidRequest("The body was cut short.") from error
         if not chunk:
             return
+        pace.check(len(chunk))
         read_bytes += len(chunk)
         if read_bytes > limits.max_upload_bytes:
             raise _too_large(limits, f"{read_bytes} bytes read")
         yield chunk
+
+
+class _Pace:
+    """Ends uploads that trickle: a byte now and then is no pause, and would never end.
+
+    Only the time counts in which the client is waited for, and each stretch of it for itself: who
+    was quick before may not be slow for as long after. Pauses within `idle_timeout_s` are fine.
+    """
+
+    def __init__(self, limits: UploadLimits) -> None:
+        self._stretch_s, self._rate = 2 * limits.idle_timeout_s, limits.min_bytes_s
+        self._waited_s, self._came = 0.0, 0
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        began_s = time.monotonic()
+        yield
+        self._waited_s += time.monotonic() - began_s
+
+    def check(self, count: int) -> None:
+        """Take note of bytes that came. Raises UploadTimeout."""
+        self._came += count
+        if self._waited_s < self._stretch_s:
+            return
+        if self._came < self._rate * self._waited_s:
+            raise UploadTimeout(
+                f"Only {self._came} bytes came in {self._waited_s:.0f} s; the upload was given up "
+                "(server.upload_min_bytes_s)."
+            )
+        self._waited_s, self._came = 0.0, 0
 
 
 def _too_large(limits: UploadLimits, seen: str) -> RouterError:

@@ -31,6 +31,7 @@ from whisper_router.api.job_order import fields_of, webhook_of
 from whisper_router.api.noting import for_text
 from whisper_router.api.recognise import Sent, named_url, order_of, tracked, with_model
 from whisper_router.api.wire import json_response
+from whisper_router.audio.upload import read_body
 from whisper_router.domain import Task, Transcript
 from whisper_router.errors import (
     InvalidParameter,
@@ -196,7 +197,7 @@ async def _sent(request: web.Request) -> Sequence[tuple[str, str]]:
     """Return the body, which is JSON: a browser sends that for no other site's page unasked."""
     if request.content_type != JSON_TYPE:
         raise InvalidRequest(f"The body has to be JSON, with Content-Type: {JSON_TYPE}.")
-    return fields_of(await request.read(), single=SINGLE)
+    return fields_of(await read_body(request, request.app[DEPS].upload_limits), single=SINGLE)
 
 
 async def _begin(request: web.Request, new: NewJob, webhook: Webhook | None) -> web.Response:

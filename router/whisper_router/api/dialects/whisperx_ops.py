@@ -12,8 +12,8 @@ from whisper_router.api.deps import DEPS
 from whisper_router.api.fields import Fields
 from whisper_router.api.model_access import models_of
 from whisper_router.api.wire import json_response
-from whisper_router.audio.upload import spool_upload
-from whisper_router.errors import MissingParameter, RouterError
+from whisper_router.audio.upload import read_body, spool_upload
+from whisper_router.errors import InvalidRequest, MissingParameter, RouterError
 from whisper_router.languages import language_code
 from whisper_router.supervisor.machine import State
 from whisper_router.supervisor.pool import ModelPool
@@ -190,5 +190,9 @@ async def _form(request: web.Request) -> Sequence[tuple[str, str]]:
         async with spool_upload(request, deps.spool, deps.upload_limits) as upload:
             return upload.fields
     if request.content_type == "application/x-www-form-urlencoded":
-        return parse_qsl((await request.read()).decode(errors="replace"))
+        body = (await read_body(request, deps.upload_limits)).decode(errors="replace")
+        try:
+            return parse_qsl(body, max_num_fields=deps.upload_limits.max_fields)
+        except ValueError as error:
+            raise InvalidRequest(f"The form cannot be read: {error}.") from error
     return []

@@ -17,6 +17,7 @@ from whisper_router.api.realtime.session import DEFAULT_MODEL
 from whisper_router.api.realtime.shapes import beta_path, beta_session, from_beta, ga_session
 from whisper_router.api.realtime.socket import realtime
 from whisper_router.api.wire import json_response
+from whisper_router.audio.upload import read_body
 from whisper_router.errors import InvalidParameter, InvalidRequest, ModelNotFound
 
 LEAST_S, USUAL_S, MOST_S = 10, 600, 7200
@@ -91,7 +92,7 @@ def _check_model(request: web.Request, config: SessionConfig) -> None:
 
 async def _body(request: web.Request) -> Json:
     """Return the JSON object that was sent; nothing is an empty one."""
-    data = await request.read()
+    data = await read_body(request, request.app[DEPS].upload_limits)
     if not data.strip():
         return {}
     try:
