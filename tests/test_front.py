@@ -2,17 +2,9 @@
 
 import pytest
 
-from support.certificates import make_certificate
-from whisper_router.descriptors import file_limits
 from whisper_router.errors import ConfigurationError, UrlRefused
-from whisper_router.front import (
-    certificates_of,
-    crowd_limits,
-    fetch_limits,
-    key_source,
-    outbound_of,
-)
-from whisper_router.sections import AuthSettings, OutboundSettings, ServerSettings
+from whisper_router.front import audit_log, fetch_limits, key_source, outbound_of, usage_keeper
+from whisper_router.sections import AuditSettings, AuthSettings, OutboundSettings, ServerSettings
 from whisper_router.settings import Settings
 
 
@@ -41,24 +33,18 @@ def test_private_addresses_are_for_those_who_allow_them():
     outbound_of(Settings(outbound=OutboundSettings(allow_private=True))).check(address)
 
 
-def test_no_more_connections_are_taken_than_there_may_be_files_for():
-    most = file_limits().connections
-    for wanted, got in (("auto", most), (7, 7), (10_000_000, most)):
-        settings = Settings(server=ServerSettings(max_connections=wanted))
-        assert crowd_limits(settings).most == got
-
-
-def test_proxies_that_are_trusted_have_no_limit_of_their_own():
-    limits = crowd_limits(Settings(server=ServerSettings(trusted_proxies=["10.0.0.0/8"])))
-    assert limits.is_exempt("10.2.3.4")
-    assert not limits.is_exempt("192.0.2.7")
-
-
-def test_a_certificate_is_read_at_the_start(tmp_path):
-    assert certificates_of(Settings()) is None
-    made = make_certificate(tmp_path)
-    server = ServerSettings(tls_cert=made.certificate, tls_key=made.key)
-    assert certificates_of(Settings(server=server)) is not None
-    made.key.unlink()
-    with pytest.raises(ConfigurationError, match=r"server\.tls_key"):
-        certificates_of(Settings(server=server))
+async def test_a_place_that_was_named_must_be_usable(tmp_path):
+    """Where none was, a server counts in memory, and a self-test always does."""
+    taken = tmp_path / "file"
+    taken.write_text("")
+    auth = AuthSettings(usage_file=taken / "usage.sqlite")
+    with pytest.raises(ConfigurationError, match="usage file"):
+        async with usage_keeper(Settings(auth=auth), is_kept=True):
+            pass
+    async with usage_keeper(Settings(auth=auth), is_kept=False) as usage:
+        assert usage.account("a").total.requests == 0
+    with pytest.raises(ConfigurationError, match=r"audit\.file"):
+        async with audit_log(Settings(audit=AuditSettings(file=taken / "audit.jsonl"))):
+            pass
+    async with audit_log(Settings()) as none:
+        assert none is None

@@ -2,6 +2,7 @@
 
 import pytest
 
+from support.certificates import make_certificate
 from whisper_router.errors import ConfigurationError
 from whisper_router.listening import (
     MAX_WYOMING_CLIENTS,
@@ -42,8 +43,11 @@ def test_a_connection_may_do_what_the_settings_say():
     assert connection_limits(Settings(server=ServerSettings(max_headers=17))).max_headers == 17
 
 
-def test_a_certificate_that_is_not_there_is_told(tmp_path):
+def test_a_certificate_is_read_at_the_start(tmp_path):
     assert certificates_of(Settings()) is None
-    server = ServerSettings(tls_cert=tmp_path / "cert.pem", tls_key=tmp_path / "key.pem")
-    with pytest.raises(ConfigurationError, match=r"cert\.pem"):
+    made = make_certificate(tmp_path)
+    server = ServerSettings(tls_cert=made.certificate, tls_key=made.key)
+    assert certificates_of(Settings(server=server)) is not None
+    made.key.unlink()
+    with pytest.raises(ConfigurationError, match=r"server\.tls_key"):
         certificates_of(Settings(server=server))

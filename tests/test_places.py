@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from whisper_router.engine_sections import AudioSettings, StoreSettings
-from whisper_router.places import run_directory, spool_root, store_directory
+from whisper_router.places import run_directory, spool_root, store_directory, usage_file
+from whisper_router.sections import AuthSettings
 from whisper_router.settings import Settings
 
 DEFAULTS = Settings.model_construct()
@@ -16,7 +17,8 @@ DEFAULTS = Settings.model_construct()
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch, tmp_path):
     """Nothing of this machine's, but a home and a temporary directory."""
-    for name in ("CACHE_DIRECTORY", "RUNTIME_DIRECTORY", "XDG_CACHE_HOME"):
+    names = "CACHE_DIRECTORY", "RUNTIME_DIRECTORY", "STATE_DIRECTORY", "XDG_CACHE_HOME"
+    for name in (*names, "XDG_STATE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
 
@@ -53,3 +55,15 @@ def test_uploads_lie_in_a_temporary_directory_of_this_user(monkeypatch):
     assert run_directory(DEFAULTS) == spool_root(DEFAULTS)
     monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/whisper-router")
     assert run_directory(DEFAULTS) == Path("/run/whisper-router")
+
+
+def test_usage_is_kept_with_the_state(tmp_path, monkeypatch):
+    """Beside the jobs, also where those are elsewhere or switched off."""
+    own = tmp_path / ".local" / "state" / "whisper-router" / "usage.sqlite"
+    assert usage_file(DEFAULTS) == own
+    monkeypatch.setenv("XDG_STATE_HOME", "/x")
+    assert usage_file(DEFAULTS) == Path("/x/whisper-router/usage.sqlite")
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/whisper-router:/other")
+    assert usage_file(DEFAULTS) == Path("/var/lib/whisper-router/usage.sqlite")
+    named = Settings.model_construct(auth=AuthSettings(usage_file=Path("~/u.sqlite")))
+    assert usage_file(named) == tmp_path / "u.sqlite"

@@ -80,7 +80,7 @@ async def test_the_queue_is_for_administrators(start, http, keys):
     async with start(Setup(keys=keys)) as api:
         status, body = await get(http, api, "/queue", **as_("ann"))
         assert (status, body["error"]["code"]) == (403, "insufficient_scope")
-        assert "'admin'" in body["error"]["message"]
+        assert "scope 'admin'" in body["error"]["message"]
         assert await get(http, api, "/queue", **as_("boss")) == (200, {})
 
 
