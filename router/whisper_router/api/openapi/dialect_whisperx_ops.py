@@ -73,6 +73,6 @@ def _changed(name: str, action: str, field: str, example: str) -> Operation:
         parameters=[query(field, named)],
         body=body | {"required": False},
         answers={200: json_answer("WhisperxDone", "It is done.")},
-        refusals=LOADING if is_loading else {400, 404, 413},
+        refusals=LOADING if is_loading else {400, 404, 408, 413},
         key=Key.ADMIN,
     )

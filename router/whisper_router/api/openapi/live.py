@@ -139,7 +139,7 @@ def _secrets() -> Operation:
         description="Its sessions begin with `session`.",
         body=_body("NewClientSecret"),
         answers={200: json_answer("ClientSecret", "The secret.")},
-        refusals=[400, 403, 413, 429],
+        refusals=[400, 403, 408, 413, 429],
         also_at=["/realtime/client_secrets"],
     )
 
@@ -161,7 +161,7 @@ def _beta_sessions() -> Operation:
             }
         },
         answers={200: json_answer("BetaSession", "The session, with its secret.")},
-        refusals=[400, 403, 413, 429],
+        refusals=[400, 403, 408, 413, 429],
         also_at=["/realtime/transcription_sessions"],
     )
 

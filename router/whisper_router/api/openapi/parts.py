@@ -20,6 +20,9 @@ DIALECT = "x-dialect"
 PLAIN, DETAILED = "/responses/Error", "/responses/DetailedError"
 """Error answers, and those with FastAPI's `detail` beside `error`."""
 
+EVERYWHERE = frozenset({414, 431, 500, 503})
+"""Statuses of errors that every operation may have."""
+
 
 class Key(Enum):
     """Which keys an operation asks for, where there are keys."""
@@ -50,7 +53,7 @@ class Operation:
 
     def to_json(self) -> Json:
         """Return the operation object."""
-        statuses = {500, 503, *self.refusals} - set(self.answers)
+        statuses = {*EVERYWHERE, *self.refusals} - set(self.answers)
         if self.key is not Key.NONE:
             statuses.add(401)
         if self.key is Key.ADMIN:

@@ -17,10 +17,12 @@ WORDS: Mapping[int, str] = MappingProxyType(
         409: "Not as things stand: a job has no result, an id is taken, a model is in use.",
         410: "An administrator, or whoever sent it, has cancelled the request.",
         413: "The body, or what is at a given address, is over the limit.",
+        414: "The address is too long; the connection is closed.",
         417: "The header `Expect` asks for something other than `100-continue`.",
         422: "This audio makes engines crash, or an `Idempotency-Key` came with another request; "
         "in whisperX's API also what is 400 elsewhere.",
         429: "Too much waits, or the key has reached a limit; come back after `Retry-After`.",
+        431: "The headers are too many or too large; the connection is closed.",
         500: "A bug; the log has the details under the request's id.",
         501: "Another server does this; this one does not.",
         502: "The engine, or the server that does this model's work, failed.",
