@@ -30,6 +30,7 @@ async function activity() {
   if (!(await supports("/v1/activity"))) {
     draw("running", "absent", () => [empty("This server does not tell what runs.")]);
     draw("history", "absent", () => [empty("This server keeps no history.")]);
+    draw("charts", "absent", () => [empty("Charts need the history.")]);
     return;
   }
   const { running, history } = await getJson(`v1/activity?limit=${KEPT}`);

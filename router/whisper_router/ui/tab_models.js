@@ -131,7 +131,7 @@ class Card {
         `engine ${pool.engine}`,
         effect ? `on ${effect}` : requested && `wants ${requested}`,
         (pool.memory_bytes ?? pool.rss_bytes) ? `memory ${bytes(pool.memory_bytes || pool.rss_bytes)}` : null,
-        pool.capacity && `${pool.leases} of ${pool.capacity} workers busy`,
+        pool.capacity && pool.state === "ready" && `${pool.leases} of ${pool.capacity} workers busy`,
         pool.waiting ? `${pool.waiting} chunks wait` : null,
         unloads !== null && unloads !== undefined && pool.state === "ready"
           ? `unloads in ${seconds(unloads)}`
@@ -255,7 +255,7 @@ export function init() {
     el("h2", { text: "Fetch a model" }),
     el(
       "form",
-      { class: "row", onsubmit: fetchNamed },
+      { class: "row low", onsubmit: fetchNamed },
       el(
         "label",
         { class: "grow" },

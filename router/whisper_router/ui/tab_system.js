@@ -80,10 +80,12 @@ function settings(told) {
   const list = (pairs) => facts(pairs.map(([name, value]) => [name, shown(value)]));
   return [
     list(own),
-    ...sections.map(([name, section]) =>
-      el("details", {}, el("summary", { text: `[${name}]` }), list(Object.entries(section))),
-    ),
+    el("div", { class: "sections" }, ...sections.map(([name, section]) => folded(name, section, list))),
   ];
+}
+
+function folded(name, section, list) {
+  return el("details", {}, el("summary", { text: `[${name}]` }), list(Object.entries(section)));
 }
 
 async function doctor() {
