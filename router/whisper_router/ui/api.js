@@ -149,10 +149,16 @@ export async function supports(path) {
   }
 }
 
+let admin = null;
+document.addEventListener("key-changed", () => {
+  admin = null;
+});
+
 /** Tell whether the key may administrate; true where nobody can know before trying. */
 export async function isAdmin() {
   if (!(await supports("/v1/usage"))) return true;
-  return (await getJson("v1/usage")).scopes.includes("admin");
+  admin ??= (await getJson("v1/usage")).scopes.includes("admin");
+  return admin;
 }
 
 export const fitting = (name) => name.split("/").map(encodeURIComponent).join("/");

@@ -13,6 +13,7 @@ const GOOD = { completed: "good", running: "busy", queued: "", failed: "bad", ca
 const parts = {};
 const poll = new Poll(refresh, EVERY_MS, (error) => showError(parts.problem, error));
 let drawn = {};
+let turn = 0;
 
 /** Draw a part anew only if what it shows has changed: buttons keep the focus. */
 function draw(name, told, make) {
@@ -23,7 +24,8 @@ function draw(name, told, make) {
 }
 
 async function refresh() {
-  await Promise.all([activity(), usage(), jobs()]);
+  turn += 1; // looking counts against the key's own limits, so what changes slowly is asked for less
+  await Promise.all([activity(), turn % 2 ? jobs() : null, turn % 5 === 1 ? usage() : null]);
 }
 
 async function activity() {
@@ -257,6 +259,7 @@ async function act(path, method = "POST") {
     showError(parts.problem, error);
     return;
   }
+  turn = 0;
   await poll.start();
 }
 
@@ -277,6 +280,7 @@ export function init() {
 
 export async function show() {
   drawn = {};
+  turn = 0;
   await poll.start();
 }
 

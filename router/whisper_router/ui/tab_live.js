@@ -91,6 +91,7 @@ class Session {
         $("l-level").value = level(samples);
         this.tell({ type: "input_audio_buffer.append", audio: base64(pcm16(samples)) });
       });
+      $("l-lag").textContent = "0.0 s"; // the server tells when it falls behind, and when it has caught up
       state("listening");
     } catch (error) {
       showError($("l-error"), error);
