@@ -20,7 +20,7 @@ WALL_CLOCKS = {"time.time", "time.time_ns", "time.localtime", "time.gmtime", "ti
 TELLS_THE_DATE = {
     "router/whisper_router/directory.py": "`created` of a model, as OpenAI has it",
     "router/whisper_router/api/certificates.py": "until when a certificate is good",
-    "router/whisper_router/commands/doctor.py": "the same",
+    "router/whisper_router/checks.py": "the same",
     "router/whisper_router/commands/keys.py": "when a key was made",
     "router/whisper_router/api/audit.py": "when a request was answered",
     "router/whisper_router/api/auth.py": "whether a key has expired",

@@ -1,13 +1,8 @@
-"""What operators see and do on the page: engines, requests, use, jobs, the system.
+"""What operators see and do on the page: engines, requests, use, jobs, the system."""
 
-Tests with `needs(...)` are for routes of the API that the page uses where the server has them: they
-ask the server's own description, and are skipped only while it does not name the route.
-"""
-
-import json
+import re
 import subprocess
 import sys
-from urllib.request import urlopen
 
 import pytest
 
@@ -46,15 +41,6 @@ def browser():
     """One browser for all tests here."""
     with chromium() as running:
         yield running
-
-
-def needs(url, *paths):
-    """Skip the test while the server has none of these routes."""
-    with urlopen(f"{url}/openapi.json", timeout=20) as answer:
-        known = json.load(answer)["paths"]
-    missing = [path for path in paths if path not in known]
-    if missing:
-        pytest.skip(f"this server has no {', '.join(missing)} yet")
 
 
 def speak(ui, path):
@@ -133,7 +119,7 @@ def test_jobs_are_listed_downloaded_and_deleted(browser, url):
         page.request.post(f"{url}/v1/jobs", multipart=form, headers=headers)
         ui.open("activity")
         ui.text("#panel-activity", "zahlen.wav")
-        ui.text("#panel-activity .badge.good", "completed")
+        page.wait_for_selector("#panel-activity .badge.good:text-is('completed')")
         page.select_option("select[aria-label='Format of zahlen.wav']", "srt")
         with page.expect_download() as saved:
             page.get_by_role("button", name="Download zahlen.wav").click()
@@ -164,15 +150,8 @@ def test_an_ordinary_key_is_told_what_it_may_not_see(browser, tmp_path):
         ui.open("transcribe")
 
 
-# What follows is for routes that come with other parts of the server.
-
-
 def test_memory_is_shown_against_its_budget_and_idle_engines_count_down(browser, url):
     """As the server reckons it."""
-    with urlopen(f"{url}/openapi.json", timeout=20) as answer:
-        described = json.load(answer)["components"]["schemas"]["ProcessPool"]["properties"]
-    if "unloads_in_seconds" not in described:
-        pytest.skip("this server does not tell when engines are unloaded yet")
     with opened_ui(browser, url, key=KEY) as ui:
         speak(ui, sample("de_digits").path)
         ui.open("models")
@@ -183,19 +162,17 @@ def test_memory_is_shown_against_its_budget_and_idle_engines_count_down(browser,
 
 def test_a_model_that_cannot_be_fetched_is_said(browser, url):
     """The server is offline: its own words."""
-    needs(url, "/v1/processes/{alias}/pull")
     with opened_ui(browser, url, key=KEY) as ui:
         ui.expected.update({400, 404, 502, 503})
         ui.open("models")
         ui.page.fill("#pull-name", "tiny")
         ui.page.click("#panel-models button[type=submit]")
         ui.page.wait_for_selector("#pull-error:visible")
-        assert ui.page.inner_text("#pull-error p").endswith(".")
+        assert "offline" in ui.page.inner_text("#pull-error p")
 
 
 def test_what_runs_is_shown_and_cancelled(browser, url, tmp_path):
     """The request's own page is told; the history has it, with charts."""
-    needs(url, "/v1/activity", "/v1/activity/{id}/cancel")
     long = joined(tmp_path / "long.wav", *[sample("en_three_segments").path] * 60, silence_s=1.0)
     with (
         opened_ui(browser, url, key=KEY) as working,
@@ -219,7 +196,6 @@ def test_what_runs_is_shown_and_cancelled(browser, url, tmp_path):
 
 def test_use_is_shown_per_key(browser, url):
     """Of every key, to an administrator."""
-    needs(url, "/v1/usage", "/v1/usage/keys")
     with opened_ui(browser, url, key=KEY) as ui:
         speak(ui, sample("de_digits").path)
         ui.open("activity")
@@ -228,7 +204,6 @@ def test_use_is_shown_per_key(browser, url):
 
 def test_the_system_and_the_doctor(browser, url):
     """Versions, accelerators, and findings as they come."""
-    needs(url, "/v1/system", "/v1/system/doctor")
     with opened_ui(browser, url, key=KEY) as ui:
         speak(ui, sample("de_digits").path)
         ui.open("system")
@@ -236,5 +211,5 @@ def test_the_system_and_the_doctor(browser, url):
         ui.text("[aria-label=Accelerators] tbody", "cpu")
         ui.page.click("button:text-is('Run the doctor')")
         ui.page.wait_for_selector("#panel-system .finding")
-        ui.text("#panel-system [role=status]", "findings to look at")
+        ui.text("#panel-system [role=status] >> nth=0", re.compile("All is well|to look at"))
         assert ui.violations() == []

@@ -108,7 +108,7 @@ async function doctor() {
         ),
       );
     }
-    parts.doctorState.textContent = count ? `${count} findings to look at.` : "All is well.";
+    parts.doctorState.textContent = count ? `${count} ${count === 1 ? "finding" : "findings"} to look at.` : "All is well.";
     announce(parts.doctorState.textContent);
   } catch (error) {
     parts.doctorState.textContent = "";
