@@ -138,7 +138,9 @@ def busy(ui: Ui) -> None:
 def examined(ui: Ui) -> None:
     """The machine and the settings are shown."""
     ui.open("system")
-    ui.page.click("summary:text-is('[server]')")
+    ui.text("#panel-system", "pywhispercpp")
+    ui.page.click("button:text-is('Run the doctor')")
+    ui.page.wait_for_selector("#panel-system .finding >> nth=3")
     ui.page.evaluate("document.activeElement.blur()")
 
 

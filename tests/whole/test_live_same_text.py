@@ -1,6 +1,7 @@
 """What is streamed has the words that the same recording has as a file."""
 
 import asyncio
+import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from support.server import running_server
 from support.speech import floats, samples
 from support.word_errors import word_errors
 
-FILES = 20
+FILES = int(os.environ.get("LIVE_FILES", "10"))
 AT_ONCE = 2
 SEED = 20
 ENGLISH = {"language": "en"}

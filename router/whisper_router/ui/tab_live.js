@@ -161,6 +161,7 @@ function paragraph(item) {
 
 function said(item, delta) {
   paragraph(item).append(delta);
+  tentative(""); // what follows is told next, if anything does
 }
 
 function finish(item, transcript) {
