@@ -141,6 +141,7 @@ def examined(ui: Ui) -> None:
     ui.text("#panel-system", "pywhispercpp")
     ui.page.click("button:text-is('Run the doctor')")
     ui.page.wait_for_selector("#panel-system .finding >> nth=3")
+    ui.page.evaluate("scrollTo(0, 0)")
     ui.page.evaluate("document.activeElement.blur()")
 
 
