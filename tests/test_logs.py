@@ -138,11 +138,14 @@ def test_keys_are_masked_wherever_they_are(style):
     ("said", "shown"),
     [
         ("Authorization: Bearer abc.def-1234", "Authorization: Bearer ***"),
-        ("key 'wr-AbCdEfGhIjKlMn'", "key 'wr-***'"),
+        (f"key 'wr-{'AbCd' * 11}'", "key 'wr-***'"),
         ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw==", "whsec_***"),
         ("sk-proj-abc_defghijkl", "sk-***"),
         ("ek_0123456789abcdef.", "ek_***."),
-        ("the bearer of news, hf_transfer, task-1234567890, HF_HUB_OFFLINE", None),
+        (
+            "the bearer of news, hf_transfer, HF_HUB_OFFLINE, /tmp/wr-1q2w3e4r5t6z.bin, task-1",
+            None,
+        ),
         ("whisper-router started with basic settings", None),
     ],
 )

@@ -24,8 +24,8 @@ JOURNAL = "JOURNAL_STREAM"
 _KEY = re.compile(
     r"(?P<scheme>\b(?:bearer|basic)[ +=:]+)(?=\S*[0-9._~+/=-])[\w.~+/=-]{6,}"
     # Keys of ours, of OpenAI, of a browser's session; secrets of webhooks; tokens of the hub, but
-    # not its variables (HF_HUB_OFFLINE).
-    r"|(?<![A-Za-z0-9])(?P<prefix>wr-|sk-|ek_|whsec_|hf_(?=[A-Za-z0-9]{9}))(?!\*)[A-Za-z0-9+/_-]{9,}=*",
+    # not its variables (HF_HUB_OFFLINE), nor files that are called wr-something.
+    r"|(?<![A-Za-z0-9])(?P<prefix>wr-(?=[\w-]{32})|sk-|ek_|whsec_|hf_(?=[A-Za-z0-9]{9}))(?!\*)[A-Za-z0-9+/_-]{9,}=*",
     re.IGNORECASE,
 )
 
