@@ -1,5 +1,7 @@
 """Keys that may use some models only."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -10,7 +12,45 @@ from support.realtime_client import realtime
 from support.rings import Keys, a_key, sent
 from whisper_router.api.model_access import AllowedModels
 from whisper_router.errors import ModelNotAllowed, ModelNotFound
+from whisper_router.live.events import LiveEvent
 from whisper_router.live.turns import TurnOptions
+
+
+class Listener:
+    """Live sessions that hear and say nothing; notes the models of those that were begun."""
+
+    duration_s = silence_s = 0.0
+    is_speaking = False
+    turns = TurnOptions()
+
+    def __init__(self) -> None:
+        self.opened: list[str] = []
+
+    def alias(self, name: str) -> str:
+        return name
+
+    def check(self, request) -> None:
+        """Find nothing wrong."""
+
+    @asynccontextmanager
+    async def open(self, request) -> AsyncIterator["Listener"]:
+        self.opened.append(request.model)
+        yield self
+
+    def tune(self, turns) -> None:
+        """Change nothing."""
+
+    expect = tune
+
+    async def hear(self, samples) -> None:
+        """Hear nothing."""
+
+    async def end(self) -> None:
+        """Have nothing to end."""
+
+    async def events(self) -> AsyncIterator[LiveEvent]:
+        await asyncio.Event().wait()
+        yield
 
 
 async def transcribe(http: aiohttp.ClientSession, api: Api, path: str, model: str):
@@ -94,6 +134,33 @@ async def test_live_sessions_and_secrets_are_held_to_it(start: Start, http: aioh
             await client.send("session.update", session=session)
             event = await client.until("error")
             assert event["error"]["code"] == "invalid_model"
+
+
+async def test_no_session_begins_with_a_model_that_it_may_not_use(
+    start: Start, http: aiohttp.ClientSession
+):
+    """Neither with what is usual, nor with what a secret was made for before; until it is told."""
+    keys = Keys(a_key("guest"), a_key("other", models=(HELD,)))
+    live = Listener()
+    async with start(Setup(live=live, keys=keys)) as api, asyncio.timeout(20):
+        session = {"type": "transcription", "audio": {"input": {"transcription": {"model": HELD}}}}
+        url = f"{api.root}/v1/realtime/client_secrets"
+        async with http.post(url, json={"session": session}, headers=sent("guest")) as answer:
+            secret = {"x-api-key": (await answer.json())["value"]}
+        keys.keys[0] = a_key("guest", models=(GOOD,))
+        for headers in (sent("other"), secret):
+            async with realtime(http, api.root, headers=headers) as client:
+                await client.append(bytes(4800))
+                error = await client.error()
+                assert (error["code"], error["param"]) == ("invalid_model", "model")
+                assert "may not use" in error["message"]
+                message = await client.socket.receive()
+                assert message.data == 4000
+                assert message.extra == "invalid_request_error.invalid_model"
+        assert live.opened == []
+        async with realtime(http, api.root, headers=secret) as client:
+            await client.update(transcription={"model": GOOD})
+        assert live.opened == [GOOD]
 
 
 async def test_the_wrapper_passes_on_what_is_allowed():

@@ -6,13 +6,35 @@ import binascii
 import json
 from typing import Any
 
-from whisper_router.errors import InvalidParameter, InvalidRequest, MissingParameter
+from whisper_router.api.services import ModelDirectory
+from whisper_router.errors import (
+    INVALID_REQUEST,
+    InvalidParameter,
+    InvalidRequest,
+    MissingParameter,
+    ModelNotFound,
+    RouterError,
+)
 
 Json = dict[str, Any]
 
 MAX_APPEND_BYTES = 15 << 20
 BIG_BYTES = 256 << 10
 """What is larger takes more than a few milliseconds."""
+
+
+class ModelRefused(RouterError):
+    """No session can begin with this model, or not for this key."""
+
+    status, kind, code, param = 400, INVALID_REQUEST, "invalid_model", "model"
+
+
+def check_model(models: ModelDirectory, name: str) -> None:
+    """Raise ModelRefused if a session may not begin with this model."""
+    try:
+        models.check(name)
+    except ModelNotFound as error:
+        raise ModelRefused(str(error)) from error
 
 
 async def unpacked(message: bytes) -> Json:

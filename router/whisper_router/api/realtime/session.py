@@ -11,6 +11,7 @@ from typing import Any
 from whisper_router.api.fields import quoted
 from whisper_router.api.realtime.client_events import (
     audio_of,
+    check_model,
     item_id_of,
     kind_of,
     session_of,
@@ -322,9 +323,10 @@ class RealtimeSession:
         return self._leg
 
     async def _open(self, config: SessionConfig) -> _Leg:
+        request = self._request(config)
+        check_model(self._models, request.model)  # it may be the usual one, or a secret's
         stack = AsyncExitStack()
         self._stacks.append(stack)
-        request = self._request(config)
         run = await stack.enter_async_context(self._live.open(request))
         stack.enter_context(self._models.in_use(request.model, None))
         run.tune(config.turns(self._live.turns))

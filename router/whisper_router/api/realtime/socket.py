@@ -17,6 +17,7 @@ from whisper_router.api.inbox import Inbox
 from whisper_router.api.metering import live_meter
 from whisper_router.api.model_access import models_of
 from whisper_router.api.noting import last_cancellable, note_failure, noting_live
+from whisper_router.api.realtime.client_events import ModelRefused
 from whisper_router.api.realtime.handshake import (
     PROTOCOL,
     expiry,
@@ -104,10 +105,8 @@ async def _refuse(
     request: web.Request, socket: web.WebSocketResponse, error: ModelNotFound
 ) -> web.WebSocketResponse:
     """Say over the WebSocket what a browser could not read of an HTTP answer."""
-    refusal = InvalidRequest(str(error))
-    refusal.code, refusal.param = "invalid_model", "model"
     await socket.prepare(request)
-    await socket.send_str(encode_json(error_event(refusal)).decode())
+    await socket.send_str(encode_json(error_event(ModelRefused(str(error)))).decode())
     await socket.close(code=REFUSED, message=b"invalid_request_error.invalid_model")
     return socket
 
@@ -228,7 +227,8 @@ class _Connection:
         self._request[ERROR_CODE] = error.code or ""
         log.warning("realtime_session_failed", code=error.code, reason=str(error))
         note_failure(self._request, error)
-        self._code, self._reason = close_code(error), f"{error.kind}.{error.code}"
+        self._code = REFUSED if isinstance(error, ModelRefused) else close_code(error)
+        self._reason = f"{error.kind}.{error.code}"
 
     def _hang_up(self) -> None:
         log.info("realtime_client_left")
