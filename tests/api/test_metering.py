@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import aiohttp
 import numpy as np
@@ -10,7 +12,9 @@ import pytest
 
 from support.api_app import GOOD, HELD, LATE_CRASH, Api, Setup, Start, sample, sample_path
 from support.live_client import connected, told
+from support.realtime_client import realtime
 from support.rings import Keys, a_key, sent
+from whisper_router.api.keys import Key
 from whisper_router.api.limits.keeper import UsageKeeper
 from whisper_router.api.metering import MeteredTranscriber
 from whisper_router.domain import (
@@ -22,6 +26,7 @@ from whisper_router.domain import (
 )
 from whisper_router.errors import EngineCrashed, LimitReached
 from whisper_router.live.events import LiveEvent
+from whisper_router.live.turns import TurnOptions
 from whisper_router.pipeline.progress import Tracker
 
 CLIP, SECONDS = "en_three_segments.wav", sample("en_three_segments.wav")["seconds"]
@@ -200,6 +205,8 @@ class Listener:
     """Live sessions that hear and say nothing."""
 
     duration_s = silence_s = 0.0
+    is_speaking = False
+    turns = TurnOptions()
 
     def __init__(self) -> None:
         self.samples = 0
@@ -208,6 +215,9 @@ class Listener:
     @asynccontextmanager
     async def open(self, request) -> AsyncIterator["Listener"]:
         yield self
+
+    def tune(self, turns: TurnOptions) -> None:
+        """Change nothing."""
 
     async def hear(self, samples: np.ndarray) -> None:
         self.samples += len(samples)
@@ -237,6 +247,57 @@ async def test_a_live_session_ends_with_its_budget(start: Start, http: aiohttp.C
             await http.ws_connect(f"{api.root}{URL}?model={GOOD}", headers=sent("laptop"))
         assert caught.value.status == 429
         assert usage.account("laptop").running == 0
+
+
+@pytest.mark.parametrize(
+    ("now", "reason"),
+    [
+        ([], "was revoked"),
+        ([a_key("laptop", disabled=True)], "is disabled"),
+        ([a_key("laptop", expires=datetime(2026, 1, 1, tzinfo=UTC))], "has expired"),
+        ([replace(a_key("laptop"), hash=a_key("another").hash)], "was revoked"),
+    ],
+)
+async def test_a_live_session_ends_with_its_key(
+    start: Start, http: aiohttp.ClientSession, now: list[Key], reason: str
+):
+    """Over both protocols; what it sends from then on is neither heard nor charged."""
+    listener, usage, keys = Listener(), UsageKeeper(), Keys(a_key("laptop"))
+    setup = Setup(live=listener, keys=keys, usage=usage)
+    async with (
+        start(setup) as api,
+        asyncio.timeout(20),
+        connected(http, api.root, headers=sent("laptop"), model=GOOD) as client,
+        realtime(http, api.root, headers=sent("laptop"), model=GOOD) as other,
+    ):
+        keys.keys[:] = now
+        await client.send_bytes(bytes(2 * 16_000))
+        await told(client)
+        assert client.close_code == 1008
+        await other.append(bytes(4800))
+        error = await other.error()
+        assert (error["code"], reason in error["message"]) == ("invalid_api_key", True)
+        message = await other.socket.receive()
+        assert (message.data, message.extra) == (1008, "invalid_request_error.invalid_api_key")
+    assert listener.samples < 160  # what a resampler held back
+    assert usage.account("laptop").total.audio_s == 0.0
+
+
+async def test_a_live_session_is_held_to_the_limits_that_its_key_has_now(
+    start: Start, http: aiohttp.ClientSession
+):
+    """Also if it began without any."""
+    listener, keys = Listener(), Keys(a_key("laptop"))
+    async with (
+        start(Setup(live=listener, keys=keys)) as api,
+        asyncio.timeout(20),
+        connected(http, api.root, headers=sent("laptop"), model=GOOD) as client,
+    ):
+        keys.keys[:] = [a_key("laptop", audio_minutes_per_day=0.05)]
+        await client.send_bytes(bytes(2 * 16_000 * 10))
+        await told(client)
+        assert client.close_code == 1013
+    assert listener.samples == 3 * 16_000
 
 
 async def test_live_sessions_are_requests_that_run(start: Start, http: aiohttp.ClientSession):

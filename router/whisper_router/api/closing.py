@@ -2,7 +2,14 @@
 
 from aiohttp import WSCloseCode, web
 
-from whisper_router.errors import LimitReached, QueueFull, QueueTimeout, RouterError, Unavailable
+from whisper_router.errors import (
+    IncorrectApiKey,
+    LimitReached,
+    QueueFull,
+    QueueTimeout,
+    RouterError,
+    Unavailable,
+)
 
 MAX_REASON_BYTES = 123  # RFC 6455 5.5: a control frame holds 125 bytes, two of them the code
 CLOSE_S = 5.0
@@ -10,7 +17,9 @@ CLOSE_S = 5.0
 
 
 def close_code(error: RouterError) -> WSCloseCode:
-    """Return whether to come back later (1013), or that it failed (1011)."""
+    """Return whether to come back later (1013), that the key is gone (1008), or failure (1011)."""
+    if isinstance(error, IncorrectApiKey):
+        return WSCloseCode.POLICY_VIOLATION
     if isinstance(error, Unavailable | QueueFull | QueueTimeout | LimitReached):
         return WSCloseCode.TRY_AGAIN_LATER
     return WSCloseCode.INTERNAL_ERROR

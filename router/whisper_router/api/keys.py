@@ -16,7 +16,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from whisper_router.errors import ConfigurationError
+from whisper_router.errors import ConfigurationError, IncorrectApiKey
 
 PREFIX = "wr-"
 KEY_BYTES = 32
@@ -119,9 +119,29 @@ class KeyRing:
         """Return the good key that has this hash."""
         return self._by_hash.get(digest)
 
+    def current(self, key: Key, unix_s: float) -> Key:
+        """Return a key as it is now.
+
+        Raises:
+            IncorrectApiKey: it was revoked, disabled, or has expired.
+        """
+        found = self._by_hash.get(key.hash) or self._by_name.get(key.name)
+        is_same = found is not None and found.hash == key.hash
+        return _still_good(found if is_same else None, key.name, unix_s)
+
     def named(self, name: str) -> Key | None:
         """Return the key of this name, also a disabled one."""
         return self._by_name.get(name)
+
+
+def _still_good(key: Key | None, name: str, unix_s: float) -> Key:
+    if key is None:
+        raise IncorrectApiKey(f"The API key '{name}' was revoked.")
+    if key.disabled:
+        raise IncorrectApiKey(f"The API key '{name}' is disabled.")
+    if key.has_expired(unix_s):
+        raise IncorrectApiKey(f"The API key '{name}' has expired.")
+    return key
 
 
 def new_key() -> str:

@@ -23,7 +23,7 @@ from whisper_router.api.model_access import check_model
 from whisper_router.api.noting import last_cancellable, note_failure, noting_live
 from whisper_router.audio.pcm import PcmFormat, PcmReader
 from whisper_router.domain import SAMPLE_RATE_HZ
-from whisper_router.errors import LimitReached, RequestCancelled, RouterError
+from whisper_router.errors import IncorrectApiKey, LimitReached, RequestCancelled, RouterError
 from whisper_router.live.events import Failed
 from whisper_router.pipeline.activity import Look
 from whisper_router.pipeline.live import LiveRun
@@ -170,7 +170,7 @@ class _Conversation:
                 return
             try:
                 await self._hear(message.data)
-            except LimitReached as error:
+            except (LimitReached, IncorrectApiKey) as error:
                 self._code, self._reason = close_code(error), f"{error.code}: {error}"
                 break
             if not message.data or self._is_inactive():

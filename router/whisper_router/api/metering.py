@@ -13,7 +13,7 @@ from whisper_router.api.access import rule_of
 from whisper_router.api.deps import DEPS
 from whisper_router.api.exchange import HEARD, KEY
 from whisper_router.api.key_source import KeySource
-from whisper_router.api.keys import NO_LIMITS, KeyLimits
+from whisper_router.api.keys import NO_LIMITS, Key, KeyLimits
 from whisper_router.api.limits.account import Account, Hold
 from whisper_router.api.limits.keeper import UsageKeeper
 from whisper_router.domain import (
@@ -140,10 +140,16 @@ class MeteredTranscriber:
 
 
 class LiveMeter:
-    """Charges the audio of a live session as it is heard. `seconds` is how much that was."""
+    """Charges the audio of a live session as it is heard. `seconds` is how much that was.
 
-    def __init__(self, usage: UsageKeeper, account: Account, limits: KeyLimits) -> None:
-        self._usage, self._account, self._limits = usage, account, limits
+    `key` is whose session it is; None: nobody needs one.
+    """
+
+    def __init__(
+        self, usage: UsageKeeper, account: Account, keys: KeySource, key: Key | None
+    ) -> None:
+        self._usage, self._account, self._keys, self._key = usage, account, keys, key
+        self._limits = NO_LIMITS if key is None else key.limits
         self.seconds = self._written_s = 0.0
 
     async def hear(self, run: LiveRun, samples: npt.NDArray[np.float32]) -> None:
@@ -151,13 +157,21 @@ class LiveMeter:
 
         Raises:
             LimitReached: the audio that the key may have today ends within them.
+            IncorrectApiKey: the key is no longer good.
         """
         for begin in range(0, len(samples), STEP):
+            await self._look()
             piece = samples[begin : begin + STEP]
             self._charge(len(piece) / SAMPLE_RATE_HZ)
             if self._limits.audio_minutes_per_day is not None:
                 await self._write()
             await run.hear(piece)
+
+    async def _look(self) -> None:
+        """Hold the session to what its key is now. The source says how often it looks itself."""
+        if self._key is not None:
+            now_s = self._account.clocks.unix()
+            self._limits = (await self._keys.ring()).current(self._key, now_s).limits
 
     async def _write(self) -> None:
         """Have all but the last second in the file, however fast the audio comes."""
@@ -178,8 +192,9 @@ class LiveMeter:
 
 def live_meter(request: web.Request) -> LiveMeter:
     """Return what charges the audio of this request's live session."""
-    usage, limits, account = _account(request)
-    request[HEARD] = meter = LiveMeter(usage, account, limits)
+    usage, _, account = _account(request)
+    meter = LiveMeter(usage, account, request.app[DEPS].keys, request.get(KEY))
+    request[HEARD] = meter
     return meter
 
 

@@ -27,6 +27,7 @@ from whisper_router.audio.ear import Floats
 from whisper_router.audio.stream import Codec, StreamDecoder
 from whisper_router.domain import TranscriptionRequest
 from whisper_router.errors import (
+    IncorrectApiKey,
     InvalidParameter,
     InvalidRequest,
     LimitReached,
@@ -144,7 +145,7 @@ class RealtimeSession:
         """Tell what is wrong; raise it if there is no live session to go on with."""
         await self._send([error_event(error, event_id)])
         is_over = self._leg is None and not isinstance(error, InvalidRequest)
-        if is_over or isinstance(error, LimitReached):
+        if is_over or isinstance(error, LimitReached | IncorrectApiKey):
             raise error
 
     async def _hear(self, audio: bytes) -> None:

@@ -35,6 +35,7 @@ from whisper_router.api.realtime.session import (
 from whisper_router.api.wire import encode_json
 from whisper_router.domain import TranscriptionRequest
 from whisper_router.errors import (
+    IncorrectApiKey,
     InvalidRequest,
     LimitReached,
     ModelNotFound,
@@ -169,7 +170,7 @@ class _Connection:
                     await self._session.take(message.data)
                 else:
                     await self._session.take_audio(message.data)
-        except LimitReached as error:  # what was heard is still told
+        except (LimitReached, IncorrectApiKey) as error:  # what was heard is still told
             self._note(error)
             await self._session.end()
             return
