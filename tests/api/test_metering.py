@@ -14,6 +14,7 @@ from support.api_app import GOOD, HELD, LATE_CRASH, Api, Setup, Start, sample, s
 from support.live_client import connected, told
 from support.realtime_client import realtime
 from support.rings import Keys, a_key, sent
+from whisper_router.api.key_source import FixedKeys
 from whisper_router.api.keys import Key
 from whisper_router.api.limits.keeper import UsageKeeper
 from whisper_router.api.metering import MeteredTranscriber
@@ -24,7 +25,7 @@ from whisper_router.domain import (
     TranscriptEvent,
     TranscriptionRequest,
 )
-from whisper_router.errors import EngineCrashed, LimitReached
+from whisper_router.errors import EngineCrashed, IncorrectApiKey, LimitReached
 from whisper_router.live.events import LiveEvent
 from whisper_router.live.turns import TurnOptions
 from whisper_router.pipeline.progress import Tracker
@@ -168,9 +169,11 @@ class Scripted:
             raise self.error
 
 
-async def read(transcriber: MeteredTranscriber, lane: Lane = Lane.JOB) -> list[TranscriptEvent]:
-    request = TranscriptionRequest(model=GOOD, lane=lane, client=Client(name="laptop"))
-    return [event async for event in transcriber.run(request, None, Tracker("laptop"))]
+async def read(
+    transcriber: MeteredTranscriber, lane: Lane = Lane.JOB, name: str = "laptop"
+) -> list[TranscriptEvent]:
+    request = TranscriptionRequest(model=GOOD, lane=lane, client=Client(name=name))
+    return [event async for event in transcriber.run(request, None, Tracker(name))]
 
 
 async def test_jobs_are_charged_once_they_are_done():
@@ -187,8 +190,31 @@ async def test_jobs_are_charged_once_they_are_done():
     with pytest.raises(LimitReached):
         await read(good)
     assert account.today().audio_s == pytest.approx(21.0)
-    keys.keys.clear()  # who has no key any more has no limits either
-    assert await read(good) == [ready]
+
+
+@pytest.mark.parametrize(
+    ("now", "reason"),
+    [
+        ([], "was revoked"),
+        ([a_key("renamed")], "was revoked"),
+        ([a_key("laptop", disabled=True)], "is disabled"),
+        ([a_key("laptop", expires=datetime(2026, 1, 1, tzinfo=UTC))], "has expired"),
+    ],
+)
+async def test_a_job_whose_key_is_no_longer_good_is_not_recognised(now: list[Key], reason: str):
+    """Its limits went with the key, so it may have nothing."""
+    usage, ready = UsageKeeper(), AudioReady(duration_s=10.5, speech_s=None)
+    with pytest.raises(IncorrectApiKey, match=f"'laptop' {reason}"):
+        await read(MeteredTranscriber(Scripted(ready), usage, Keys(*now)))
+    assert usage.account("laptop").total.audio_s == 0.0
+
+
+async def test_a_job_of_before_any_key_was_needed_runs():
+    """And so does that of a key where none is needed any more."""
+    usage, ready = UsageKeeper(), AudioReady(duration_s=10.5, speech_s=None)
+    nobodys = MeteredTranscriber(Scripted(ready), usage, Keys(a_key("laptop")))
+    assert await read(nobodys, name="") == [ready]
+    assert await read(MeteredTranscriber(Scripted(ready), usage, FixedKeys([]))) == [ready]
 
 
 async def test_a_file_that_is_longer_than_it_says_is_held_to_what_it_lasts():

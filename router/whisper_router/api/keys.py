@@ -125,9 +125,22 @@ class KeyRing:
         Raises:
             IncorrectApiKey: it was revoked, disabled, or has expired.
         """
-        found = self._by_hash.get(key.hash) or self._by_name.get(key.name)
+        found = self.with_hash(key.hash) or self.named(key.name)
         is_same = found is not None and found.hash == key.hash
         return _still_good(found if is_same else None, key.name, unix_s)
+
+    def limits_of(self, name: str, unix_s: float) -> KeyLimits:
+        """Return the limits of who made something with the key of this name.
+
+        Nothing limits anybody where no key is needed, nor what was made (name empty) while none
+        was.
+
+        Raises:
+            IncorrectApiKey: the key was revoked, disabled, or has expired.
+        """
+        if not self.required or not name:
+            return NO_LIMITS
+        return _still_good(self.named(name), name, unix_s).limits
 
     def named(self, name: str) -> Key | None:
         """Return the key of this name, also a disabled one."""

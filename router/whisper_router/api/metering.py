@@ -94,10 +94,10 @@ async def metered(
 
     Raises:
         LimitReached: the key may not have so much audio today.
+        IncorrectApiKey: the key is no longer good; of a job it may have been long ago.
     """
-    key = (await keys.ring()).named(request.client.name)
-    limits = NO_LIMITS if key is None else key.limits
     account = usage.account(request.client.name)
+    limits = (await keys.ring()).limits_of(request.client.name, account.clocks.unix())
     hold, is_charged = account.hold(limits), False
     try:
         async with aclosing(events):
