@@ -339,6 +339,17 @@ async def test_live_sessions_are_requests_that_run(start: Start, http: aiohttp.C
         assert (await transcribe(http, api, "laptop"))[0] == 200
 
 
+@pytest.mark.parametrize("name", ["client_secrets", "transcription_sessions"])
+async def test_client_secrets_are_requests(start: Start, http: aiohttp.ClientSession, name: str):
+    """Nobody makes any number of them."""
+    async with limited(start, requests_per_minute=1) as (api, usage):
+        url = f"{api.root}/v1/realtime/{name}"
+        for status in (200, 429):
+            async with http.post(url, headers=sent("laptop")) as answer:
+                assert answer.status == status
+        assert usage.account("laptop").total.requests == 2
+
+
 async def test_where_nobody_needs_a_key_all_is_counted_together(
     api: Api, http: aiohttp.ClientSession
 ):

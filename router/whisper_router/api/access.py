@@ -20,7 +20,8 @@ class Rule:
     """What a route needs. `scope` None: any key will do.
 
     `is_counted`: a request counts against the limits of its key, and in its figures. That is what
-    asks for work: for text, for a live session, for a job. To look at something is not.
+    asks for work: for text, for a live session or a secret for one, for a job. To look at something
+    is not.
     """
 
     scope: Scope | None = None
@@ -30,7 +31,7 @@ class Rule:
 ANY: Final = Rule()
 TEXT: Final = Rule(scope=Scope.TRANSCRIBE, is_counted=True)
 SESSION: Final = Rule(scope=Scope.LIVE, is_counted=True)
-SECRET: Final = Rule(scope=Scope.LIVE)
+SECRET: Final = Rule(scope=Scope.LIVE, is_counted=True)
 NEW_JOB: Final = Rule(scope=Scope.JOBS, is_counted=True)
 JOB: Final = Rule(scope=Scope.JOBS)
 FIGURES: Final = Rule(scope=Scope.METRICS)
