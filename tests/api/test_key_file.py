@@ -73,6 +73,7 @@ def test_saving_keeps_the_mode_of_an_existing_file_and_follows_links(tmp_path: P
         (f"{ENTRY}audio_minutes_per_day = nan", "keys.a.audio_minutes_per_day"),
         (f'{ENTRY}expires = "soon"', "keys.a.expires"),
         (f'[keys."a b"]\nhash = "{hash_key("x")}"', "a b"),
+        (f'[keys.api_key]\nhash = "{hash_key("x")}"', "keys.api_key: .*name it differently"),
         ("[keys.a", "end of document"),
     ],
 )

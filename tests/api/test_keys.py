@@ -2,7 +2,18 @@
 
 from datetime import UTC, datetime, timedelta
 
-from whisper_router.api.keys import Key, KeyRing, Scope, hash_key, new_key, plain_keys
+import pytest
+
+from whisper_router.api.keys import (
+    Key,
+    KeyRing,
+    Scope,
+    check_name,
+    hash_key,
+    new_key,
+    plain_keys,
+)
+from whisper_router.errors import ConfigurationError
 
 MADE = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 
@@ -43,6 +54,17 @@ def test_a_key_of_ours_is_found_among_many_by_its_hash():
     assert ring.with_hash(hash_key("off")) is None
     assert ring.named("off") == keys[-1]
     assert ring.named("nobody") is None
+
+
+def test_no_key_has_the_name_of_one_that_is_given_in_plain_text():
+    """They would have their usage, limits and jobs together."""
+    for key in plain_keys(["first", "second"]):
+        with pytest.raises(
+            ConfigurationError, match=f"'{key.name}' is what a key given as API_KEY"
+        ):
+            check_name(key.name)
+    for name in ("api_keys", "api_key_", "my_api_key", "api-key"):
+        check_name(name)
 
 
 def test_a_key_may_do_what_its_scopes_say_and_an_administrators_everything():

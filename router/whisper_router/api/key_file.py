@@ -115,7 +115,10 @@ def load_keys(path: Path) -> Sequence[Key]:
     if mode & 0o007:
         log.warning("key_file_open_to_others", path=str(path), mode=f"{mode:04o}")
     for name in parsed.keys:
-        check_name(name)
+        try:
+            check_name(name)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"key file {path}: keys.{name}: {error}") from error
     return [entry.to_key(name) for name, entry in parsed.keys.items()]
 
 

@@ -21,6 +21,8 @@ from whisper_router.errors import ConfigurationError, IncorrectApiKey
 PREFIX = "wr-"
 KEY_BYTES = 32
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+PLAIN_NAME = re.compile(r"api_key(_[0-9]+)?")
+"""What keys given in plain text are named."""
 
 
 class Scope(StrEnum):
@@ -181,4 +183,9 @@ def check_name(name: str) -> None:
     if not NAME.fullmatch(name):
         raise ConfigurationError(
             f"a key's name is 1 to 64 letters, digits, '-' and '_'; {name!r} is not"
+        )
+    if PLAIN_NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"'{name}' is what a key given as API_KEY is named, and this one would share its usage "
+            "and jobs: name it differently"
         )
