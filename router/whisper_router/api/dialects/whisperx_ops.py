@@ -13,10 +13,11 @@ from whisper_router.api.fields import Fields
 from whisper_router.api.model_access import models_of
 from whisper_router.api.wire import json_response
 from whisper_router.audio.upload import read_body, spool_upload
-from whisper_router.errors import InvalidRequest, MissingParameter, RouterError
+from whisper_router.errors import InvalidRequest, MissingParameter, ModelNotFound, RouterError
 from whisper_router.languages import language_code
 from whisper_router.supervisor.machine import State
 from whisper_router.supervisor.pool import ModelPool
+from whisper_router.supervisor.status import PoolStatus
 
 STARTED_S = time.monotonic()
 ALIGNMENT = "dtw"
@@ -53,9 +54,9 @@ async def healthcheck(_request: web.Request) -> web.Response:
 
 
 async def info(request: web.Request) -> web.Response:
-    """GET /info: what runs here; `detail=full` says more of the models."""
+    """GET /info: what runs here of what the key may use; `detail=full` says more of the models."""
     deps = request.app[DEPS]
-    statuses = await deps.processes.statuses()
+    statuses = await _statuses(request)
     most = sum(status.capacity or 0 for status in statuses if status.state is State.READY)
     in_use = sum(status.leases or 0 for status in statuses)
     body: dict[str, Any] = {
@@ -93,14 +94,14 @@ async def catalog(request: web.Request) -> web.Response:
         {
             "models": [entry.id for entry in models],
             "default": "whisper-1",
-            "loaded": await _loaded(request),
+            "loaded": list(models_of(request).loaded()),
         }
     )
 
 
 async def list_models(request: web.Request) -> web.Response:
     """GET /models/list: what is loaded."""
-    return json_response({"models": await _loaded(request)})
+    return json_response({"models": list(models_of(request).loaded())})
 
 
 async def load_model(request: web.Request) -> web.Response:
@@ -165,9 +166,18 @@ async def unload_diarization(request: web.Request) -> web.Response:
     raise NotLoaded(f"Model {name[:80]} not found: no diarization keeps a model in memory")
 
 
-async def _loaded(request: web.Request) -> list[str]:
-    statuses = await request.app[DEPS].processes.statuses()
-    return [status.alias for status in statuses if status.state is State.READY]
+async def _statuses(request: web.Request) -> Sequence[PoolStatus]:
+    """Return those of the models that the request's key may see."""
+    models = models_of(request)
+
+    def is_seen(status: PoolStatus) -> bool:
+        try:
+            models.check(status.alias)
+        except ModelNotFound:
+            return False
+        return True
+
+    return [status for status in await request.app[DEPS].processes.statuses() if is_seen(status)]
 
 
 async def _pool(request: web.Request) -> tuple[ModelPool, str]:
