@@ -1,11 +1,15 @@
 """Where the ring of keys comes from."""
 
 import asyncio
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
 
+from support.processes import begun
+from whisper_router.api import key_source
 from whisper_router.api.key_file import save_keys
 from whisper_router.api.key_source import FixedKeys, KeyFile
 from whisper_router.api.keys import Key, hash_key
@@ -39,6 +43,24 @@ async def test_a_changed_file_is_read_again(path: Path):
     assert ring.identify("first") is None
     assert ring.identify("second") is not None
     assert ring.identify("plain") is not None
+
+
+async def test_all_who_come_at_once_get_the_keys_that_are_there(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """After a quiet hour a revoked key is not accepted from those who come beside the first."""
+    source = await asyncio.to_thread(KeyFile, path, recheck_s=60)
+    await asyncio.to_thread(save_keys, path, [key("second")])
+    an_hour_later_s = time.monotonic() + 3600
+    clock = SimpleNamespace(monotonic=lambda: an_hour_later_s)
+    monkeypatch.setattr(key_source, "time", clock)
+    first = begun(source.ring())
+    await asyncio.sleep(0)  # it has begun to look, and its client leaves
+    others = [begun(source.ring()) for _ in range(3)]
+    first.cancel()
+    for ring in await asyncio.gather(*others):
+        assert ring.identify("first") is None
+        assert ring.identify("second") is not None
 
 
 async def test_the_file_is_not_looked_at_more_often_than_asked(path: Path):

@@ -11,6 +11,7 @@ import structlog
 from whisper_router.api.key_file import load_keys
 from whisper_router.api.keys import Key, KeyRing, plain_keys
 from whisper_router.errors import ConfigurationError
+from whisper_router.tasks import Tasks
 
 RECHECK_S = 1.0
 
@@ -39,8 +40,9 @@ class FixedKeys:
 class KeyFile:
     """Keys of a file, read again when it changed, besides keys given in plain text.
 
-    Looked at no more than once per `recheck_s`, and in a thread. A file that became unreadable or
-    wrong changes nothing: the last good keys go on counting, and the log says so once.
+    Looked at no more than once per `recheck_s`, and in a thread; nobody gets keys that are older
+    than that. A file that became unreadable or wrong changes nothing: the last good keys go on
+    counting, and the log says so once.
     """
 
     def __init__(
@@ -56,14 +58,24 @@ class KeyFile:
         self._version = _version(path)
         self._ring = self._with_plain(load_keys(path))
         self._next_look_s = time.monotonic() + recheck_s
+        self._tasks = Tasks()
+        self._looking: asyncio.Task[None] | None = None
 
     async def ring(self) -> KeyRing:
         """Return the current ring."""
-        now_s = time.monotonic()
-        if now_s >= self._next_look_s:
-            self._next_look_s = now_s + self._recheck_s  # others go on with the ring at hand
-            await asyncio.to_thread(self._look)
+        if time.monotonic() >= self._next_look_s:
+            if self._looking is None:
+                self._looking = self._tasks.spawn(self._look_again(), name="look at keys")
+            await asyncio.shield(self._looking)  # others wait for it, too: after a quiet night
         return self._ring
+
+    async def _look_again(self) -> None:
+        began_s = time.monotonic()
+        try:
+            await asyncio.to_thread(self._look)
+        finally:
+            self._next_look_s = began_s + self._recheck_s
+            self._looking = None
 
     def _look(self) -> None:
         version = _version(self._path)
