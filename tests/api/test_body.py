@@ -3,13 +3,14 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from support.api_app import GOOD, HELD, Api, Setup, Start, sample_path
+from whisper_router.api.crowd import CrowdLimits
 from whisper_router.api.deps import DrainLimits
 from whisper_router.api.key_source import FixedKeys
 
@@ -169,13 +170,44 @@ async def test_a_sender_that_falls_silent_is_not_waited_for(start: Start):
     """The time limit of the drain."""
     setup = Setup(
         keys=FixedKeys(["key"]),
-        drain=DrainLimits(limit_bytes=MIB, timeout_s=0.01),
+        drain=DrainLimits(limit_bytes=MIB, brief_s=0.01),
         lingering_s=0.01,
     )
     async with start(setup) as api, connected(api) as wire:
         await wire.send(request(MIB) + b"half")
         assert (await wire.answer())[0] == 401
         assert await wire.reader.read() == b""
+
+
+async def test_what_is_read_on_keeps_nobody_out(start: Start):
+    """Refused bodies that trickle were places taken, for as long as they were read."""
+    setup = Setup(keys=FixedKeys(["key"]), crowd=CrowdLimits(most=2))
+    async with start(setup) as api, connected(api) as first, connected(api) as second:
+        for wire in (first, second):
+            await wire.send(request(MIB) + b"a")
+            assert (await wire.answer())[0] == 401
+            await wire.send(b"b")
+        async with connected(api) as late:
+            await late.send(b"GET /v1/models HTTP/1.1\r\nHost: h\r\nx-api-key: key\r\n\r\n")
+            assert (await late.answer())[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (request(MIB), 401),
+        (b"POST /nowhere HTTP/1.1\r\nHost: h\r\nContent-Length: 999999\r\n\r\n", 404),
+        (b"GET /health HTTP/1.1\r\nHost: h\r\nContent-Length: 999999\r\n\r\n", 200),
+    ],
+)
+async def test_what_trickles_in_vain_is_soon_left(closed: Api, head: bytes, status: int):
+    """Long before the time that an upload of somebody with a key has."""
+    async with connected(closed) as wire:
+        await wire.send(head + b"a")
+        assert (await wire.head())[0] == status
+        async with asyncio.timeout(4):  # of half a minute and more
+            with suppress(ConnectionError):
+                await wire.reader.read()
 
 
 async def test_hanging_up_in_mid_upload_leaves_nothing_behind(api: Api):

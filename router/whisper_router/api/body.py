@@ -5,11 +5,14 @@ from contextlib import suppress
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
+from whisper_router.api.connection import Connection
 from whisper_router.api.context import NOISE
 from whisper_router.api.deps import DrainLimits
 from whisper_router.audio.upload import drain
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+SOON_OVER = frozenset({401, 403, 404, 405})
+"""Anybody can have these, and whoever gets them cannot have meant the body well."""
 CONTINUED = web.RequestKey("continued", bool)
 
 
@@ -40,7 +43,9 @@ def drain_unread(limits: DrainLimits) -> Middleware:
     """Return a middleware that reads on, within limits, when a request is answered early.
 
     Closing a connection that holds unread bytes resets it, and the client then reports a broken
-    connection, and tries again, instead of showing our answer.
+    connection, and tries again, instead of showing our answer. What is read then is no work: the
+    connection gives way to others. Who may not do this, or sends what nobody asked for, is soon
+    left, and before that if it hardly sends anything.
     """
 
     @web.middleware
@@ -60,7 +65,17 @@ def drain_unread(limits: DrainLimits) -> Middleware:
         if is_noise:
             request.protocol.force_close()  # else aiohttp reads on for a while
             return response
-        await drain(request, limit_bytes=limits.limit_bytes, timeout_s=limits.timeout_s)
+        if isinstance(connection := request.protocol, Connection):
+            connection.rest()
+        if response.status >= 400 and response.status not in SOON_OVER:
+            await drain(request, limit_bytes=limits.limit_bytes, timeout_s=limits.timeout_s)
+        elif not await drain(
+            request,
+            limit_bytes=limits.limit_bytes,
+            timeout_s=limits.brief_s,
+            least_bytes_s=limits.least_bytes_s,
+        ):
+            request.protocol.force_close()
         return response
 
     return read_on

@@ -128,7 +128,7 @@ class Connection(web.RequestHandler):
         if self._request_count == 0 or (waiter is not None and not waiter.done()):
             if data:
                 self._take_partial(len(data))
-        elif self._is_resting:
+        elif self._is_resting and self._messages:  # not what is left of a body
             self._is_resting, self._header_bytes = False, 0
             if self._deadline is not None:
                 self._deadline.cancel()
@@ -140,10 +140,14 @@ class Connection(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send the answer; whoever has had it waits for the next request."""
         finished = await super().finish_response(request, resp, start_time)
-        if not self._messages:
+        self.rest()
+        return finished
+
+    def rest(self) -> None:
+        """Note that the answer is written, so that nothing is done here but to wait."""
+        if not self._messages and not self._is_resting:
             self._is_resting = True
             self.crowd.rest(self)
-        return finished
 
     async def start(self) -> None:
         """Serve requests until the end; what was sent then must be read in a while."""

@@ -40,10 +40,15 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainLimits:
-    """How much of a refused upload is read on, so that the client gets to see the refusal."""
+    """How much of a refused upload is read on, so that the client gets to see the refusal.
+
+    `brief_s` is for what anybody may send, without a key, and only while it sends `least_bytes_s`.
+    """
 
     limit_bytes: int = 256 * MIB
     timeout_s: float = 30.0
+    brief_s: float = 5.0
+    least_bytes_s: int = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

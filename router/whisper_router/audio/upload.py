@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 
 from aiohttp import hdrs, web
@@ -32,6 +32,7 @@ __all__ = [
     "spool_upload",
 ]
 
+STRETCH_S = 1.0
 MAX_BOUNDARY_BYTES = 70  # RFC 2046 5.1.1
 _CUT = (web.RequestPayloadError, ConnectionError, HttpProcessingError)
 
@@ -138,17 +139,27 @@ async def read_body(request: web.BaseRequest, limits: UploadLimits) -> bytes:
     return bytes(body)
 
 
-async def drain(request: web.BaseRequest, *, limit_bytes: int, timeout_s: float) -> bool:
+async def drain(
+    request: web.BaseRequest, *, limit_bytes: int, timeout_s: float, least_bytes_s: float = 0.0
+) -> bool:
     """Read and drop what is left of the body; return whether all of it was read.
+
+    Given up when in a stretch of `STRETCH_S` less than `least_bytes_s` came in a second.
 
     For early errors: closing a connection with unread bytes resets it, and the client then never
     sees the answer. Never raises for what the client does.
     """
-    left = limit_bytes
+    left, stretch_s = limit_bytes, STRETCH_S if least_bytes_s else timeout_s
     try:
         async with asyncio.timeout(timeout_s):
-            while left > 0 and (data := await request.content.readany()):
-                left -= len(data)
+            while left > 0 and not request.content.at_eof():
+                before = left
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(stretch_s):
+                        while left > 0 and (data := await request.content.readany()):
+                            left -= len(data)
+                if left > 0 and before - left < least_bytes_s * STRETCH_S:
+                    break
     except (TimeoutError, *_CUT):
         return False
     return request.content.at_eof()
