@@ -2,12 +2,14 @@
 
 import asyncio
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from whisper_router.api.keys import NO_LIMITS, KeyLimits
+from whisper_router.api.limits.account import KEPT_DAYS, Clocks
 from whisper_router.api.limits.keeper import UsageKeeper, open_usage
 from whisper_router.api.limits.store import UsageFile
 from whisper_router.errors import ConfigurationError, LimitReached
@@ -45,7 +47,7 @@ async def test_who_waits_for_it_finds_all_in_the_file(tmp_path: Path):
     class Counted(UsageFile):
         def save(self, changed, *, unix_s):
             writes.append(len(changed))
-            super().save(changed, unix_s=unix_s)
+            return super().save(changed, unix_s=unix_s)
 
     file = await asyncio.to_thread(Counted, path)
     usage = UsageKeeper(file)
@@ -74,8 +76,9 @@ async def test_it_is_written_soon_although_nobody_waits(tmp_path: Path):
 
     class Watched(UsageFile):
         def save(self, changed, *, unix_s):
-            super().save(changed, unix_s=unix_s)
+            before = super().save(changed, unix_s=unix_s)
             loop.call_soon_threadsafe(arrived.set)
+            return before
 
     usage = UsageKeeper(await asyncio.to_thread(Watched, tmp_path / "usage.sqlite"))
     await usage.open()
@@ -109,7 +112,7 @@ async def test_what_could_not_be_written_is_written_later(tmp_path: Path):
         def save(self, changed, *, unix_s):
             if self.is_full:
                 raise sqlite3.OperationalError("database or disk is full")
-            super().save(changed, unix_s=unix_s)
+            return super().save(changed, unix_s=unix_s)
 
     file = await asyncio.to_thread(Full, tmp_path / "usage.sqlite")
     usage = UsageKeeper(file)
@@ -125,4 +128,40 @@ async def test_what_could_not_be_written_is_written_later(tmp_path: Path):
     assert [entry["event"] for entry in logs] == ["usage_not_written", "usage_written_again"]
     found = await asyncio.to_thread(file.load, unix_s=usage.clocks.unix(), days=[])
     assert found["a"].total.requests == len(found["a"].recent) == 2
+    await usage.close()
+
+
+async def test_a_clock_that_was_wrong_at_the_start_forgets_no_budget(tmp_path: Path):
+    """Small machines begin in 1970, and are told the time a little later."""
+    path, now = tmp_path / "usage.sqlite", [1_795_305_600.0]
+    clocks = Clocks(monotonic=time.monotonic, unix=lambda: now[0])
+
+    async def heard(usage: UsageKeeper, seconds: float) -> float:
+        account = usage.account("a")
+        account.charge(seconds, LIMITS)
+        usage.changed(account)
+        await usage.written()
+        return account.audio_left_s(LIMITS)
+
+    async def opened() -> UsageKeeper:
+        usage = UsageKeeper(await asyncio.to_thread(UsageFile, path), clocks)
+        await usage.open()
+        return usage
+
+    usage = await opened()
+    assert await heard(usage, 20.0) == pytest.approx(40.0)
+    await usage.close()
+    right_s, now[0] = now[0], 432_000.0
+    usage = await opened()
+    assert await heard(usage, 5.0) == pytest.approx(55.0)
+    now[0] = right_s
+    assert await heard(usage, 10.0) == pytest.approx(30.0)
+    for later in range(1, KEPT_DAYS + 2):  # a clock that jumps, day after day, and comes back
+        now[0] = right_s + later * 8_640_000
+        await heard(usage, 1.0)
+    now[0] = right_s
+    assert await heard(usage, 10.0) == pytest.approx(20.0)
+    await usage.close()
+    usage = await opened()
+    assert usage.account("a").audio_left_s(LIMITS) == pytest.approx(20.0)
     await usage.close()

@@ -4,6 +4,8 @@ import sqlite3
 import stat
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -74,14 +76,37 @@ def test_what_is_no_file_of_ours_is_left_alone(path: Path):
 
 
 def test_old_days_are_deleted_at_the_next_start(path: Path):
-    """Those beyond a year and a bit."""
+    """Those beyond a year and a bit, of each key for itself."""
+    first = date(2024, 1, 1)
+    days = [(first + timedelta(days=number)).isoformat() for number in range(MOST_DAYS + 1)]
     with closing(UsageFile(path)) as file:
-        file.save({"a": saved(day="2024-01-01")}, unix_s=NOW_S)
+        for day in days:
+            file.save({"a": saved(day=day)}, unix_s=NOW_S)
+        file.save({"b": saved(day=days[0])}, unix_s=NOW_S)
+    with closing(UsageFile(path)) as file:
+        found = file.load(unix_s=NOW_S, days=days)
+    assert list(found["a"].days) == days[1:]
+    assert list(found["b"].days) == days[:1]
+
+
+def test_a_day_in_the_far_future_deletes_no_other(path: Path):
+    """The clock was wrong for one request."""
+    with closing(UsageFile(path)) as file:
         file.save({"a": saved()}, unix_s=NOW_S)
-    assert MOST_DAYS < 500
+        file.save({"a": saved(3, NOW_S + 1e8, day="2036-11-22")}, unix_s=NOW_S + 1e8)
     with closing(UsageFile(path)) as file:
-        found = file.load(unix_s=NOW_S, days=["2024-01-01", DAY])
+        found = file.load(unix_s=NOW_S, days=[DAY])
     assert found["a"].days.keys() == {DAY}
+    assert found["a"].recent == ()
+
+
+def test_what_the_file_has_of_an_unknown_day_is_added_to(file: UsageFile):
+    """And told to who did not know it."""
+    file.save({"a": saved()}, unix_s=NOW_S)
+    more = replace(saved(), unknown=frozenset({DAY, "2026-11-23"}))
+    assert file.save({"a": more}, unix_s=NOW_S) == {("a", DAY): more.days[DAY]}
+    [figures] = file.load(unix_s=NOW_S, days=[DAY])["a"].days.values()
+    assert figures == Figures(requests=6, errors=2, audio_s=5.0)
 
 
 def test_a_failed_save_changes_nothing(file: UsageFile):

@@ -10,8 +10,8 @@ from whisper_router.api.limits.window import Window
 from whisper_router.errors import LimitReached
 
 DAY_S = 86_400.0
-KEPT_DAYS = 3
-"""Days in memory: a clock that is set back a little finds what was used."""
+KEPT_DAYS = 5
+"""Days in memory: a clock that jumps, and comes back, finds what was used."""
 LEAST_S = 1e-6
 """Less audio than this is none: sums of fractions are not exact."""
 AUDIO, REQUESTS, CONCURRENT = "audio_minutes_per_day", "requests_per_minute", "concurrent_requests"
@@ -24,6 +24,12 @@ class Figures:
     requests: int = 0
     errors: int = 0
     audio_s: float = 0.0
+
+    def add(self, others: "Figures") -> None:
+        """Count what others have counted, too."""
+        self.requests += others.requests
+        self.errors += others.errors
+        self.audio_s += others.audio_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +53,8 @@ class Account:
     """The figures of one key. `held_s` is audio by day that running requests may turn out to use.
 
     `since_s` is when counting began, in Unix time. `days` and `total` are what is kept over
-    restarts, and `window` as far as a minute goes.
+    restarts, and `window` as far as a minute goes. `known` are the days whose figures have in them
+    what was kept of the day before.
     """
 
     name: str
@@ -58,6 +65,7 @@ class Account:
     days: dict[str, Figures] = field(default_factory=dict)
     total: Figures = field(default_factory=Figures)
     held_s: dict[str, float] = field(default_factory=dict)
+    known: set[str] = field(default_factory=set)
 
     def today(self) -> Figures:
         """Return the figures of this day."""
@@ -67,9 +75,9 @@ class Account:
         """Return the figures of a day."""
         if name not in self.days:
             self.days[name] = Figures()
-            for old in sorted(self.days)[:-KEPT_DAYS]:
-                if old != name:
-                    del self.days[old]
+            for old in list(self.days)[:-KEPT_DAYS]:  # in the order in which they came to be
+                del self.days[old]
+                self.known.discard(old)
         return self.days[name]
 
     def admit(self, limits: KeyLimits) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from whisper_router.api.limits.account import KEPT_DAYS, Account, Clocks
+from whisper_router.api.limits.account import KEPT_DAYS, Account, Clocks, Figures
 from whisper_router.api.limits.store import Saved, UsageFile
 from whisper_router.api.limits.window import SPAN_S
 from whisper_router.errors import ConfigurationError
@@ -86,6 +86,7 @@ class UsageKeeper:
         account = self.account(name)
         account.since_s, account.total = saved.since_s, saved.total
         account.days.update(saved.days)
+        account.known.update(saved.days)
         now_s = self.clocks.unix()
         ages = [(min(SPAN_S, now_s - at_s), 1) for at_s in saved.recent]
         account.window.restore(ages, self.clocks.monotonic())
@@ -105,7 +106,8 @@ class UsageKeeper:
             self._changed, self._begun = set(), {}
             rows = {name: self._row(name, begun.get(name, ())) for name in changed}
             try:
-                await asyncio.to_thread(self._file.save, rows, unix_s=self.clocks.unix())
+                before = await asyncio.to_thread(self._file.save, rows, unix_s=self.clocks.unix())
+                self._complete(rows, before)
                 if self._has_failed:
                     log.info("usage_written_again")
                 self._has_failed = False
@@ -123,7 +125,19 @@ class UsageKeeper:
             total=replace(account.total),
             days={day: replace(figures) for day, figures in account.days.items()},
             recent=tuple(begun),
+            unknown=frozenset(account.days.keys() - account.known),
         )
+
+    def _complete(
+        self, rows: Mapping[str, Saved], before: Mapping[tuple[str, str], Figures]
+    ) -> None:
+        """Add what the file had of days on which the clock was not when the file was read."""
+        for name, row in rows.items():
+            account = self._accounts[name]
+            for day in row.unknown & account.days.keys():
+                account.known.add(day)
+                if (name, day) in before:
+                    account.days[day].add(before[name, day])
 
     def _keep_for_later(self, changed: set[str], begun: Mapping[str, list[float]]) -> None:
         """Write it with what changes next."""

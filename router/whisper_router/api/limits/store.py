@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +42,24 @@ PRAGMAS = (
 )
 BUSY_S = 1.0
 MOST_DAYS = 400
-"""Days that are kept in the file for each key."""
+"""Days that are kept in the file for each key.
+
+The newest, and not those since some date: the clock may be wrong, for years, when that is decided.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """What is kept of one key. `recent` are the requests of the last minute, in Unix time."""
+    """What is kept of one key. `recent` are the requests of the last minute, in Unix time.
+
+    `unknown` are those of the days of which the file may have more than is known here.
+    """
 
     since_s: float
     total: Figures
     days: Mapping[str, Figures]
     recent: Sequence[float] = field(default_factory=tuple)
+    unknown: frozenset[str] = frozenset()
 
 
 class UsageFile:
@@ -91,7 +98,8 @@ class UsageFile:
             own_days.setdefault(key, {})[day] = Figures(*figures)
         recent: dict[str, list[float]] = {}
         for key, at_s in self._rows(
-            "SELECT key, unix_s FROM recent WHERE unix_s > ? ORDER BY unix_s", (unix_s - SPAN_S,)
+            "SELECT key, unix_s FROM recent WHERE unix_s > ? AND unix_s <= ? ORDER BY unix_s",
+            _minute(unix_s),
         ):
             recent.setdefault(key, []).append(at_s)
         return {
@@ -106,8 +114,12 @@ class UsageFile:
             )
         }
 
-    def save(self, changed: Mapping[str, Saved], *, unix_s: float) -> None:
+    def save(
+        self, changed: Mapping[str, Saved], *, unix_s: float
+    ) -> Mapping[tuple[str, str], Figures]:
         """Write keys as they are now, and the requests that are new. All of it, or nothing.
+
+        Return by key and day what the file had of days that were unknown: it is added to them.
 
         Raises:
             sqlite3.Error: it could not be written.
@@ -115,14 +127,18 @@ class UsageFile:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             self._many("INSERT OR REPLACE INTO totals VALUES (?, ?, ?, ?, ?)", _totals(changed))
-            self._many("INSERT OR REPLACE INTO days VALUES (?, ?, ?, ?, ?)", _days(changed))
+            before = self._before(changed)
+            self._many("INSERT OR REPLACE INTO days VALUES (?, ?, ?, ?, ?)", _days(changed, before))
             self._many("INSERT INTO recent VALUES (?, ?)", _recent(changed))
-            self._connection.execute("DELETE FROM recent WHERE unix_s <= ?", (unix_s - SPAN_S,))
+            self._connection.execute(
+                "DELETE FROM recent WHERE unix_s <= ? OR unix_s > ?", _minute(unix_s)
+            )
             self._connection.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:  # a full disk may have ended it
                 self._connection.execute("ROLLBACK")
             raise
+        return before
 
     def close(self) -> None:
         """Close the file."""
@@ -139,9 +155,17 @@ class UsageFile:
         if version < VERSION:
             self._connection.executescript(SCHEMA)
         self._connection.execute(  # takes the lock that other processes find
-            "DELETE FROM days WHERE day < (SELECT date(max(day), ?) FROM days)",
-            (f"-{MOST_DAYS} days",),
+            "DELETE FROM days WHERE (key, day) IN (SELECT key, day FROM (SELECT key, day, "
+            "row_number() OVER (PARTITION BY key ORDER BY day DESC) AS place FROM days) "
+            "WHERE place > ?)",
+            (MOST_DAYS,),
         )
+
+    def _before(self, changed: Mapping[str, Saved]) -> Mapping[tuple[str, str], Figures]:
+        """Return what the file has of days that are not known."""
+        asked = [(key, day) for key, saved in changed.items() for day in saved.unknown]
+        sql = "SELECT requests, errors, audio_s FROM days WHERE key = ? AND day = ?"
+        return {place: Figures(*row) for place in asked for row in self._rows(sql, place)}
 
     def _rows(self, sql: str, values: Sequence[object]) -> Sequence[Sequence[Any]]:
         return self._connection.execute(sql, values).fetchall()
@@ -156,13 +180,23 @@ def _totals(changed: Mapping[str, Saved]) -> Iterable[Sequence[object]]:
         yield key, total.requests, total.errors, total.audio_s, saved.since_s
 
 
-def _days(changed: Mapping[str, Saved]) -> Iterable[Sequence[object]]:
+def _days(
+    changed: Mapping[str, Saved], before: Mapping[tuple[str, str], Figures]
+) -> Iterable[Sequence[object]]:
     for key, saved in changed.items():
         for day, figures in saved.days.items():
-            yield key, day, figures.requests, figures.errors, figures.audio_s
+            whole = replace(figures)
+            if (key, day) in before:
+                whole.add(before[key, day])
+            yield key, day, whole.requests, whole.errors, whole.audio_s
 
 
 def _recent(changed: Mapping[str, Saved]) -> Iterable[Sequence[object]]:
     for key, saved in changed.items():
         for at_s in saved.recent:
             yield key, at_s
+
+
+def _minute(unix_s: float) -> tuple[float, float]:
+    """Return after when, and until when, requests count: what is far ahead is of a wrong clock."""
+    return unix_s - SPAN_S, unix_s + SPAN_S
