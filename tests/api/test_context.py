@@ -86,4 +86,5 @@ async def test_a_client_that_leaves_is_logged_as_499(
         await api.recogniser.reached.wait()
         call.cancel()
         await api.recogniser.closed.wait()
-    assert [line["status"] for line in logs if line["event"] == "request_done"] == [499]
+    lines = [line for line in logs if line["event"] == "request_done"]
+    assert [(line["status"], line["client"]) for line in lines] == [(499, "127.0.0.1")]

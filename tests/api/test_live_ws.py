@@ -78,7 +78,9 @@ async def test_a_client_that_does_not_read_is_cut_off(start, logs):
         (ModelUnavailable("Fetch it first. " + "ä" * 200), 1013),
     ],
 )
-async def test_an_error_after_the_upgrade_is_a_close_code_with_its_reason(start, http, error, code):
+async def test_an_error_after_the_upgrade_is_a_close_code_with_its_reason(
+    start, http, logs, error, code
+):
     """1013 where a later try may succeed. The reason is cut between two characters."""
     talker = Talker(error)
     async with start(Setup(live=talker)) as api, asyncio.timeout(20):
@@ -88,3 +90,5 @@ async def test_an_error_after_the_upgrade_is_a_close_code_with_its_reason(start,
             assert message.extra.startswith(f"{error.code}: {str(error)[:10]}")
             assert await told(client) == []
         await talker.closed.wait()
+    [line] = [line for line in logs if line["event"] == "request_done"]
+    assert (line["status"], line["code"], line["client"]) == (101, error.code, "127.0.0.1")

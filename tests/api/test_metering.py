@@ -257,7 +257,7 @@ class Listener:
         yield
 
 
-async def test_a_live_session_ends_with_its_budget(start: Start, http: aiohttp.ClientSession):
+async def test_a_live_session_ends_with_its_budget(start: Start, http: aiohttp.ClientSession, logs):
     """What was heard until then is told; the close code says try later, and the reason why."""
     listener, usage = Listener(), UsageKeeper()
     keys = Keys(a_key("laptop", audio_minutes_per_day=0.05))
@@ -273,6 +273,11 @@ async def test_a_live_session_ends_with_its_budget(start: Start, http: aiohttp.C
             await http.ws_connect(f"{api.root}{URL}?model={GOOD}", headers=sent("laptop"))
         assert caught.value.status == 429
         assert usage.account("laptop").running == 0
+        async with http.get(f"{api.root}/v1/activity", headers=sent("laptop")) as answer:
+            [*_, first] = (await answer.json())["history"]
+        assert (first["status"], first["code"]) == (429, "rate_limit_exceeded")
+    lines = [line for line in logs if line["event"] == "request_done"]
+    assert [line.get("code") for line in lines[:2]] == ["rate_limit_exceeded"] * 2
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler
 from structlog.contextvars import bound_contextvars
 
 from whisper_router import tracing
+from whisper_router.api import proxies
 from whisper_router.api.deps import DEPS
 from whisper_router.api.exchange import KEY, audit_fields, route_of
 from whisper_router.api.limits.headers import limit_headers
@@ -42,6 +43,7 @@ async def identify_request(request: web.Request, handler: Handler) -> web.Stream
     """
     request[STARTED_S] = asyncio.get_running_loop().time()
     request[REQUEST_ID] = _request_id(request)
+    proxies.origin(request)  # kept: nobody knows where it came from once its client has left
     with bound_contextvars(request_id=request[REQUEST_ID]):
         return await handler(request)
 

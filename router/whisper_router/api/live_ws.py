@@ -110,6 +110,9 @@ class _Conversation:
     def note(self, error: RouterError) -> None:
         """Note what the session ends with."""
         log.warning("live_session_failed", code=error.code, reason=str(error))
+        self._end_with(error)
+
+    def _end_with(self, error: RouterError) -> None:
         note_failure(self._request, error)
         self._code, self._reason = close_code(error), f"{error.code}: {error}"
 
@@ -170,8 +173,8 @@ class _Conversation:
                 return
             try:
                 await self._hear(message.data)
-            except (LimitReached, IncorrectApiKey) as error:
-                self._code, self._reason = close_code(error), f"{error.code}: {error}"
+            except (LimitReached, IncorrectApiKey) as error:  # what was heard is still told
+                self._end_with(error)
                 break
             if not message.data or self._is_inactive():
                 break

@@ -10,6 +10,7 @@ from aiohttp import web
 from whisper_router.api.auth import client_of
 from whisper_router.api.context import REQUEST_ID, SWITCHED
 from whisper_router.api.deps import DEPS
+from whisper_router.api.exchange import ERROR_CODE
 from whisper_router.errors import RequestCancelled, RouterError
 from whisper_router.jobs.model import Job, JobStatus
 from whisper_router.pipeline.activity import Activity, Ended, Kind, Look, Origin
@@ -89,7 +90,8 @@ def note_model(request: web.Request, model: str) -> None:
 
 
 def note_failure(request: web.Request, error: RouterError) -> None:
-    """Note that what had begun to be answered has failed."""
+    """Note that what had begun to be answered has failed, also for the request's line."""
+    request[ERROR_CODE] = error.code or ""
     if ACTIVITY in request:
         request[ACTIVITY].fail(error)
 
