@@ -1,6 +1,7 @@
 """The audit's file."""
 
 import json
+import resource
 import stat
 from pathlib import Path
 
@@ -56,7 +57,28 @@ def test_a_disk_that_fails_is_told_of_once_and_stops_nobody(tmp_path: Path):
         audit._append(b'{"n": 1}\n')
     audit.close()
     assert [entry["event"] for entry in logs] == ["audit_not_written", "audit_written_again"]
+    assert logs[-1]["lost"] == 2
     assert lines(folder / "audit.jsonl") == [{"n": 1}]
+
+
+def test_a_line_that_was_cut_short_spoils_no_other(tmp_path: Path):
+    """The disk was full in the middle of it: as much was written as there was room for."""
+    path = tmp_path / "audit.jsonl"
+    audit = AuditLog(path)
+    audit._append(b'{"n": 1}\n')
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 12, before[1]))
+    try:
+        with capture_logs() as logs:
+            audit._append(b'{"n": 2}\n{"n": 3}\n{"n": 4}\n')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with capture_logs() as later:
+        audit._append(b'{"n": 5}\n')
+    audit.close()
+    assert path.read_text().splitlines() == ['{"n": 1}', '{"n": 2}', '{"n', '{"n": 5}']
+    assert [entry["event"] for entry in logs] == ["audit_not_written"]
+    assert [(entry["event"], entry["lost"]) for entry in later] == [("audit_written_again", 2)]
 
 
 def test_a_file_that_cannot_be_made_is_refused_at_start(tmp_path: Path):

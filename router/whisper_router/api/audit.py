@@ -36,6 +36,8 @@ class AuditLog:
             raise ConfigurationError(f"audit.file: {path} cannot be written: {error}") from error
         self._lines: queue.Queue[bytes | None] = queue.Queue()
         self._lost, self._has_failed = 0, False
+        self._is_torn = False
+        """Whether the file may end within a line."""
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
         self._thread.start()
 
@@ -68,9 +70,16 @@ class AuditLog:
             if self._is_moved():
                 before, self._file = self._file, _opened(self._path)
                 os.close(before)
+                self._is_torn = False
+            if self._is_torn:
+                os.write(self._file, b"\n")
+                self._is_torn = False
             while data:
-                data = data[os.write(self._file, data) :]
+                written = os.write(self._file, data)
+                self._is_torn = data[written - 1 : written] != b"\n"
+                data = data[written:]
         except OSError as error:
+            self._lost += data.count(b"\n")  # also the line that has begun
             if not self._has_failed:
                 log.warning("audit_not_written", path=str(self._path), reason=error.strerror)
             self._has_failed = True
