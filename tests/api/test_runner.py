@@ -60,6 +60,7 @@ async def test_what_is_not_http_gets_the_usual_body_and_is_not_quoted_in_the_log
     assert headers["connection"] == "close"
     assert headers["content-type"] == "application/json"
     assert headers["x-request-id"].startswith("req_")
+    assert headers["server"] == "whisper-router"
     assert list(json.loads(body)["error"]) == ["message", "type", "param", "code"]
     assert SECRET not in body.decode()
     assert SECRET not in str(logs)

@@ -21,8 +21,9 @@ from aiohttp.web_protocol import _ErrInfo
 
 from whisper_router.api.context import new_request_id
 from whisper_router.api.crowd import Crowd
+from whisper_router.api.malformed import Malformed
 from whisper_router.api.problems import internal_error, problem
-from whisper_router.api.proxies import peer_address
+from whisper_router.api.proxies import UNKNOWN, peer_address
 from whisper_router.errors import InvalidRequest, RouterError
 from whisper_router.metrics import CONNECTIONS_CUT
 
@@ -72,6 +73,7 @@ class Connection(web.RequestHandler):
     """A client's connection."""
 
     __slots__ = (
+        "_address",
         "_closing",
         "_deadline",
         "_header_bytes",
@@ -81,15 +83,22 @@ class Connection(web.RequestHandler):
         "crowd",
         "is_surplus",
         "limits",
+        "malformed",
     )
 
     def __init__(
-        self, server: web.Server, crowd: Crowd, limits: ConnectionLimits, **settings: Any
+        self,
+        server: web.Server,
+        crowd: Crowd,
+        limits: ConnectionLimits,
+        malformed: Malformed,
+        **settings: Any,
     ) -> None:
         super().__init__(server, loop=server._loop, **{**limits.of_parser(), **settings})
-        self.crowd, self.limits = crowd, limits
+        self.crowd, self.limits, self.malformed = crowd, limits, malformed
         self.is_surplus = False
         self._is_resting = True
+        self._address = UNKNOWN
         self._header_bytes = 0
         self._wire: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -102,6 +111,7 @@ class Connection(web.RequestHandler):
         self._wire = self.transport
         is_overrun = self.crowd.is_overrun
         address = peer_address(transport.get_extra_info("peername"))
+        self._address = address
         self.is_surplus = not self.crowd.enter(self, address)
         wait_s = self.limits.header_timeout_s
         if self.is_surplus:
@@ -185,12 +195,13 @@ class Connection(web.RequestHandler):
         del message  # it quotes what was sent
         request_id = new_request_id()
         error = self._named(status, exc)
-        self._note(request_id, error.status if status < 500 else status, exc)
+        self._note(request_id, error, status, exc)
         if request.writer.output_size > 0:
             raise ConnectionError("an answer was begun already")
         response = problem(error, {"x-request-id": request_id})
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             response.set_status(status)
+        response.headers[hdrs.SERVER] = self.malformed.service
         response.headers[hdrs.CONNECTION] = "close"
         response.force_close()
         return response
@@ -251,12 +262,19 @@ class Connection(web.RequestHandler):
                 wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
             self._wire.abort()
 
-    def _note(self, request_id: str, status: int, error: BaseException | None) -> None:
+    def _note(
+        self, request_id: str, told: RouterError, status: int, cause: BaseException | None
+    ) -> None:
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            log.error("request_failed", request_id=request_id, exc_info=error)
-        else:
-            kind = type(error).__name__
-            log.info("request_malformed", request_id=request_id, status=status, error=kind)
+            log.error("request_failed", request_id=request_id, exc_info=cause)
+            return
+        self.malformed.note(
+            request_id,
+            address=self._address,
+            status=told.status,
+            code=told.code,
+            kind=type(cause).__name__,
+        )
 
 
 def too_large_headers(limits: ConnectionLimits) -> HeadersTooLarge:

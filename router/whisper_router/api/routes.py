@@ -26,6 +26,7 @@ from whisper_router.api.context import add_headers, identify_request, log_access
 from whisper_router.api.cors import answer_preflights
 from whisper_router.api.deps import DEPS, STOPPING, ApiDeps
 from whisper_router.api.dialects.kept import RUNNING
+from whisper_router.api.malformed import MALFORMED, Malformed
 from whisper_router.api.metering import count_requests
 from whisper_router.api.openapi import routes as openapi
 from whisper_router.api.problems import DETAILED, answer_problems
@@ -72,6 +73,7 @@ def build_api(deps: ApiDeps) -> web.Application:
     )
     app[DEPS], app[STOPPING] = deps, asyncio.Event()
     app[PROXIES], app[WRONG_KEYS] = deps.proxies, WrongKeys()
+    app[MALFORMED] = Malformed(deps.audit, service=deps.service.name)
     app[openapi.REFERENCE] = openapi.Reference(deps)
     app[ui.PAGE] = ui.Page()
     app[RUNNING] = {}

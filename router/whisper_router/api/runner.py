@@ -10,6 +10,7 @@ from aiohttp.typedefs import Handler
 
 from whisper_router.api.connection import Connection, ConnectionLimits, too_large_headers
 from whisper_router.api.crowd import Crowd, CrowdLimits
+from whisper_router.api.malformed import MALFORMED, Malformed
 from whisper_router.api.problems import problem, too_many_open_files
 from whisper_router.api.tls_gate import TlsGate
 
@@ -48,12 +49,14 @@ class ApiRunner(web.AppRunner):
         )
         server.limits, server.crowd = self._limits, self._crowd
         server.tls_context = self._tls_context
+        server.malformed = self.app[MALFORMED]
         return server
 
 
 class _Server(web.Server):
     limits: ConnectionLimits
     crowd: Crowd
+    malformed: Malformed
     tls_context: TlsContext | None = None
 
     def __call__(self) -> web.RequestHandler:
@@ -68,7 +71,7 @@ class _Server(web.Server):
         return gate  # type: ignore[return-value]  # one is inside
 
     def _connection(self) -> Connection:
-        return Connection(self, self.crowd, self.limits, **self._kwargs)
+        return Connection(self, self.crowd, self.limits, self.malformed, **self._kwargs)
 
 
 @web.middleware

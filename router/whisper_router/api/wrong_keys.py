@@ -21,16 +21,18 @@ OTHERS: Final = "others"
 log = structlog.get_logger(__name__)
 
 
-class WrongKeys:
-    """Counts per address, for a minute from the first."""
+class PerAddress:
+    """Counts what comes from each address, for a minute from the first, and sums up what is much.
 
-    def __init__(self, *, window_s: float = WINDOW_S) -> None:
-        self._window_s = window_s
+    `event` is the name of the line that does so.
+    """
+
+    def __init__(self, event: str, *, window_s: float = WINDOW_S) -> None:
+        self._event, self._window_s = event, window_s
         self._counts: dict[str, int] = {}
 
-    def note(self, address: str) -> bool:
+    def is_too_many(self, address: str) -> bool:
         """Count one. True: there were so many from there that this one is not worth a line."""
-        COUNTED.inc()
         if address not in self._counts and len(self._counts) >= MOST_ADDRESSES:
             address = OTHERS
         count = self._counts[address] = self._counts.get(address, 0) + 1
@@ -42,7 +44,19 @@ class WrongKeys:
     def _sum_up(self, address: str) -> None:
         count = self._counts.pop(address)
         if count > LOGGED_EACH:
-            log.warning("wrong_keys", client=address, count=count, seconds=round(self._window_s))
+            log.warning(self._event, client=address, count=count, seconds=round(self._window_s))
+
+
+class WrongKeys:
+    """Counts requests with wrong keys."""
+
+    def __init__(self, *, window_s: float = WINDOW_S) -> None:
+        self._shown = PerAddress("wrong_keys", window_s=window_s)
+
+    def note(self, address: str) -> bool:
+        """Count one. True: there were so many from there that this one is not worth a line."""
+        COUNTED.inc()
+        return self._shown.is_too_many(address)
 
 
 WRONG_KEYS = web.AppKey("wrong_keys", WrongKeys)
