@@ -7,14 +7,17 @@ from contextlib import asynccontextmanager
 import psutil
 import pytest
 
+from support.certificates import make_certificate
 from support.client import ask, session
 from support.engine_processes import engine_processes
 from support.in_process import settings_in
 from support.processes import begun
 from support.server import running_server
 from support.speech import joined, sample
+from whisper_router.api.certificates import Certificates
 from whisper_router.app import build_router
-from whisper_router.errors import ConfigurationError, ModelNotFound
+from whisper_router.control import Control
+from whisper_router.errors import ConfigurationError, InvalidConfiguration, ModelNotFound
 from whisper_router.reload import Reloader
 from whisper_router.supervisor.machine import State
 
@@ -79,6 +82,24 @@ async def test_a_bad_configuration_is_refused_as_a_whole(tmp_path, models):
         assert router.supervisor.pool("same") is pool
         with pytest.raises(ModelNotFound):
             router.supervisor.pool("new")
+
+
+async def test_a_wrong_certificate_refuses_a_reload(tmp_path):
+    """Who renewed it is told so, and no alias changes meanwhile."""
+    made, same = make_certificate(tmp_path), {"model": "demo"}
+    certificates = await asyncio.to_thread(Certificates, made.certificate, made.key)
+    async with router_with(tmp_path, same=same) as (router, wanted, it):
+        control = Control(router, Reloader(router, it._load, [certificates.reload]))
+        wanted["models"] = {"same": same, "new": same}
+        text = await asyncio.to_thread(made.key.read_text)
+        await asyncio.to_thread(made.key.unlink)
+        for _ in range(2):
+            with pytest.raises(InvalidConfiguration, match=r"server\.tls_key: .*No such file"):
+                await control.reload()
+        with pytest.raises(ModelNotFound):
+            router.supervisor.pool("new")
+        await asyncio.to_thread(made.key.write_text, text)
+        assert (await control.reload())["added"] == ["new"]
 
 
 async def test_limits_change_and_what_needs_a_restart_is_named(tmp_path):

@@ -39,7 +39,7 @@ class Reloader:
     ) -> None:
         """`load` reads and checks the settings as at the start; `looks` look at other files.
 
-        All of them may block.
+        All of them may block, and raise ConfigurationError.
         """
         self._router, self._load, self._looks = router, load, looks
         self._lock = asyncio.Lock()
@@ -50,12 +50,12 @@ class Reloader:
         A request that runs on a changed alias ends as it began; those that come get the new one.
 
         Raises:
-            ConfigurationError: the configuration is wrong: nothing has changed.
+            ConfigurationError: the configuration, or another file, is wrong: no alias has changed.
         """
         async with self._lock:
-            for look in self._looks:
-                await asyncio.to_thread(look)
             try:
+                for look in self._looks:
+                    await asyncio.to_thread(look)
                 found = await asyncio.to_thread(self._load)
                 result = await self._take_up(found)
             except ConfigurationError as error:

@@ -210,7 +210,7 @@ def _watched(router: Router, certificates: Certificates | None) -> Sequence[Call
     if certificates is None:
         return []
     router.tasks.spawn(_watch(certificates), name="watch certificate")
-    return [certificates.look]
+    return [certificates.reload]
 
 
 async def _watch(certificates: Certificates) -> None:

@@ -88,8 +88,15 @@ def test_a_renewed_pair_is_taken_up_and_a_wrong_one_is_not(tmp_path, files, logs
     assert certificates.pair is first
     assert [line["event"] for line in logs] == ["certificate_rejected"]
     assert "is not the key of" in logs[0]["reason"]
+    with pytest.raises(ConfigurationError, match="is not the key of"):
+        certificates.reload()
+
+    files.key.unlink()
+    with pytest.raises(ConfigurationError, match="No such file"):
+        certificates.reload()
+    logs.pop()
 
     other.key.replace(files.key)
-    certificates.look()
+    certificates.reload()
     assert certificates.pair.days_left(time.time()) > 50
     assert [line["event"] for line in logs][1:] == ["certificate_read"]

@@ -91,6 +91,7 @@ class Certificates:
         self._files = (certificate, key)
         self._seen = self._versions()
         self.pair = load_pair(certificate, key)
+        self._rejected: str | None = None
         self._warn()
 
     def look(self) -> None:
@@ -103,9 +104,21 @@ class Certificates:
             self.pair = load_pair(*self._files)
         except (ConfigurationError, OSError) as error:
             log.error("certificate_rejected", reason=str(error))  # noqa: TRY400 - no bug of ours
+            self._rejected = str(error)
             return
+        self._rejected = None
         log.info("certificate_read", expires=_date(self.pair.expires_s))
         self._warn()
+
+    def reload(self) -> None:
+        """Take up a changed pair. Blocking.
+
+        Raises:
+            ConfigurationError: what is in the files now is wrong, and an older pair is served.
+        """
+        self.look()
+        if self._rejected is not None:
+            raise ConfigurationError(self._rejected)
 
     def _versions(self) -> tuple[object, ...]:
         return tuple(map(_version, self._files))

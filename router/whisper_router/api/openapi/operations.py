@@ -308,7 +308,8 @@ def _reload() -> Operation:
         id="reloadConfig",
         summary="Read the configuration again",
         tag=ADMINISTRATION,
-        description="As SIGHUP does. If it is wrong nothing changes.",
+        description="As SIGHUP does, and the certificate with it. If either is wrong that is told, "
+        "and no alias changes.",
         answers={200: answer("Aliases and sections that have changed.", {JSON_TYPE: changes})},
         refusals=[400],
         key=Key.ADMIN,
