@@ -15,6 +15,7 @@ from whisper_router.commands.bench_audio import Clip, bundled_clips, clips_of_fi
 from whisper_router.commands.bench_figures import Row, table
 from whisper_router.commands.bench_order import BenchOrder
 from whisper_router.commands.event_stream import EventStream
+from whisper_router.commands.remote_key import key_headers
 from whisper_router.errors import EngineError, Unavailable
 
 CONNECT_S = 10.0
@@ -42,8 +43,8 @@ async def bench(order: BenchOrder) -> int:
         Unavailable: the server cannot be reached.
         EngineError: it refuses the first request; the message is its own.
     """
+    headers = key_headers(order.api_key)
     clips = await asyncio.to_thread(_clips, order)
-    headers = {"Authorization": f"Bearer {order.api_key}"} if order.api_key else {}
     timeout = aiohttp.ClientTimeout(total=order.timeout_s, sock_connect=CONNECT_S)
     connector = aiohttp.TCPConnector(limit=0)
     rows: list[Row] = []

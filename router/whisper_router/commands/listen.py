@@ -17,6 +17,7 @@ import av
 from av.error import FFmpegError
 from rich.cells import cell_len
 
+from whisper_router.commands.remote_key import key_headers
 from whisper_router.domain import SAMPLE_RATE_HZ
 from whisper_router.errors import EngineError, InvalidRequest, Unavailable
 from whisper_router.tasks import Tasks
@@ -70,7 +71,7 @@ async def listen(order: ListenOrder) -> int:
         Unavailable: the server cannot be reached.
         EngineError: it refused, or closed the session with an error; the message is its own.
     """
-    headers = {"Authorization": f"Bearer {order.api_key}"} if order.api_key else {}
+    headers = key_headers(order.api_key)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
     try:
         async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 
 from whisper_router.commands.event_stream import EventStream
+from whisper_router.commands.remote_key import key_headers
 from whisper_router.commands.transcribe_screen import State, View
 from whisper_router.domain import Task, TranscriptionRequest
 from whisper_router.errors import EngineError, Unavailable
@@ -40,8 +41,12 @@ class RemoteServer:
     async def connect(
         cls, url: str, api_key: str | None, request: TranscriptionRequest, response_format: str
     ) -> AsyncIterator["RemoteServer"]:
-        """Open a session for `url`, with or without `/v1` at its end."""
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        """Open a session for `url`, with or without `/v1` at its end.
+
+        Raises:
+            ConfigurationError: the key cannot be one.
+        """
+        headers = key_headers(api_key)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
         base = url.rstrip("/")
         base = base if base.endswith("/v1") else f"{base}/v1"
