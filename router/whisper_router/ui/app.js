@@ -12,6 +12,7 @@ const TABS = {
   system: () => import("./tab_system.js"),
   api: () => import("./tab_api.js"),
 };
+const SKIP = "#content";
 const loaded = {};
 let current = null;
 
@@ -66,7 +67,13 @@ function initTabs() {
     next.focus();
     location.hash = next.hash;
   });
-  addEventListener("hashchange", () => select(named()));
+  addEventListener("hashchange", () => {
+    if (location.hash !== SKIP) select(named());
+  });
+  $("skip").addEventListener("click", (event) => {
+    event.preventDefault(); // the address names the tab, and stays
+    $("content").focus();
+  });
 }
 
 async function check(key) {

@@ -22,8 +22,15 @@ export function announce(text) {
   $("announcer").textContent = text;
 }
 
-/** Show a failure where it happened; `place` has the role `alert`. */
+/**
+ * Show a failure where it happened; `place` has the role `alert`.
+ *
+ * One that is already shown is left alone, or whoever hears the page would hear it again and again.
+ */
 export function showError(place, error) {
+  const told = error ? JSON.stringify([error.message || String(error), error.code, error.status]) : "";
+  if ((place.dataset.told ?? "") === told) return;
+  place.dataset.told = told;
   if (!error) {
     place.hidden = true;
     place.replaceChildren();
@@ -39,6 +46,53 @@ export function showError(place, error) {
   place.hidden = false;
 }
 
+const isAlike = (shown, fresh) =>
+  shown !== null && shown.nodeName === fresh.nodeName && shown.dataset?.key === fresh.dataset?.key;
+
+/**
+ * Make the content of `shown` that of `fresh`, and keep every element that is already there.
+ *
+ * So focus, chosen values and places scrolled to stay. What has a `data-key` is found by it again;
+ * whatever listens needs one (or a parent with one), since a kept element keeps its own listeners.
+ */
+export function update(shown, fresh) {
+  const keys = new Set([...fresh.children].map((child) => child.dataset?.key));
+  const kept = new Map();
+  for (const child of [...shown.children]) {
+    const key = child.dataset?.key;
+    if (key === undefined) continue;
+    if (keys.has(key)) kept.set(key, child);
+    else child.remove();
+  }
+  let at = shown.firstChild;
+  for (const next of [...fresh.childNodes]) {
+    const old = kept.get(next.dataset?.key) ?? at;
+    if (isAlike(old, next)) {
+      if (old !== at) shown.insertBefore(old, at);
+      take(old, next);
+      at = old.nextSibling;
+    } else shown.insertBefore(next, at);
+  }
+  while (at) {
+    const next = at.nextSibling;
+    at.remove();
+    at = next;
+  }
+}
+
+function take(old, next) {
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.data !== next.data) old.data = next.data;
+    return;
+  }
+  for (const name of old.getAttributeNames()) if (!next.hasAttribute(name)) old.removeAttribute(name);
+  for (const name of next.getAttributeNames()) {
+    const value = next.getAttribute(name);
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  update(old, next);
+}
+
 /** A small filled label. */
 export const badge = (text, kind = "") => el("span", { class: `badge ${kind}`, text });
 
@@ -46,9 +100,10 @@ export function button(text, onclick, properties = {}) {
   return el("button", { type: "button", text, onclick, ...properties });
 }
 
-/** A table in a frame of its own, which scrolls where the screen is narrow. */
-export function table(caption, heads, rows) {
-  const body = rows.map((row) => el("tr", {}, ...row.map((cell) => el("td", {}, cell ?? ""))));
+/** A table in a frame of its own, which scrolls where the screen is narrow. `keys` name the rows. */
+export function table(caption, heads, rows, keys = []) {
+  const cells = (row) => row.map((cell) => el("td", {}, cell ?? ""));
+  const body = rows.map((row, index) => el("tr", { "data-key": keys[index] }, ...cells(row)));
   return el(
     "div",
     { class: "scroller", tabindex: "0", role: "region", "aria-label": caption },
@@ -109,6 +164,13 @@ export function time(unix) {
   });
 }
 
+/** The time alone today, and with its date on any other day. */
+export function when(unix) {
+  const date = new Date(unix * 1000);
+  if (date.toDateString() === new Date().toDateString()) return time(unix);
+  return `${date.toLocaleDateString([], { dateStyle: "medium" })}, ${time(unix)}`;
+}
+
 export function day(ms) {
   return new Date(ms).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
 }
@@ -126,12 +188,14 @@ export async function copy(text) {
   if (navigator.clipboard) {
     await navigator.clipboard.writeText(text);
   } else {
+    const hadFocus = document.activeElement;
     const area = el("textarea", { class: "unseen", "aria-hidden": "true" });
     area.value = text;
     document.body.append(area);
     area.select();
     document.execCommand("copy");
     area.remove();
+    hadFocus?.focus();
   }
   announce("Copied.");
 }

@@ -1,12 +1,23 @@
 // Looking again and again, but only while somebody looks.
 
-/** Call `work` now and every `interval_ms` until `stop()`; never twice at a time. */
+const LONGEST_MS = 30_000;
+
+/**
+ * Call `work` now and every `interval_ms` until `stop()`.
+ *
+ * What fails is tried again after twice the time, up to half a minute; a page that is shown again, or a
+ * device that is online again, does not wait. `onError` gets what went wrong, or null.
+ */
 export class Poll {
   #timer = 0;
   #runs = 0;
+  #failures = 0;
+  #isWaiting = false;
 
   constructor(work, interval_ms, onError) {
     Object.assign(this, { work, interval_ms, onError });
+    document.addEventListener("visibilitychange", () => this.#wake());
+    addEventListener("online", () => this.#wake());
   }
 
   async start() {
@@ -16,17 +27,39 @@ export class Poll {
 
   stop() {
     this.#runs += 1;
+    this.#failures = 0;
+    this.#rest();
+  }
+
+  #rest() {
     clearTimeout(this.#timer);
+    this.#isWaiting = false;
+  }
+
+  #wake() {
+    if (!this.#isWaiting || document.visibilityState !== "visible") return;
+    this.#rest();
+    this.#turn(this.#runs);
   }
 
   async #turn(run) {
-    try {
-      if (document.visibilityState === "visible") await this.work();
-      this.onError(null);
-    } catch (error) {
-      this.onError(error);
-      if (error.status === 401 || error.status === 403) return;
+    if (document.visibilityState === "visible") {
+      let problem = null;
+      try {
+        await this.work();
+      } catch (error) {
+        problem = error;
+      }
+      if (run !== this.#runs) return;
+      this.#failures = problem ? this.#failures + 1 : 0;
+      this.onError(problem);
+      if (problem?.status === 401 || problem?.status === 403) return;
     }
-    if (run === this.#runs) this.#timer = setTimeout(() => this.#turn(run), this.interval_ms);
+    this.#isWaiting = true;
+    const wait_ms = Math.min(LONGEST_MS, this.interval_ms * 2 ** this.#failures);
+    this.#timer = setTimeout(() => {
+      this.#isWaiting = false;
+      this.#turn(run);
+    }, wait_ms);
   }
 }
