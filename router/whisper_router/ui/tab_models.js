@@ -2,35 +2,55 @@
 
 import { events, fitting, getJson, isAdmin, post, supports } from "./api.js";
 import { $, announce, badge, button, bytes, el, empty, seconds, showError } from "./dom.js";
+import { getKey } from "./key.js";
 import { Poll } from "./poll.js";
 
 const EVERY_MS = 2000;
 const LINES = 100;
 const KINDS = { ready: "good", starting: "busy", stopping: "warn", stopped: "" };
 const DOING = { Load: "loading", Unload: "unloading", Pin: "pinning", Unpin: "unpinning" };
+const NEXT = { Load: "unload", Unload: "load", Pin: "unpin", Unpin: "pin", Fetch: "load" };
 const cards = new Map();
-let [summary, list, problem, others, canPull] = [null, null, null, null, false];
-const poll = new Poll(refresh, EVERY_MS, (error) =>
-  showError(problem, error?.status === 403 ? forbidden() : error),
-);
+const parts = {};
+let canPull = false;
+let logOf = null; // a browser opens few connections to a server, and each open log holds one
+const poll = new Poll(refresh, EVERY_MS, (error) => {
+  if (error?.status === 403) clear();
+  showError(parts.problem, error?.status === 403 ? forbidden() : error);
+});
 
 const forbidden = () =>
   new Error("Only an administrator's key may see engines. Their models can be used all the same.");
 
+/** What one key may see is not for the next. */
+function clear() {
+  for (const card of cards.values()) card.leave();
+  cards.clear();
+  parts.summary.replaceChildren();
+  $("pull-state").textContent = "";
+  for (const place of [parts.problem, $("pull-error")]) showError(place, null);
+  parts.memory.hidden = parts.engines.hidden = parts.others.hidden = true;
+}
+
 async function refresh() {
+  const key = getKey();
   if (!(await isAdmin())) throw Object.assign(forbidden(), { status: 403 });
   const told = await getJson("v1/processes");
+  if (key !== getKey()) return;
+  parts.memory.hidden = parts.engines.hidden = false;
+  parts.others.hidden = !canPull;
+  parts.nothing.hidden = told.data.length > 0;
   showMemory(told);
   for (const [alias, card] of cards) {
     if (!told.data.some(({ id }) => id === alias)) {
-      card.close();
+      card.leave();
       cards.delete(alias);
     }
   }
   for (const pool of told.data) {
     if (!cards.has(pool.id)) {
       cards.set(pool.id, new Card(pool.id));
-      list.append(cards.get(pool.id).row);
+      parts.list.append(cards.get(pool.id).row);
     }
     cards.get(pool.id).update(pool);
   }
@@ -56,11 +76,11 @@ function showMemory({ data, memory }) {
   if (!memory) {
     // a server that tells no budget
     const used = data.reduce((sum, pool) => sum + pool.rss_bytes, 0);
-    summary.replaceChildren(el("p", {}, `Engines take ${bytes(used)} of memory now.`));
+    parts.summary.replaceChildren(el("p", {}, `Engines take ${bytes(used)} of memory now.`));
     return;
   }
   const { budget_bytes: budget, used_bytes: used, gpus = [] } = memory;
-  summary.replaceChildren(
+  parts.summary.replaceChildren(
     bar("Memory of engines", used, budget),
     ...gpus.map((gpu) => bar(`GPU ${gpu.index} (${gpu.name})`, gpu.used_bytes, gpu.budget_bytes)),
   );
@@ -162,17 +182,18 @@ class Card {
   }
 
   async act(name, path) {
-    await this.during(`${DOING[name]} …`, async () => {
+    await this.during(name, `${DOING[name]} …`, async () => {
       await post(`v1/processes/${fitting(this.alias)}/${path}`);
       announce(`${this.alias}: ${name.toLowerCase()} is done.`);
     });
   }
 
   async fetchFile() {
-    await this.during("fetching", () => fetchModel(this.alias, (told) => this.showDownload(told)));
+    await this.during("Fetch", "fetching", () => fetchModel(this.alias, (told) => this.showDownload(told)));
   }
 
-  async during(word, work) {
+  async during(name, word, work) {
+    const hadFocus = this.row.contains(document.activeElement);
     this.#busy = word;
     this.#failure = null;
     showError(this.error, null);
@@ -183,14 +204,25 @@ class Card {
       this.#failure = error;
     }
     this.#busy = null;
+    if (!this.row.isConnected) return;
     await poll.start();
+    if (hadFocus) this.takeFocus(name);
+  }
+
+  /** A button that is done with is hidden, and would let the focus fall. */
+  takeFocus(name) {
+    if (document.activeElement !== document.body) return;
+    const places = [this[NEXT[name]], this[name === "Fetch" ? "pull" : name.toLowerCase()], this.tail];
+    places.find((place) => !place.hidden && !place.disabled).focus();
   }
 
   toggleLog() {
-    if (this.#following) {
+    if (logOf === this) {
       this.close();
       return;
     }
+    logOf?.close();
+    logOf = this;
     this.#following = new AbortController();
     this.tail.setAttribute("aria-expanded", "true");
     this.log.hidden = false;
@@ -205,7 +237,8 @@ class Card {
         signal,
       })) {
         lines.push(line);
-        this.log.textContent = lines.slice(-LINES).join("\n");
+        if (lines.length > LINES) lines.shift();
+        this.log.textContent = lines.join("\n");
         this.log.scrollTop = this.log.scrollHeight;
       }
     } catch (error) {
@@ -214,10 +247,16 @@ class Card {
   }
 
   close() {
+    if (logOf === this) logOf = null;
     this.#following?.abort();
     this.#following = null;
     this.log.hidden = true;
     this.tail.setAttribute("aria-expanded", "false");
+  }
+
+  leave() {
+    this.close();
+    this.row.remove();
   }
 }
 
@@ -231,25 +270,30 @@ async function fetchModel(alias, onProgress) {
 
 async function fetchNamed(event) {
   event.preventDefault();
-  const [name, place] = [$("pull-name").value.trim(), $("pull-state")];
+  const [name, place, start] = [$("pull-name").value.trim(), $("pull-state"), $("pull-start")];
+  if (start.disabled) return;
+  const [key, hadFocus] = [getKey(), document.activeElement === start];
+  const tell = (text) => {
+    if (key === getKey()) place.textContent = text;
+  };
+  start.disabled = true;
   showError($("pull-error"), null);
   try {
-    await fetchModel(name, ({ downloaded_bytes: done, total_bytes: whole }) => {
-      place.textContent = `${name}: ${bytes(done)}${whole ? ` of ${bytes(whole)}` : ""}`;
-    });
-    place.textContent = `${name} is here.`;
-    await poll.start();
+    await fetchModel(name, ({ downloaded_bytes: done, total_bytes: whole }) =>
+      tell(`${name}: ${bytes(done)}${whole ? ` of ${bytes(whole)}` : ""}`),
+    );
+    tell(`${name} is here.`);
+    if (!parts.engines.hidden) await poll.start();
   } catch (error) {
-    place.textContent = "";
-    showError($("pull-error"), error);
+    tell("");
+    if (key === getKey()) showError($("pull-error"), error);
   }
+  start.disabled = false;
+  if (hadFocus && document.activeElement === document.body) start.focus();
 }
 
-export function init() {
-  summary = el("div", { class: "meters" });
-  list = el("div");
-  problem = el("div", { class: "alert notice", role: "alert", hidden: true });
-  others = el(
+function fetchForm() {
+  return el(
     "div",
     { class: "card", hidden: true },
     el("h2", { text: "Fetch a model" }),
@@ -262,24 +306,33 @@ export function init() {
         "Name in the catalogue",
         el("input", { id: "pull-name", required: true, placeholder: "small", autocomplete: "off" }),
       ),
-      el("button", { type: "submit", text: "Fetch" }),
+      el("button", { type: "submit", id: "pull-start", text: "Fetch" }),
     ),
     el("p", { class: "help number", id: "pull-state", role: "status" }),
     el("div", { class: "alert", role: "alert", id: "pull-error", hidden: true }),
   );
-  $("models-body").append(
-    problem,
-    el("div", { class: "card" }, el("h2", { text: "Memory" }), summary),
-    el("div", { class: "card" }, el("h2", { text: "Engines" }), list),
-    others,
-  );
+}
+
+export function init() {
+  const card = (title, ...inside) =>
+    el("div", { class: "card", hidden: true }, el("h2", { text: title }), ...inside);
+  parts.problem = el("div", { class: "alert notice", role: "alert", hidden: true });
+  parts.summary = el("div", { class: "meters" });
+  parts.memory = card("Memory", parts.summary);
+  parts.nothing = empty("No engine was used yet.");
+  parts.list = el("div");
+  parts.engines = card("Engines", parts.nothing, parts.list);
+  parts.others = fetchForm();
+  $("models-body").append(parts.problem, parts.memory, parts.engines, parts.others);
+  document.addEventListener("key-changed", clear);
 }
 
 export async function show() {
   canPull = await supports("/v1/processes/{alias}/pull");
-  others.hidden = !canPull;
   await poll.start();
-  if (!cards.size && !list.hasChildNodes()) list.append(empty("No engine was used yet."));
 }
 
-export const hide = () => poll.stop();
+export function hide() {
+  poll.stop();
+  logOf?.close();
+}
