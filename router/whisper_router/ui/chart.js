@@ -15,9 +15,9 @@ function shape(name, attributes, text) {
 /**
  * A chart of bars. `bars` are `{label, value, bad}`: `bad` is the part of the value that went wrong.
  *
- * A value of null is a gap: nothing was measured.
+ * A value of null is a gap: nothing was measured. `until` names the end of the last bar.
  */
-export function barChart(title, bars, { format = String, limit = null } = {}) {
+export function barChart(title, bars, { format = String, limit = null, until = null } = {}) {
   const most = Math.max(limit ?? 0, ...bars.map(({ value }) => value ?? 0)) || 1;
   const step = WIDTH / Math.max(1, bars.length);
   const height = (value) => (value / most) * (HEIGHT - 4);
@@ -65,5 +65,13 @@ export function barChart(title, bars, { format = String, limit = null } = {}) {
     {},
     el("figcaption", {}, el("strong", { text: title }), el("span", { text: greatest })),
     image,
+    until === null
+      ? null
+      : el(
+          "div",
+          { class: "chart-ends", "aria-hidden": "true" },
+          el("span", { text: bars[0].label }),
+          el("span", { text: until }),
+        ),
   );
 }

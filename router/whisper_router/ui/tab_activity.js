@@ -2,29 +2,46 @@
 
 import { call, getJson, post, supports } from "./api.js";
 import { barChart } from "./chart.js";
-import { $, announce, badge, button, el, empty, save, seconds, showError, table, time } from "./dom.js";
+import { $, announce, badge, button, el, empty, save, seconds, showError, table, update, when } from "./dom.js";
 import { FORMATS } from "./formats.js";
+import { getKey } from "./key.js";
 import { Poll } from "./poll.js";
 
 const EVERY_MS = 2000;
 const KEPT = 200;
 const BARS = 30;
 const GOOD = { completed: "good", running: "busy", queued: "", failed: "bad", cancelled: "warn" };
+const PARTS = ["running", "charts", "jobs", "usage", "history"];
 const parts = {};
 const poll = new Poll(refresh, EVERY_MS, (error) => showError(parts.problem, error));
 let drawn = {};
 let turn = 0;
 
-/** Draw a part anew only if what it shows has changed: buttons keep the focus. */
+/** Bring a part up to date if what it shows has changed; the focus and chosen values stay. */
 function draw(name, told, make) {
   const text = JSON.stringify(told);
   if (drawn[name] === text) return;
   drawn[name] = text;
-  parts[name].replaceChildren(...make());
+  const part = parts[name];
+  const held = part.contains(document.activeElement) ? document.activeElement : null;
+  const place = held?.closest("tr")?.sectionRowIndex ?? 0;
+  update(part, el("div", {}, ...make()));
+  if (!held || held.isConnected) return;
+  // what had the focus is gone: on to the row that is in its place, or to the heading
+  const rows = part.querySelectorAll("tbody tr");
+  const next = rows[Math.min(place, rows.length - 1)]?.querySelector("button, select");
+  (next ?? part.parentElement.querySelector("h2")).focus();
+}
+
+/** What one key may see is not for the next. */
+function clear() {
+  drawn = {};
+  for (const name of PARTS) parts[name].replaceChildren();
+  showError(parts.failure, null);
 }
 
 async function refresh() {
-  turn += 1; // looking counts against the key's own limits, so what changes slowly is asked for less
+  turn += 1; // every look is a request more: what changes slowly is asked for less often
   await Promise.all([activity(), turn % 2 ? jobs() : null, turn % 5 === 1 ? usage() : null]);
 }
 
@@ -35,7 +52,9 @@ async function activity() {
     draw("charts", "absent", () => [empty("Charts need the history.")]);
     return;
   }
+  const key = getKey();
   const { running, history } = await getJson(`v1/activity?limit=${KEPT}`);
+  if (key !== getKey()) return;
   draw("running", running, () => [running.length ? runningTable(running) : empty("Nothing runs.")]);
   draw("history", history, () => [
     history.length ? historyTable(history) : empty("Nothing was asked for yet."),
@@ -65,9 +84,11 @@ function runningTable(rows) {
         ? button("Cancel", () => act(`v1/activity/${encodeURIComponent(row.id)}/cancel`), {
             class: "small",
             "aria-label": `Cancel ${row.id}`,
+            "data-key": "cancel",
           })
         : "",
     ]),
+    rows.map(({ id }) => id),
   );
 }
 
@@ -79,7 +100,7 @@ function historyTable(rows) {
     rows
       .slice(0, 50)
       .map((row) => [
-        time(row.ended_at),
+        when(row.ended_at),
         `${row.method} ${row.path}`,
         row.model ?? "–",
         row.key ?? "–",
@@ -108,21 +129,24 @@ function charts(history) {
     const speeds = rows.map((row) => row.rtf).filter((rtf) => rtf !== null);
     const bad = rows.filter((row) => row.status >= 400).length;
     const rtf = speeds.length ? speeds.reduce((sum, value) => sum + value, 0) / speeds.length : null;
-    return { label: time(from), count: rows.length, bad, rtf };
+    return { label: when(from), count: rows.length, bad, rtf };
   });
+  const until = when(end);
   return [
     barChart(
       "Requests",
       bins.map(({ label, count, bad }) => ({ label, value: count, bad })),
+      { until },
     ),
     barChart(
       "Real-time factor",
       bins.map(({ label, rtf }) => ({ label, value: rtf })),
-      { format: (value) => value.toFixed(3) },
+      { until, format: (value) => value.toFixed(3) },
     ),
     barChart(
       "Errors",
       bins.map(({ label, bad }) => ({ label, value: bad, bad })),
+      { until },
     ),
   ];
 }
@@ -132,8 +156,10 @@ async function usage() {
     draw("usage", "absent", () => [empty("This server does not count use.")]);
     return;
   }
+  const key = getKey();
   const own = await getJson("v1/usage");
   const rows = own.scopes.includes("admin") ? (await getJson("v1/usage/keys")).data : [own];
+  if (key !== getKey()) return;
   draw("usage", rows, () => [rows.length ? usageTable(rows) : empty("Nobody has called yet.")]);
 }
 
@@ -170,6 +196,7 @@ function usageTable(rows) {
 }
 
 async function jobs() {
+  const key = getKey();
   let told;
   try {
     told = (await getJson("v1/jobs?limit=50")).data;
@@ -178,25 +205,27 @@ async function jobs() {
     draw("jobs", error.message, () => [empty(error.message)]);
     return;
   }
+  if (key !== getKey()) return;
   draw("jobs", told, () => [
     told.length ? jobTable(told) : empty("No jobs. Programs make them with POST /v1/jobs."),
   ]);
 }
 
 function jobTable(rows) {
-  const heads = ["Made", "Audio", "Model", "State", "Progress", "Length", "Actions"];
+  const heads = ["Audio", "State", "Progress", "Actions", "Length", "Model", "Made"];
   return table(
     "Jobs",
     heads,
     rows.map((job) => {
       const path = `v1/jobs/${job.id}`;
       const isOver = ["completed", "failed", "cancelled"].includes(job.status);
-      const about = { class: "small", "aria-label": "" };
-      const named = (name) => ({ ...about, "aria-label": `${name} ${job.filename ?? job.id}` });
+      const named = (name) => ({
+        class: "small",
+        "aria-label": `${name} ${job.filename ?? job.id}`,
+        "data-key": name,
+      });
       return [
-        time(job.created_at),
         el("span", { class: "wrap", text: job.filename ?? job.url ?? job.id }),
-        job.model,
         el(
           "span",
           {},
@@ -208,7 +237,6 @@ function jobTable(rows) {
           value: job.percent,
           "aria-label": `Progress of ${job.filename ?? job.id}`,
         }),
-        seconds(job.duration),
         el(
           "div",
           { class: "row" },
@@ -218,8 +246,12 @@ function jobTable(rows) {
             ? button("Delete", () => act(path, "DELETE"), { ...named("Delete"), class: "small quiet danger" })
             : null,
         ),
+        seconds(job.duration),
+        job.model,
+        when(job.created_at),
       ];
     }),
+    rows.map(({ id }) => id),
   );
 }
 
@@ -239,24 +271,26 @@ function resultButtons(job, path) {
         `${name.replace(/\.[^.]{1,5}$/, "")}.${FORMATS[chosen.value].suffix}`,
         FORMATS[chosen.value].type,
       );
+      showError(parts.failure, null);
     } catch (error) {
-      showError(parts.problem, error);
+      showError(parts.failure, error);
     }
   };
   return el(
     "div",
-    { class: "row" },
+    { class: "row", "data-key": "result" },
     chosen,
     button("Download", download, { class: "small", "aria-label": `Download ${name}` }),
   );
 }
 
 async function act(path, method = "POST") {
+  showError(parts.failure, null);
   try {
     await (method === "POST" ? post(path) : call(path, { method }));
     announce("Done.");
   } catch (error) {
-    showError(parts.problem, error);
+    showError(parts.failure, error);
     return;
   }
   turn = 0;
@@ -264,22 +298,25 @@ async function act(path, method = "POST") {
 }
 
 export function init() {
-  parts.problem = el("div", { class: "alert", role: "alert", hidden: true });
-  for (const name of ["running", "charts", "history", "usage", "jobs"]) parts[name] = el("div");
+  for (const name of ["problem", "failure"])
+    parts[name] = el("div", { class: "alert", role: "alert", hidden: true });
+  for (const name of PARTS) parts[name] = el("div");
   parts.charts.className = "charts";
-  const card = (title, part) => el("div", { class: "card" }, el("h2", { text: title }), part);
+  const card = (title, part) =>
+    el("div", { class: "card" }, el("h2", { text: title, tabindex: "-1" }), part);
   $("activity-body").append(
     parts.problem,
+    parts.failure,
     card("Running and queued", parts.running),
     card("Over time", parts.charts),
     card("Jobs", parts.jobs),
     card("Use per key", parts.usage),
     card("History", parts.history),
   );
+  document.addEventListener("key-changed", clear);
 }
 
 export async function show() {
-  drawn = {};
   turn = 0;
   await poll.start();
 }
