@@ -2,6 +2,7 @@
 
 import { events, getJson, isAdmin, post, supports } from "./api.js";
 import { $, announce, badge, button, bytes, el, empty, facts, seconds, showError, table } from "./dom.js";
+import { getKey } from "./key.js";
 
 const KINDS = { ok: "good", warning: "warn", problem: "bad" };
 const parts = {};
@@ -31,7 +32,7 @@ function system(told) {
       el("h2", { text: "Machine" }),
       facts([
         ["Cores", String(cpu.cores)],
-        ["Instructions", listed(cpu.flags)],
+        ["Instructions", instructions(cpu.flags)],
         ["Memory", `${bytes(memory.available_bytes)} free of ${bytes(memory.total_bytes)}`],
         ["This server takes", bytes(memory.router_rss_bytes)],
         ...told.disk.map(({ path, free_bytes: free, purpose }) => [
@@ -54,12 +55,18 @@ function system(told) {
   ];
 }
 
+/** The many names that a processor has for what it can: folded away, behind their number. */
+function instructions(flags) {
+  if (!flags?.length) return "–";
+  return el("details", {}, el("summary", { text: `${flags.length} sets` }), flags.join(", "));
+}
+
 function versions(told) {
-  if (told === null || typeof told !== "object") return String(told ?? "–");
+  if (told === null || typeof told !== "object") return String(told ?? "installed");
   return (
     Object.entries(told)
       .map(([name, version]) => `${name} ${version}`)
-      .join(", ") || "–"
+      .join(", ") || "installed"
   );
 }
 
@@ -89,7 +96,9 @@ function folded(name, section, list) {
 }
 
 async function doctor() {
-  parts.doctorStart.disabled = true;
+  if (parts.doctorStart.ariaDisabled === "true") return;
+  parts.doctorStart.ariaDisabled = "true"; // not `disabled`, which would let the focus fall
+  const key = getKey();
   parts.findings.replaceChildren();
   parts.doctorState.textContent = "The doctor looks at this machine. That takes some seconds.";
   showError(parts.doctorError, null);
@@ -98,6 +107,7 @@ async function doctor() {
     for await (const finding of events("v1/system/doctor", { method: "POST" })) {
       if (finding.type === "error") throw new Error(finding.error.message);
       if (!finding.verdict) continue;
+      if (key !== getKey()) break;
       count += finding.verdict !== "ok";
       parts.findings.append(
         el(
@@ -114,7 +124,8 @@ async function doctor() {
     parts.doctorState.textContent = "";
     showError(parts.doctorError, error);
   }
-  parts.doctorStart.disabled = false;
+  if (key !== getKey()) clear();
+  parts.doctorStart.ariaDisabled = "false";
 }
 
 async function reload() {
@@ -136,7 +147,26 @@ async function reload() {
 }
 
 async function showConfig() {
-  parts.config.replaceChildren(...settings(await getJson("v1/config")));
+  const key = getKey();
+  const told = await getJson("v1/config");
+  if (key === getKey()) parts.config.replaceChildren(...settings(told));
+}
+
+async function showSystem() {
+  const key = getKey();
+  const told = (await supports("/v1/system")) ? await getJson("v1/system") : null;
+  if (key !== getKey()) return;
+  parts.about.replaceChildren(
+    ...(told ? system(told) : [empty("This server does not describe its machine.")]),
+  );
+}
+
+/** What one key may see is not for the next. */
+function clear() {
+  for (const name of ["about", "config", "findings", "doctorState", "reloadState"])
+    parts[name].replaceChildren();
+  for (const name of ["problem", "doctorError", "reloadError"]) showError(parts[name], null);
+  parts.settings.hidden = parts.about.hidden = parts.doctor.hidden = true;
 }
 
 export function init() {
@@ -174,26 +204,29 @@ export function init() {
     parts.reloadError,
     parts.config,
   );
+  document.addEventListener("key-changed", clear);
   $("system-body").append(parts.problem, parts.about, parts.doctor, parts.settings);
 }
 
 export async function show() {
+  const key = getKey();
   const may = await isAdmin();
+  const hasDoctor = may && (await supports("/v1/system/doctor"));
+  if (key !== getKey()) return; // the one before has nothing to show any more
   const forbid = (error) =>
     error?.status === 403 ? new Error("Only an administrator's key may see the system.") : error;
   parts.settings.hidden = parts.about.hidden = !may;
-  parts.doctor.hidden = !may || !(await supports("/v1/system/doctor"));
+  parts.doctor.hidden = !hasDoctor;
   if (!may) {
     showError(parts.problem, forbid({ status: 403 }));
     return;
   }
   try {
     await showConfig();
-    if (await supports("/v1/system")) parts.about.replaceChildren(...system(await getJson("v1/system")));
-    else parts.about.replaceChildren(empty("This server does not describe its machine."));
+    await showSystem();
     showError(parts.problem, null);
   } catch (error) {
-    parts.settings.hidden = parts.doctor.hidden = error.status === 403;
+    if (error.status === 403) clear();
     showError(parts.problem, forbid(error));
   }
 }
