@@ -10,6 +10,7 @@ from support.server import running_server
 from support.speech import joined, sample
 from support.ui_page import PHONE, chromium, opened_ui
 
+FOCUSED = "document.activeElement.getAttribute('aria-label')"
 KEY = "secret-of-sixteen"
 CONFIG = """default_model = "demo"
 [models.two-workers]
@@ -62,6 +63,7 @@ def test_an_engine_is_loaded_pinned_read_and_unloaded(browser, url):
         ui.text("[data-alias=two-workers] .model-facts", "on cpu")
         model.get_by_role("button", name="Pin two-workers", exact=True).click()
         ui.text("[data-alias=two-workers]", "pinned")
+        ui.until(f"{FOCUSED} === 'Unpin two-workers'")
         assert ui.violations() == []
         model.get_by_role("button", name="Unpin two-workers").click()
         model.get_by_role("button", name="Unload two-workers").click()
@@ -80,8 +82,12 @@ def test_an_engine_that_does_not_start_says_why_and_what_it_printed(browser, url
         ui.text("[data-alias=broken] [role=alert]", "engine_start_failed")
         ui.text("[data-alias=broken] .log", "error: ")
         assert ui.violations() == []
-        model.get_by_role("button", name="Log of broken").click()
+        ui.page.get_by_role("button", name="Log of demo").click()
         ui.page.wait_for_selector("[data-alias=broken] .log", state="hidden")
+        ui.page.click("#tab-api")  # a log holds a connection only while it is looked at
+        ui.page.click("#tab-models")
+        ui.page.wait_for_selector("[data-alias=demo] h3")
+        assert ui.page.locator("#panel-models .log:visible").count() == 0
 
 
 def test_settings_are_shown_without_secrets_and_read_again(browser, operated):
@@ -121,13 +127,22 @@ def test_jobs_are_listed_downloaded_and_deleted(browser, url):
         ui.text("#panel-activity", "zahlen.wav")
         page.wait_for_selector("#panel-activity .badge.good:text-is('completed')")
         page.select_option("select[aria-label='Format of zahlen.wav']", "srt")
+        page.focus("select[aria-label='Format of zahlen.wav']")
+        other = {"name": "other.wav", "mimeType": "audio/wav", "buffer": audio}
+        form = {"file": other, "model": "demo"}
+        page.request.post(f"{url}/v1/jobs", multipart=form, headers=headers)
+        page.wait_for_selector("#panel-activity .badge.good:text-is('completed') >> nth=1")
+        assert page.evaluate(FOCUSED) == "Format of zahlen.wav"
         with page.expect_download() as saved:
             page.get_by_role("button", name="Download zahlen.wav").click()
         assert "drei sieben" in saved.value.path().read_text("utf-8")
         assert saved.value.suggested_filename == "zahlen.srt"
         assert ui.violations() == []
         page.get_by_role("button", name="Delete zahlen.wav").click()
+        ui.until(f"{FOCUSED} === 'Format of other.wav'")
+        page.get_by_role("button", name="Delete other.wav").click()
         ui.text("#panel-activity", "No jobs.")
+        assert page.evaluate("document.activeElement.textContent") == "Jobs"
 
 
 def test_an_ordinary_key_is_told_what_it_may_not_see(browser, tmp_path):
@@ -145,6 +160,7 @@ def test_an_ordinary_key_is_told_what_it_may_not_see(browser, tmp_path):
         for tab in ("models", "system"):
             ui.page.goto(f"{server.url}/ui/#{tab}")
             ui.text(f"#panel-{tab} [role=alert]:visible", "administrator's key")
+            assert ui.page.locator(f"#panel-{tab} .card:visible").count() == 0
         ui.page.goto(f"{server.url}/ui/#activity")
         ui.text("#panel-activity", "No jobs.")
         ui.open("transcribe")
@@ -192,6 +208,29 @@ def test_what_runs_is_shown_and_cancelled(browser, url, tmp_path):
         assert watching.violations() == []
         watching.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
         assert watching.width() == PHONE[0]
+
+
+def test_a_server_that_is_away_is_said_once_and_found_again(browser, tmp_path):
+    """The alert is not written anew at every look; the looks become fewer."""
+    with (
+        running_server(tmp_path, config=CONFIG.partition("[models.broken]")[0]) as server,
+        opened_ui(browser, server.url) as ui,
+    ):
+        page, place = ui.page, "#activity-body [role=alert]:visible"
+        ui.open("activity")
+        page.route("**/v1/**", lambda route: route.abort())
+        page.wait_for_selector(place)
+        page.evaluate(
+            "window.told = 0; new MutationObserver((all) => { told += all.length; }).observe("
+            "document.querySelector('#activity-body'), {childList: true, subtree: true})"
+        )
+        with page.expect_event("requestfailed"):
+            pass
+        page.unroute_all()
+        assert page.evaluate("told") == 0
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        page.wait_for_selector(place, state="detached", timeout=2000)
+        ui.problems.clear()  # the browser writes down the requests that did not get through
 
 
 def test_use_is_shown_per_key(browser, url):

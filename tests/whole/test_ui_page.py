@@ -89,11 +89,38 @@ def test_no_tab_shuts_anybody_out(browser, url, scheme):
 
 
 def test_nothing_is_wider_than_a_phone(browser, url):
-    """360 pixels: no tab scrolls sideways."""
+    """360 pixels, and the 320 of text twice as large: no tab scrolls sideways."""
     with opened_ui(browser, url, size=PHONE, key=KEY) as ui:
         for tab in TABS:
             ui.open(tab)
-            assert ui.width() == PHONE[0], tab
+            for width in (320, PHONE[0]):
+                ui.page.set_viewport_size({"width": width, "height": PHONE[1]})
+                assert ui.width() == width, tab
+
+
+def test_the_header_is_skipped_without_leaving_the_tab(browser, url):
+    """The focus goes to the content, the address stays."""
+    with opened_ui(browser, url, key=KEY) as ui:
+        ui.open("live")
+        ui.page.focus("#skip")
+        ui.page.keyboard.press("Enter")
+        assert ui.page.evaluate("document.activeElement.id") == "content"
+        assert ui.page.is_visible("#panel-live")
+        assert ui.page.url.endswith("#live")
+
+
+def test_nothing_of_an_administrator_stays_when_the_key_is_forgotten(browser, url):
+    """Neither engines nor settings, however long the server takes to ask for another key."""
+    with opened_ui(browser, url, key=KEY) as ui:
+        ui.expected.add(401)
+        page = ui.page
+        ui.open("models")
+        ui.open("system")
+        page.click("#key-button")
+        page.click("#key-forget")
+        page.wait_for_selector("#key-dialog[open]")
+        assert page.locator("#system-body dl, #models-body .model").count() == 0
+        assert page.locator("#system-body .card:visible").count() == 0
 
 
 def test_colours_follow_the_system_or_the_switch(browser, url):
@@ -150,8 +177,11 @@ def test_a_page_from_elsewhere_on_the_network_says_why_it_has_no_microphone(brow
         assert ui.page.is_disabled("#l-start")
         assert ui.violations() == []
         ui.page.click("#tab-api")
-        ui.page.click("#snippet-curl button")  # no clipboard of its own there, either
+        ui.page.wait_for_selector("#a-model option", state="attached")
+        ui.page.focus("#snippet-curl button")
+        ui.page.keyboard.press("Enter")  # no clipboard of its own there, either
         ui.text("#announcer", "Copied.")
+        assert ui.page.evaluate("document.activeElement.matches('#snippet-curl button')")
         ui.page.click("#tab-transcribe")
         ui.page.click("#record")
         ui.page.wait_for_selector("#t-error:visible")

@@ -302,6 +302,7 @@ export function init() {
     parts[name] = el("div", { class: "alert", role: "alert", hidden: true });
   for (const name of PARTS) parts[name] = el("div");
   parts.charts.className = "charts";
+  parts.jobs.className = "jobs";
   const card = (title, part) =>
     el("div", { class: "card" }, el("h2", { text: title, tabindex: "-1" }), part);
   $("activity-body").append(
