@@ -118,7 +118,8 @@ async function doctor() {
         ),
       );
     }
-    parts.doctorState.textContent = count ? `${count} ${count === 1 ? "finding" : "findings"} to look at.` : "All is well.";
+    const findings = count === 1 ? "finding" : "findings";
+    parts.doctorState.textContent = count ? `${count} ${findings} to look at.` : "All is well.";
     announce(parts.doctorState.textContent);
   } catch (error) {
     parts.doctorState.textContent = "";
