@@ -8,6 +8,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from support.engine_processes import forked_workers
+from support.server import running_server
 from support.speech import joined, sample
 from support.ui_page import chromium, opened_ui
 
@@ -190,3 +192,23 @@ def test_a_long_file_shows_true_progress_and_can_be_cancelled(browser, server, t
         page.click("button:text-is('Remove')")
         transcribe(ui, sample("de_digits").path)
         assert "drei sieben" in page.inner_text("#result")
+
+
+def test_a_transcript_that_is_cut_off_is_not_done(browser, tmp_path):
+    """The failure comes in the stream, after text: it is told, nothing is kept, the text stays."""
+    speech = sample("en_three_segments").path
+    long = joined(tmp_path / "long.wav", *[speech] * 40, silence_s=1.0)
+    config = 'default_model = "demo"\n'
+    with running_server(tmp_path, config=config) as frail, opened_ui(browser, frail.url) as ui:
+        page = ui.page
+        ui.open()
+        page.set_input_files("#files", str(long))
+        page.click("#start")
+        ui.text("#queue .item-text", "stop")
+        while page.locator("#queue .badge.busy").count():
+            for worker in forked_workers(frail):
+                worker.kill()  # again and again: once would be made good
+        assert page.locator("#queue .badge.bad").count() == 1
+        assert "code " in page.inner_text("#queue [role=alert]:visible")
+        assert page.inner_text("#queue .item-text:visible").startswith("red green blue")
+        assert page.inner_text("#history") == "Nothing yet."

@@ -96,14 +96,14 @@ export async function* events(path, options = {}) {
  * Post a form and read events as they come.
  *
  * `onUpload(sent, whole)` tells bytes, `onSent()` that all are sent, `onEvent(event)` an event,
- * `onWhole(answer)` the answer of a server that sends no events.
+ * `onWhole(answer)` the answer of a server that sends no events. What `onEvent` throws ends the request.
  * Resolves with the request's id.
  */
 export function upload(path, form, { id, signal, onUpload, onSent, onEvent, onWhole }) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     const cutter = new EventCutter();
-    let read = 0;
+    let [read, failure] = [0, null];
     request.open("POST", new URL(path, ROOT));
     request.setRequestHeader("X-Progress-ID", id);
     for (const [name, value] of Object.entries(authorization())) request.setRequestHeader(name, value);
@@ -111,11 +111,17 @@ export function upload(path, form, { id, signal, onUpload, onSent, onEvent, onWh
     request.upload.onload = onSent;
     const isStream = () => (request.getResponseHeader("content-type") ?? "").startsWith("text/event-stream");
     const take = () => {
-      if (request.status !== 200 || !isStream()) return;
+      if (failure || request.status !== 200 || !isStream()) return;
       const text = request.responseText;
       const fresh = text.slice(read);
       read = text.length;
-      cutter.push(fresh).forEach(onEvent);
+      try {
+        cutter.push(fresh).forEach(onEvent);
+      } catch (error) {
+        failure = error;
+        reject(error);
+        request.abort();
+      }
     };
     request.onprogress = take;
     request.onload = () => {

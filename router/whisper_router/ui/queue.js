@@ -1,5 +1,6 @@
 // Files and addresses that are to be transcribed, one after the other.
 
+import { copyShown } from "./copying.js";
 import { $, announce, badge, button, el, showError } from "./dom.js";
 import { options, transcribe } from "./run.js";
 
@@ -37,9 +38,14 @@ function draw(item) {
     stage: el("span", { class: "help number" }),
     bar: el("progress", { max: 100, value: 0, "aria-label": `Progress of ${name}` }),
     text: el("p", { class: "item-text", role: "log", "aria-label": `Text of ${name}`, tabindex: "0" }),
+    part: button("Copy the text so far", ({ target }) => copyShown(item.text, target), {
+      class: "small",
+      hidden: true,
+      "aria-label": `Copy what was recognised of ${name}`,
+    }),
     error: el("div", { class: "alert", role: "alert", hidden: true }),
   };
-  const { state, open, cancel: stop, remove: drop, retry: again, stage, bar, text, error } = item.parts;
+  const { state, open, cancel: stop, remove: drop, retry: again, stage, bar, text, part, error } = item.parts;
   item.row = el(
     "li",
     { class: "item" },
@@ -56,6 +62,7 @@ function draw(item) {
     ),
     bar,
     text,
+    part,
     error,
   );
   $("queue").append(item.row);
@@ -64,13 +71,15 @@ function draw(item) {
 
 function show(item) {
   const [words, kind] = KINDS[item.state];
-  const { state, open, cancel: stop, remove: drop, retry: again, bar, text, stage } = item.parts;
+  const { state, open, cancel: stop, remove: drop, retry: again, bar, text, part, stage } = item.parts;
   state.replaceChildren(badge(words, kind));
   open.hidden = item.state !== "done";
   stop.hidden = bar.hidden = item.state !== "running";
   drop.hidden = item.state === "running";
   again.hidden = !["failed", "cancelled"].includes(item.state);
-  text.hidden = item.state !== "running" || !item.text;
+  const isPart = ["failed", "cancelled"].includes(item.state) && item.text !== "";
+  text.hidden = !(item.state === "running" || isPart) || !item.text;
+  part.hidden = !isPart;
   if (item.state !== "running") stage.textContent = "";
 }
 

@@ -77,7 +77,7 @@ export async function transcribe(source, wanted, { signal, onProgress, onText })
   const id = `page-${crypto.getRandomValues(new Uint32Array(4)).join("-")}`;
   const ended = new AbortController();
   signal.addEventListener("abort", () => ended.abort());
-  let [doc, text] = [null, ""];
+  let [doc, text, isOldStyle] = [null, "", false];
   const onEvent = (event) => {
     if (event.error) throw new ApiError(event.error.message, { code: event.error.code, requestId: id });
     if (event.type === "transcript.text.delta") {
@@ -87,6 +87,7 @@ export async function transcribe(source, wanted, { signal, onProgress, onText })
       doc = event.verbose_json ?? plain(event.text, wanted);
     } else if (event.text !== undefined && event.type === undefined) {
       // a server that streams as faster-whisper-server did: a whole answer for each segment
+      isOldStyle = true;
       text += event.text;
       onText(event.text);
     }
@@ -110,7 +111,10 @@ export async function transcribe(source, wanted, { signal, onProgress, onText })
   } finally {
     ended.abort();
   }
-  return doc ?? plain(text, wanted);
+  if (doc) return doc;
+  if (!isOldStyle && modelNamed(wanted.model)?.engine !== "upstream")
+    throw new ApiError("The answer ended before the transcript did.", { requestId: id });
+  return plain(text, wanted);
 }
 
 /** A transcript of which nothing is known but its text. */
