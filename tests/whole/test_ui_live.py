@@ -1,9 +1,11 @@
 """Live, in a browser whose microphone is a file."""
 
 import re
+import signal
 
 import pytest
 
+from support.server import running_server
 from support.speech import sample
 from support.ui_page import chromium, opened_ui
 
@@ -54,3 +56,46 @@ def test_a_model_that_is_not_there_is_said(browser, server):
         page.click("#l-start")
         page.wait_for_selector("#l-error:visible")
         assert "nobody" in page.inner_text("#l-error")
+        ui.text("#l-state", "not connected")
+        page.wait_for_selector("#l-start:enabled")
+
+
+WITHHELD = """
+navigator.mediaDevices.getUserMedia = (own => function (...wanted) {
+  return new Promise((allow) => { window.allow = allow; }).then(() => own.apply(this, wanted))
+    .then((stream) => { window.track = stream.getTracks()[0]; return stream; });
+})(navigator.mediaDevices.getUserMedia);
+"""
+
+
+def test_a_microphone_allowed_after_the_end_is_switched_off(browser, server):
+    """Somebody stops while the browser still asks for the permission, and grants it then."""
+    with opened_ui(browser, server.url) as ui:
+        page = ui.page
+        page.add_init_script(WITHHELD)
+        ui.open("live")
+        page.click("#l-start")
+        ui.until("window.allow")
+        page.click("#l-stop")
+        ui.text("#l-state", "not connected")
+        page.evaluate("allow()")
+        ui.until("window.track && track.readyState === 'ended'")
+        assert page.inner_text("#l-error") == ""
+
+
+def test_a_server_that_dies_and_one_that_is_down_are_told(browser, tmp_path):
+    """In words, not with a question for a key; the microphone is off, and Start works again."""
+    with running_server(tmp_path, config='default_model = "demo"\n') as mortal:
+        with opened_ui(browser, mortal.url) as ui:
+            page = ui.page
+            ui.open("live")
+            page.click("#l-start")
+            ui.text("#l-state", "listening")
+            mortal.stop(signal.SIGKILL)
+            ui.text("#l-error", "broke off")
+            ui.text("#l-state", "not connected")
+            page.click("#l-start")
+            ui.text("#l-error", "cannot be reached")
+            page.wait_for_selector("#l-start:enabled")
+            assert not page.is_visible("#key-dialog")
+            ui.problems[:] = [line for line in ui.problems if "ERR_CONNECTION" not in line]

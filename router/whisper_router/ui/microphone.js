@@ -1,5 +1,7 @@
 // The microphone as samples, where browsers allow it: on https and on this machine itself.
 
+const LAST_PIECE_MS = 2000;
+
 /** Tell why there is no microphone, in sentences, or null where there may be one. */
 export function obstacle() {
   if (!isSecureContext) {
@@ -29,16 +31,22 @@ function inWords(error) {
 /**
  * Listen. `onSamples` is given pieces of mono samples between -1 and 1.
  *
- * Returns `{rate, stop}`; `stop()` resolves when the last piece was handed over.
+ * Returns `{rate, stop}`; `stop()` resolves when the last piece was handed over. Where listening fails,
+ * the microphone is off.
  */
 export async function listen(rate, onSamples) {
-  let stream;
+  let [stream, context] = [null, null];
   try {
     stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1 } });
+    context = new AudioContext({ sampleRate: rate });
+    return { rate, stop: await capture(stream, context, onSamples) };
   } catch (error) {
+    await release(stream, context);
     throw inWords(error);
   }
-  const context = new AudioContext({ sampleRate: rate });
+}
+
+async function capture(stream, context, onSamples) {
   await context.audioWorklet.addModule("capture.js");
   const node = new AudioWorkletNode(context, "capture", {
     numberOfOutputs: 0,
@@ -50,15 +58,18 @@ export async function listen(rate, onSamples) {
   node.port.onmessage = ({ data }) => (data === null ? ended() : onSamples(data));
   context.createMediaStreamSource(stream).connect(node);
   await context.resume();
-  return {
-    rate,
-    async stop() {
-      node.port.postMessage("end");
-      await end;
-      stream.getTracks().forEach((track) => track.stop());
-      await context.close();
-    },
+  return async () => {
+    node.port.postMessage("end");
+    const patience = setTimeout(ended, LAST_PIECE_MS); // a device that is gone hands nothing over
+    await end;
+    clearTimeout(patience);
+    await release(stream, context);
   };
+}
+
+async function release(stream, context) {
+  stream?.getTracks().forEach((track) => track.stop());
+  if (context && context.state !== "closed") await context.close();
 }
 
 /** How loud samples are, from 0 to 1, on a scale of 60 dB. */

@@ -1,9 +1,10 @@
 // Live: the microphone over `WS /v1/realtime`, confirmed words and those that may change.
 
-import { ROOT } from "./api.js";
+import { ROOT, getJson, supports } from "./api.js";
 import { fillLanguages, fillModels, models } from "./choices.js";
-import { $, announce, copy, el, save, showError } from "./dom.js";
-import { getKey, needKey } from "./key.js";
+import { copyShown } from "./copying.js";
+import { $, announce, el, save, showError } from "./dom.js";
+import { getKey } from "./key.js";
 import { base64, level, listen, obstacle, pcm16 } from "./microphone.js";
 
 const RATE_HZ = 24_000;
@@ -17,20 +18,31 @@ class Session {
   isOpen = false;
 
   constructor() {
-    const url = new URL("v1/realtime", ROOT);
-    url.protocol = url.protocol.replace("http", "ws");
-    url.searchParams.set("intent", "transcription");
-    const key = getKey();
-    if (key && !PROTOCOL_LETTERS.test(key))
+    this.key = getKey();
+    if (this.key && !PROTOCOL_LETTERS.test(this.key))
       throw new Error("This key holds letters that browsers cannot send here.");
-    this.socket = new WebSocket(url, ["realtime", ...(key ? [`openai-insecure-api-key.${key}`] : [])]);
-    this.socket.onmessage = ({ data }) => this.take(JSON.parse(data));
-    this.socket.onclose = (event) => this.closed(event);
     state("connecting …");
   }
 
+  /** Connect. Browsers tell nothing of a refused handshake, so the server is asked before. */
+  async open() {
+    try {
+      await mayListen();
+    } catch (error) {
+      await this.end(error);
+    }
+    if (this.isClosed) return;
+    const url = new URL("v1/realtime", ROOT);
+    url.protocol = url.protocol.replace("http", "ws");
+    url.searchParams.set("intent", "transcription");
+    const protocols = ["realtime", ...(this.key ? [`openai-insecure-api-key.${this.key}`] : [])];
+    this.socket = new WebSocket(url, protocols);
+    this.socket.onmessage = ({ data }) => !this.isClosed && this.take(JSON.parse(data));
+    this.socket.onclose = (event) => this.end(this.broken(event));
+  }
+
   tell(event) {
-    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(event));
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(event));
   }
 
   take(event) {
@@ -40,6 +52,7 @@ class Session {
         this.configure();
         break;
       case "session.updated":
+        this.isConfigured = true;
         this.hear();
         break;
       case "input_audio_buffer.lag":
@@ -87,52 +100,69 @@ class Session {
     if (this.microphone) return;
     this.microphone = {};
     try {
-      this.microphone = await listen(RATE_HZ, (samples) => {
+      const microphone = await listen(RATE_HZ, (samples) => {
         $("l-level").value = level(samples);
         this.tell({ type: "input_audio_buffer.append", audio: base64(pcm16(samples)) });
       });
+      if (this.isStopping || this.isClosed) {
+        await microphone.stop(); // it was allowed after all was over
+        return;
+      }
+      this.microphone = microphone;
       $("l-lag").textContent = "0.0 s"; // the server tells when it falls behind, and when it has caught up
       state("listening");
     } catch (error) {
-      showError($("l-error"), error);
-      this.socket.close();
+      this.end(error);
     }
   }
 
   /** Send what is left, wait for its words, say goodbye. */
   async stop() {
+    if (!this.isConfigured) {
+      await this.end(null);
+      return;
+    }
     this.isStopping = true;
     state("waiting for the last words …");
     $("l-stop").disabled = true;
     await this.microphone?.stop?.();
     this.tell({ type: "input_audio_buffer.commit" });
-    this.patience = setTimeout(() => this.socket.close(), LAST_WORDS_MS);
+    const late = new Error(`The last words did not come within ${LAST_WORDS_MS / 1000} seconds.`);
+    this.patience = setTimeout(() => this.end(late), LAST_WORDS_MS);
   }
 
   settle(item) {
     this.pending.delete(item);
-    if (this.isStopping && this.pending.size === 0) this.socket.close();
+    if (this.isStopping && this.pending.size === 0) this.end(null);
   }
 
   fail(error) {
-    if (this.isStopping && error.code === "input_audio_buffer_commit_empty") {
+    if (this.isStopping && error.code === "input_audio_buffer_commit_empty")
       this.settle(null); // the pause had ended the last turn
-      return;
-    }
-    showError($("l-error"), error);
+    else if (this.isConfigured) showError($("l-error"), error);
+    else this.end(error);
   }
 
-  async closed(event) {
+  /** What to say of a connection that the server, or something between, has ended. */
+  broken({ code, reason }) {
+    if (reason) return new Error(`The session ended: ${reason} (close code ${code}).`);
+    if (!this.isOpen)
+      return new Error(
+        "The server refused the connection, though it answers: it takes no more sessions now, or a proxy " +
+          "before it does not let WebSockets through.",
+      );
+    const lost = this.isStopping ? ", and the last words may be missing" : "";
+    return new Error(`The connection to the server broke off (close code ${code})${lost}.`);
+  }
+
+  /** End, once: `error` tells why, unless somebody wanted it. */
+  async end(error) {
+    if (this.isClosed) return;
+    this.isClosed = true;
     clearTimeout(this.patience);
+    if (error && error.status !== 401) showError($("l-error"), error);
+    this.socket?.close();
     if (!this.isStopping) await this.microphone?.stop?.();
-    if (!this.isOpen && !this.isStopping) {
-      // browsers tell no more of a refused handshake
-      if (getKey())
-        showError($("l-error"), new Error("The server refused the connection, or cannot be reached."));
-      else needKey("The server refused the connection. Does it ask for a key?");
-    } else if (!this.isStopping && event.reason) {
-      showError($("l-error"), new Error(`The session ended: ${event.reason} (close code ${event.code}).`));
-    }
     session = null;
     tentative("");
     $("l-level").value = 0;
@@ -140,6 +170,17 @@ class Session {
     state("not connected");
     setRunning(false);
   }
+}
+
+/** Throw what keeps this key from listening, or the server from answering. */
+async function mayListen() {
+  if (!(await supports("/v1/usage"))) {
+    await getJson("v1/models");
+    return;
+  }
+  const { scopes } = await getJson("v1/usage");
+  if (!scopes.includes("live"))
+    throw new Error(`This key may not listen live: its scopes are ${scopes.join(", ")}, without live.`);
 }
 
 const state = (text) => ($("l-state").textContent = text);
@@ -186,6 +227,7 @@ function start() {
   try {
     session = new Session();
     setRunning(true);
+    session.open();
   } catch (error) {
     showError($("l-error"), error);
   }
@@ -201,12 +243,13 @@ function explain() {
 export function init() {
   $("l-start").addEventListener("click", start);
   $("l-stop").addEventListener("click", () => session?.stop());
-  $("l-copy").addEventListener("click", () => copy(text()));
+  $("l-copy").addEventListener("click", ({ target }) => copyShown(text(), target));
   $("l-save").addEventListener("click", () => save(`${text()}\n`, "live.txt"));
   $("l-clear").addEventListener("click", () => {
     $("l-said").replaceChildren();
     announce("Cleared.");
   });
+  addEventListener("beforeunload", (event) => session && event.preventDefault());
   $("l-model").addEventListener("change", () => fillLanguages($("l-language"), $("l-model").value));
 }
 
