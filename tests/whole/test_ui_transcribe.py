@@ -212,3 +212,46 @@ def test_a_transcript_that_is_cut_off_is_not_done(browser, tmp_path):
         assert "code " in page.inner_text("#queue [role=alert]:visible")
         assert page.inner_text("#queue .item-text:visible").startswith("red green blue")
         assert page.inner_text("#history") == "Nothing yet."
+
+
+def test_nothing_comes_back_or_is_taken_from_somebodys_hands(browser, server):
+    """What is deleted stays deleted; who corrects is not interrupted; odd addresses are names."""
+    speech = sample("de_digits").path
+    with opened_ui(browser, server.url) as ui:
+        page = ui.page
+        ui.open()
+        transcribe(ui, speech)
+        page.click("#result .said >> nth=0")
+        more = str(sample("en_hello_gb").path)
+        page.set_input_files("#files", more)
+        page.evaluate("document.getElementById('start').click()")
+        page.wait_for_selector("#queue .badge.good >> nth=1")
+        assert page.inner_text("#result-title") == speech.name
+        assert page.evaluate("document.activeElement.className") == "said"
+        page.keyboard.type("X")
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.evaluate("document.getElementById('history-clear').click()")
+        ui.text("#history", "Nothing yet.")
+        assert page.is_hidden("#result")
+        page.click("button:text-is('Show') >> nth=0")
+        page.click("#result .said >> nth=0")
+        page.keyboard.type("Y")
+        page.reload()
+        ui.text("#history", "Nothing yet.")
+        page.fill("#t-url", "foo:bar")
+        page.click("#from-url button")
+        ui.text("#t-error", "https://")
+        page.fill("#t-url", "https://example.com/100%.mp3")
+        page.click("#from-url button")
+        ui.text("#queue .item-name", "100%.mp3")
+
+
+def test_a_browser_that_keeps_nothing_transcribes_all_the_same(browser, server):
+    """Its database does not open: that is said, where the history would be."""
+    with opened_ui(browser, server.url) as ui:
+        ui.page.add_init_script("IDBFactory.prototype.open = () => { throw new Error('is off'); };")
+        ui.open()
+        ui.text("#history-error", "is off")
+        transcribe(ui, sample("de_digits").path)
+        assert "drei sieben" in ui.page.inner_text("#result")
+        ui.page.wait_for_selector("#start:text-is('Transcribe'):disabled")

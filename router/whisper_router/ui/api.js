@@ -7,9 +7,9 @@ export const ROOT = new URL("../", document.baseURI);
 export const BASE_URL = new URL("v1", ROOT).href;
 
 export class ApiError extends Error {
-  constructor(message, { status = 0, code = null, requestId = null } = {}) {
+  constructor(message, { status = 0, code = null, requestId = null, retryAfter_s = 0 } = {}) {
     super(message);
-    Object.assign(this, { status, code, requestId });
+    Object.assign(this, { status, code, requestId, retryAfter_s });
   }
 }
 
@@ -18,7 +18,7 @@ function authorization() {
   return key ? { Authorization: `Bearer ${key}` } : {};
 }
 
-function refusal(status, text, requestId) {
+function refusal(status, text, header) {
   let told = {};
   try {
     told = JSON.parse(text).error ?? {};
@@ -27,7 +27,12 @@ function refusal(status, text, requestId) {
   }
   if (status === 401) needKey(told.message);
   const message = told.message ?? `The server answered with status ${status}.`;
-  return new ApiError(message, { status, code: told.code ?? null, requestId });
+  return new ApiError(message, {
+    status,
+    code: told.code ?? null,
+    requestId: header("x-request-id"),
+    retryAfter_s: Number(header("retry-after")) || 0,
+  });
 }
 
 const unreachable = () =>
@@ -48,7 +53,7 @@ export async function call(path, { method = "GET", body, headers = {}, signal } 
     throw error.name === "AbortError" ? error : unreachable();
   }
   if (!answer.ok) {
-    throw refusal(answer.status, await answer.text(), answer.headers.get("x-request-id"));
+    throw refusal(answer.status, await answer.text(), (name) => answer.headers.get(name));
   }
   return answer;
 }
@@ -125,12 +130,12 @@ export function upload(path, form, { id, signal, onUpload, onSent, onEvent, onWh
     };
     request.onprogress = take;
     request.onload = () => {
-      const requestId = request.getResponseHeader("x-request-id");
-      if (request.status !== 200) reject(refusal(request.status, request.responseText, requestId));
+      const header = (name) => request.getResponseHeader(name);
+      if (request.status !== 200) reject(refusal(request.status, request.responseText, header));
       try {
         take();
         if (request.status === 200 && !isStream()) onWhole(JSON.parse(request.responseText));
-        resolve(requestId);
+        resolve(header("x-request-id"));
       } catch (error) {
         reject(error);
       }

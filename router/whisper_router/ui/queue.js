@@ -1,18 +1,24 @@
 // Files and addresses that are to be transcribed, one after the other.
 
 import { copyShown } from "./copying.js";
-import { $, announce, badge, button, el, showError } from "./dom.js";
+import { $, announce, badge, button, el, seconds, showError } from "./dom.js";
 import { options, transcribe } from "./run.js";
 
 const KINDS = {
   waiting: ["waiting", ""],
   running: ["running", "busy"],
+  paused: ["paused", "warn"],
   done: ["done", "good"],
   failed: ["failed", "bad"],
   cancelled: ["cancelled", "warn"],
 };
+const LONGEST_PAUSE_S = 900; // a day's limit is told instead
 const items = [];
-let [isRunning, number, onDone] = [false, 0, null];
+let [isRunning, number, told] = [false, 0, null];
+
+/** Tell whether something runs, or waits for it. */
+export const isBusy = () => items.some(({ state }) => ["waiting", "running", "paused"].includes(state));
+export const count = () => items.length;
 
 export function add(source) {
   number += 1;
@@ -27,7 +33,7 @@ function draw(item) {
   const name = item.source.name;
   item.parts = {
     state: el("span"),
-    open: button("Show", () => onDone(item), { class: "small", hidden: true, "aria-label": `Show ${name}` }),
+    open: button("Show", () => told.again(item), { class: "small", hidden: true, "aria-label": `Show ${name}` }),
     cancel: button("Cancel", () => cancel(item), { class: "small", "aria-label": `Cancel ${name}` }),
     remove: button("Remove", () => remove(item), { class: "small quiet", "aria-label": `Remove ${name}` }),
     retry: button("Try again", () => retry(item), {
@@ -74,14 +80,18 @@ function show(item) {
   const { state, open, cancel: stop, remove: drop, retry: again, bar, text, part, stage } = item.parts;
   state.replaceChildren(badge(words, kind));
   open.hidden = item.state !== "done";
-  stop.hidden = bar.hidden = item.state !== "running";
-  drop.hidden = item.state === "running";
+  const isUnderWay = ["running", "paused"].includes(item.state);
+  stop.hidden = !isUnderWay;
+  bar.hidden = item.state !== "running";
+  drop.hidden = isUnderWay;
   again.hidden = !["failed", "cancelled"].includes(item.state);
   const isPart = ["failed", "cancelled"].includes(item.state) && item.text !== "";
   text.hidden = !(item.state === "running" || isPart) || !item.text;
   part.hidden = !isPart;
-  if (item.state !== "running") stage.textContent = "";
+  if (!isUnderWay) stage.textContent = "";
 }
+
+const isOver = (item) => ["done", "failed", "cancelled"].includes(item.state);
 
 function update() {
   const waiting = items.filter((item) => item.state === "waiting").length;
@@ -92,7 +102,7 @@ function update() {
     : waiting > 1
       ? `Transcribe ${waiting} files`
       : "Transcribe";
-  $("clear").hidden = !items.some((item) => !["waiting", "running"].includes(item.state));
+  $("clear").hidden = !items.some((item) => isOver(item));
 }
 
 function remove(item) {
@@ -117,8 +127,6 @@ async function run(item) {
   const { stage, bar, text, error } = item.parts;
   item.abort = new AbortController();
   item.options = options();
-  item.state = "running";
-  show(item);
   const onProgress = ({ stage: words, percent }) => {
     const isKnown = percent !== null && percent !== undefined;
     if (isKnown) bar.value = percent;
@@ -131,35 +139,65 @@ async function run(item) {
     text.hidden = false;
     text.scrollTop = text.scrollHeight;
   };
-  try {
-    item.doc = await transcribe(item.source, item.options, { signal: item.abort.signal, onProgress, onText });
-    item.state = "done";
-    announce(`${item.source.name} is transcribed.`);
-  } catch (problem) {
-    item.state = problem.name === "AbortError" ? "cancelled" : "failed";
-    if (item.state === "failed") showError(error, problem);
+  const { signal } = item.abort;
+  while (!isOver(item)) {
+    item.state = "running";
+    show(item);
+    try {
+      item.doc = await transcribe(item.source, item.options, { signal, onProgress, onText });
+      item.state = "done";
+    } catch (problem) {
+      if (isPause(problem) && (await pause(item, problem.retryAfter_s))) continue;
+      item.state = signal.aborted || problem.name === "AbortError" ? "cancelled" : "failed";
+      if (item.state === "failed") showError(error, problem);
+    }
   }
   show(item);
 }
 
-async function start() {
-  isRunning = true;
-  for (;;) {
-    update();
-    const next = items.find((item) => item.state === "waiting");
-    if (!next) break;
-    await run(next);
-    if (next.state === "done") await onDone(next);
-  }
-  isRunning = false;
-  update();
+const isPause = ({ status, retryAfter_s: wanted_s }) => status === 429 && wanted_s > 0 && wanted_s <= LONGEST_PAUSE_S;
+
+/** Wait as long as the server asks for, counting down; false if somebody cancels. */
+function pause(item, wanted_s) {
+  item.state = "paused";
+  show(item);
+  announce(`The server's limit is reached: the queue goes on in ${seconds(wanted_s)}.`);
+  const until = performance.now() + wanted_s * 1000;
+  return new Promise((resolve) => {
+    const look = () => {
+      const left_s = Math.ceil((until - performance.now()) / 1000);
+      item.parts.stage.textContent = `The server's limit is reached. Again in ${seconds(left_s)}`;
+      if (left_s > 0 && !item.abort.signal.aborted) return;
+      clearInterval(timer);
+      resolve(!item.abort.signal.aborted);
+    };
+    const timer = setInterval(look, 500);
+    item.abort.signal.addEventListener("abort", look);
+    look();
+  });
 }
 
-/** `finished(item)` is called when an item is done, and when somebody wants to see it again. */
-export function initQueue(finished) {
-  onDone = finished;
+async function start() {
+  isRunning = true;
+  try {
+    for (;;) {
+      update();
+      const next = items.find((item) => item.state === "waiting");
+      if (!next) break;
+      await run(next);
+      if (next.state === "done") told.finished(next);
+    }
+  } finally {
+    isRunning = false;
+    update();
+  }
+}
+
+/** `finished(item)` is called when an item is done, `again(item)` when somebody wants to see it again. */
+export function initQueue({ finished, again }) {
+  told = { finished, again };
   $("start").addEventListener("click", start);
   $("clear").addEventListener("click", () => {
-    for (const item of [...items]) if (!["waiting", "running"].includes(item.state)) remove(item);
+    for (const item of [...items]) if (isOver(item)) remove(item);
   });
 }

@@ -1,16 +1,16 @@
 // Transcribe: what comes in (files, microphone, addresses), and what was done in this browser.
 
 import { fillLanguages, fillModels, models } from "./choices.js";
-import { $, badge, button, clock, day, el, seconds, showError } from "./dom.js";
-import { entries, forget, forgetAll, keep } from "./history.js";
+import { $, announce, clock, showError } from "./dom.js";
+import { onDropped } from "./drop.js";
 import { level, listen, obstacle, wav } from "./microphone.js";
-import { add, initQueue } from "./queue.js";
+import { changed, initHistory, listHistory, remember } from "./past.js";
+import { add, count, initQueue, isBusy } from "./queue.js";
 import { TranscriptView } from "./transcript.js";
 
 const RATE_HZ = 16_000;
-const SAVED_AFTER_MS = 400;
 const view = new TranscriptView($("result"));
-let [recording, saving] = [null, 0];
+let recording = null;
 
 function addFiles(files) {
   for (const file of files) add({ file, name: file.name || "recording.wav" });
@@ -29,16 +29,33 @@ function initDrop() {
   };
   drop.addEventListener("dragover", over(true));
   drop.addEventListener("dragleave", over(false));
-  drop.addEventListener("drop", (event) => {
-    over(false)(event);
-    addFiles(event.dataTransfer.files);
-  });
+  drop.addEventListener("drop", over(false));
+  onDropped(addFiles);
   $("from-url").addEventListener("submit", (event) => {
     event.preventDefault();
-    const url = $("t-url").value.trim();
-    add({ url, name: decodeURIComponent(new URL(url).pathname.split("/").pop()) || new URL(url).hostname });
-    $("t-url").value = "";
+    addAddress();
   });
+}
+
+function addAddress() {
+  const address = $("t-url").value.trim();
+  const url = new URL(address); // the field lets nothing else pass
+  if (!["http:", "https:"].includes(url.protocol)) {
+    showError($("t-error"), new Error("The server fetches addresses that begin with http:// or https://."));
+    return;
+  }
+  showError($("t-error"), null);
+  add({ url: address, name: nameIn(url) || url.hostname });
+  $("t-url").value = "";
+}
+
+function nameIn(url) {
+  const name = url.pathname.split("/").pop();
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name; // its signs of percent are meant as such
+  }
 }
 
 async function record() {
@@ -70,8 +87,13 @@ async function record() {
 
 async function stopRecording() {
   const { microphone, pieces } = recording;
+  $("record").disabled = true; // a second click is not meant as a new recording
+  try {
+    await microphone.stop();
+  } catch (error) {
+    showError($("t-error"), error);
+  }
   recording = null;
-  await microphone.stop();
   const now = new Date();
   const part = (value) => String(value).padStart(2, "0");
   const name = `recording-${part(now.getHours())}${part(now.getMinutes())}${part(now.getSeconds())}.wav`;
@@ -79,84 +101,56 @@ async function stopRecording() {
   $("record-name").textContent = "Record";
   $("record").classList.remove("recording");
   $("recording").hidden = true;
+  $("record").disabled = false;
 }
 
-/** Show a finished item, and keep it. */
-async function finished(item) {
-  item.entry ??= {
+/** Keep a finished item, and show it unless that would take another from somebody's hands. */
+function finished(item) {
+  item.entry = {
     id: crypto.getRandomValues(new Uint32Array(3)).join("-"),
     created: Date.now(),
     name: item.source.name,
     options: item.options,
     doc: item.doc,
   };
-  open(item.entry, item.source.file);
-  await keep(item.entry);
-  await listHistory();
+  const isCorrecting = isWriting() && $("result").contains(document.activeElement);
+  if ($("result").hidden || (count() === 1 && !isCorrecting)) {
+    open(item.entry, item.source.file);
+    announce(`${item.source.name} is transcribed, and shown.`);
+  } else {
+    announce(`${item.source.name} is transcribed. Its button Show shows it.`);
+  }
+  remember(item.entry);
 }
+
+const isWriting = () =>
+  document.activeElement?.isContentEditable || document.activeElement?.matches("input, textarea, select");
 
 function open(entry, file) {
   view.show(entry, { file, onChange: changed });
-  $("result-title").focus();
-}
-
-function changed(entry) {
-  clearTimeout(saving);
-  saving = setTimeout(async () => {
-    await keep(entry);
-    await listHistory();
-  }, SAVED_AFTER_MS);
-}
-
-async function listHistory() {
-  const all = await entries();
-  $("history-clear").hidden = all.length === 0;
-  const rows = all.map((entry) => {
-    const remove = async () => {
-      await forget(entry.id);
-      await listHistory();
-    };
-    const start = entry.doc.text.slice(0, 160) || "(nobody speaks)";
-    return el(
-      "li",
-      { class: "item" },
-      el(
-        "div",
-        { class: "item-head" },
-        el("span", { class: "item-name", text: entry.name }),
-        el("span", {
-          class: "help",
-          text: `${day(entry.created)} · ${entry.options.model} · ${seconds(entry.doc.duration)}`,
-        }),
-        badge(entry.doc.language),
-        button("Open", () => open(entry, null), { class: "small", "aria-label": `Open ${entry.name}` }),
-        button("Delete", remove, { class: "small quiet danger", "aria-label": `Delete ${entry.name}` }),
-      ),
-      el("p", { class: "item-text", text: start }),
-    );
-  });
-  $("history").replaceChildren(
-    ...(rows.length ? rows : [el("li", { class: "empty", text: "Nothing yet." })]),
-  );
+  if (!isWriting()) $("result-title").focus();
 }
 
 export function init() {
-  initQueue(finished);
+  initQueue({ finished, again: (item) => open(item.entry, item.source.file) });
+  initHistory(
+    (entry) => open(entry, null),
+    (isForgotten) => view.entry && isForgotten(view.entry.id) && view.hide(),
+  );
   initDrop();
   $("options").addEventListener("submit", (event) => event.preventDefault());
   $("record").addEventListener("click", () => (recording ? stopRecording() : record()));
   $("t-model").addEventListener("change", () =>
     fillLanguages($("t-language"), $("t-model").value, { mixed: true }),
   );
-  $("history-clear").addEventListener("click", async () => {
-    if (!confirm("Delete all transcripts that this browser keeps?")) return;
-    await forgetAll();
-    await listHistory();
-  });
+  addEventListener("beforeunload", (event) => (recording || isBusy()) && event.preventDefault());
 }
 
 export async function show() {
-  await listHistory();
-  fillModels($("t-model"), await models());
-  fillLanguages($("t-language"), $("t-model").value, { mixed: true });
+  try {
+    fillModels($("t-model"), await models());
+    fillLanguages($("t-language"), $("t-model").value, { mixed: true });
+  } finally {
+    await listHistory();
+  }
 }
