@@ -85,17 +85,17 @@ def test_a_microphone_allowed_after_the_end_is_switched_off(browser, server):
 
 def test_a_server_that_dies_and_one_that_is_down_are_told(browser, tmp_path):
     """In words, not with a question for a key; the microphone is off, and Start works again."""
-    with running_server(tmp_path, config='default_model = "demo"\n') as mortal:
-        with opened_ui(browser, mortal.url) as ui:
-            page = ui.page
-            ui.open("live")
-            page.click("#l-start")
-            ui.text("#l-state", "listening")
-            mortal.stop(signal.SIGKILL)
-            ui.text("#l-error", "broke off")
-            ui.text("#l-state", "not connected")
-            page.click("#l-start")
-            ui.text("#l-error", "cannot be reached")
-            page.wait_for_selector("#l-start:enabled")
-            assert not page.is_visible("#key-dialog")
-            ui.problems[:] = [line for line in ui.problems if "ERR_CONNECTION" not in line]
+    config = 'default_model = "demo"\n'
+    with running_server(tmp_path, config=config) as mortal, opened_ui(browser, mortal.url) as ui:
+        page = ui.page
+        ui.open("live")
+        page.click("#l-start")
+        ui.text("#l-state", "listening")
+        mortal.stop(signal.SIGKILL)
+        ui.text("#l-error", "broke off")
+        ui.text("#l-state", "not connected")
+        page.click("#l-start")
+        ui.text("#l-error", "cannot be reached")
+        page.wait_for_selector("#l-start:enabled")
+        assert not page.is_visible("#key-dialog")
+        ui.problems[:] = [line for line in ui.problems if "ERR_CONNECTION" not in line]

@@ -37,7 +37,7 @@ export function showError(place, error) {
     return;
   }
   const facts = [
-    error.code && `code ${error.code}`,
+    typeof error.code === "string" && `code ${error.code}`,
     error.status && `status ${error.status}`,
     error.requestId && `request ${error.requestId}`,
   ].filter(Boolean);

@@ -3,7 +3,7 @@
 import { $, announce } from "./dom.js";
 
 const NAME = "whisper-router-key";
-let held = null;
+let [held, refused] = [null, null];
 
 export function getKey() {
   try {
@@ -14,7 +14,7 @@ export function getKey() {
 }
 
 function keep(key) {
-  held = key;
+  [held, refused] = [key, null];
   try {
     if (key) sessionStorage.setItem(NAME, key);
     else sessionStorage.removeItem(NAME);
@@ -26,12 +26,15 @@ function keep(key) {
 }
 
 function showState() {
-  $("key-state").textContent = getKey() ? "Key: set" : "Set key";
+  const key = getKey();
+  $("key-state").textContent = !key ? "Set key" : key === refused ? "Key: refused" : "Key: set";
   $("key-forget").hidden = !getKey();
 }
 
 /** Ask for a key, because the server did. */
 export function needKey(message) {
+  refused = getKey();
+  showState();
   open(message ?? "This server asks for a key.");
 }
 
@@ -49,6 +52,7 @@ function open(problem) {
 export function initKey(check) {
   showState();
   $("key-button").addEventListener("click", () => open());
+  $("key-dialog").addEventListener("close", () => ($("key-input").value = ""));
   $("key-cancel").addEventListener("click", () => $("key-dialog").close());
   $("key-forget").addEventListener("click", () => {
     keep(null);

@@ -2,11 +2,17 @@
 
 const lines = (...parts) => parts.join("\n");
 
+/** Quote for a POSIX shell. */
+const shell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+/** A string as Python and JavaScript both read it. */
+const string = JSON.stringify;
+
 function curl({ base, model, key }) {
   return lines(
-    `curl ${base}/audio/transcriptions \\`,
-    `  -H "Authorization: Bearer ${key}" \\`,
-    `  -F model=${model} \\`,
+    `curl ${shell(`${base}/audio/transcriptions`)} \\`,
+    `  -H ${shell(`Authorization: Bearer ${key}`)} \\`,
+    `  --form-string ${shell(`model=${model}`)} \\`,
     "  -F response_format=text \\",
     "  -F file=@speech.mp3",
   );
@@ -16,9 +22,9 @@ function python({ base, model, key }) {
   return lines(
     "from openai import OpenAI",
     "",
-    `client = OpenAI(base_url="${base}", api_key="${key}")`,
+    `client = OpenAI(base_url=${string(base)}, api_key=${string(key)})`,
     'with open("speech.mp3", "rb") as file:',
-    `    answer = client.audio.transcriptions.create(model="${model}", file=file)`,
+    `    answer = client.audio.transcriptions.create(model=${string(model)}, file=file)`,
     "print(answer.text)",
   );
 }
@@ -26,23 +32,26 @@ function python({ base, model, key }) {
 function javascript({ base, model, key }) {
   return lines(
     "const form = new FormData();",
-    `form.append("model", "${model}");`,
+    `form.append("model", ${string(model)});`,
     'form.append("file", file); // a File or a Blob',
-    `const answer = await fetch("${base}/audio/transcriptions", {`,
+    `const answer = await fetch(${string(`${base}/audio/transcriptions`)}, {`,
     '  method: "POST",',
-    `  headers: { Authorization: "Bearer ${key}" },`,
+    `  headers: { Authorization: ${string(`Bearer ${key}`)} },`,
     "  body: form,",
     "});",
     "console.log((await answer.json()).text);",
   );
 }
 
+/** An environment file is quoted where its value needs it. */
+const setting = (text) => (/^[\w./:@+-]*$/.test(text) ? text : shell(text));
+
 function openWebUi({ base, model, key }) {
   return lines(
     "AUDIO_STT_ENGINE=openai",
-    `AUDIO_STT_OPENAI_API_BASE_URL=${base}`,
-    `AUDIO_STT_OPENAI_API_KEY=${key}`,
-    `AUDIO_STT_MODEL=${model}`,
+    `AUDIO_STT_OPENAI_API_BASE_URL=${setting(base)}`,
+    `AUDIO_STT_OPENAI_API_KEY=${setting(key)}`,
+    `AUDIO_STT_MODEL=${setting(model)}`,
   );
 }
 

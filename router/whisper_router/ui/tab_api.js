@@ -2,7 +2,8 @@
 
 import { BASE_URL, ROOT, getJson, isAdmin } from "./api.js";
 import { fillModels, models } from "./choices.js";
-import { $, button, copy, el } from "./dom.js";
+import { copyShown } from "./copying.js";
+import { $, button, el } from "./dom.js";
 import { getKey } from "./key.js";
 import { snippets } from "./snippets.js";
 
@@ -31,7 +32,7 @@ function draw() {
           "div",
           { class: "row between" },
           el("h2", { text: title }),
-          button("Copy", () => copy(text), { class: "small", "aria-label": `Copy ${title}` }),
+          button("Copy", ({ target }) => copyShown(text, target), { class: "small", "aria-label": `Copy ${title}` }),
         ),
         el("p", { class: "help", text: help }),
         el(
@@ -71,7 +72,10 @@ export function init() {
             {},
             el("code", { id: "a-base", text: BASE_URL }),
             " ",
-            button("Copy", () => copy(BASE_URL), { class: "small quiet", "aria-label": "Copy the base URL" }),
+            button("Copy", ({ target }) => copyShown(BASE_URL, target), {
+              class: "small quiet",
+              "aria-label": "Copy the base URL",
+            }),
           ),
         ),
         el("label", {}, "Model in the examples", parts.model),
@@ -96,6 +100,12 @@ export async function show() {
   fillModels(parts.model, await models());
   draw();
   wyoming = await wyomingPort();
+  draw();
+}
+
+/** Nobody looks: the key is not left in the page. */
+export function hide() {
+  isShown = false;
   draw();
 }
 

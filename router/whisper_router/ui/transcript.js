@@ -1,6 +1,7 @@
 // A finished transcript: heard and read together, corrected, saved in every format.
 
-import { $, announce, badge, button, clock, copy, el, save, seconds } from "./dom.js";
+import { copyShown } from "./copying.js";
+import { $, announce, badge, button, clock, el, save, seconds } from "./dom.js";
 import { FORMATS, edited } from "./formats.js";
 
 const languages = new Intl.DisplayNames(["en"], { type: "language" });
@@ -34,10 +35,22 @@ function pieces(text, words) {
   return found;
 }
 
+/** Return the index of the last part that begins at or before a time, in seconds; -1: none does. */
+function lastBegun(parts, at) {
+  let [low, high] = [0, parts.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (parts[middle].segment.start <= at) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
+}
+
 export class TranscriptView {
   #address = null;
   #parts = [];
   #frame = 0;
+  #marked = [];
 
   constructor(place) {
     this.place = place;
@@ -84,6 +97,7 @@ export class TranscriptView {
     cancelAnimationFrame(this.#frame);
     if (this.#address) URL.revokeObjectURL(this.#address);
     this.#address = this.audio = null;
+    this.#marked = [];
     this.place.replaceChildren();
   }
 
@@ -160,15 +174,17 @@ export class TranscriptView {
       this.audio.play().catch((error) => announce(`The recording cannot be played: ${error.message}`));
   }
 
-  /** Mark what is heard now. */
+  /** Mark what is heard now; it is called for every picture, so only what changes is touched. */
   #mark() {
     if (!this.audio) return;
     const now = this.audio.currentTime;
-    for (const { row, segment, spans } of this.#parts) {
-      const isNow = segment.start <= now && now < segment.end;
-      row.classList.toggle("now", isNow);
-      for (const { span, start, end } of spans) span.classList.toggle("now", start <= now && now < end);
-    }
+    const part = this.#parts[lastBegun(this.#parts, now)];
+    const heard = [];
+    if (part && now < part.segment.end) heard.push(part.row);
+    for (const { span, start, end } of part?.spans ?? []) if (start <= now && now < end) heard.push(span);
+    for (const old of this.#marked) if (!heard.includes(old)) old.classList.remove("now");
+    for (const fresh of heard) if (!this.#marked.includes(fresh)) fresh.classList.add("now");
+    this.#marked = heard;
   }
 
   #edit(index) {
@@ -207,7 +223,7 @@ export class TranscriptView {
       { class: "export" },
       el("label", {}, "Format ", chosen),
       button("Download", download, { id: "export-download", class: "primary" }),
-      button("Copy", () => copy(written()), { id: "export-copy" }),
+      button("Copy", ({ target }) => copyShown(written(), target), { id: "export-copy" }),
     );
   }
 }
