@@ -177,12 +177,12 @@ def test_a_page_from_elsewhere_on_the_network_says_why_it_has_no_microphone(brow
         assert ui.page.is_disabled("#l-start")
         assert ui.violations() == []
         ui.page.click("#tab-api")
-        ui.page.wait_for_selector("#a-model option", state="attached")
-        ui.page.focus("#snippet-curl button")
+        ui.page.focus("[aria-label='Copy the base URL']")
         ui.page.keyboard.press("Enter")  # no clipboard of its own there, either
         ui.text("#announcer", "Copied.")
-        assert ui.page.evaluate("document.activeElement.matches('#snippet-curl button')")
+        assert ui.page.evaluate("document.activeElement.textContent") == "Copy"
         ui.page.click("#tab-transcribe")
+        ui.drawn("transcribe")
         ui.page.click("#record")
         ui.page.wait_for_selector("#t-error:visible")
         assert "https://" in ui.page.inner_text("#t-error")
