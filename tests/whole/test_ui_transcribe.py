@@ -2,15 +2,23 @@
 
 import json
 import re
+import socket
 import uuid
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 from urllib.request import Request, urlopen
 
 import pytest
 
+from support.server import running_server
 from support.speech import joined, sample
 from support.ui_page import chromium, opened_ui
+from whisper_router.api.keys import hash_key
 
+UNFINISHED = (
+    b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: localhost\r\n"
+    b"Authorization: Bearer of-the-page\r\nExpect: 100-continue\r\n"
+    b"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000\r\n\r\n"
+)
 SAID = "red green blue open left close right stop"
 
 
@@ -253,3 +261,24 @@ def test_a_browser_that_keeps_nothing_transcribes_all_the_same(browser, server):
         transcribe(ui, sample("de_digits").path)
         assert "drei sieben" in ui.page.inner_text("#result")
         ui.page.wait_for_selector("#start:text-is('Transcribe'):disabled")
+
+
+def test_a_queue_waits_as_long_as_the_server_says_and_goes_on(browser, tmp_path):
+    """Another request of the same key runs at first: a limit of one at a time."""
+    keys = tmp_path / "keys.toml"
+    limits = f'hash = "{hash_key("of-the-page")}"\nconcurrent_requests = 1\n'
+    keys.write_text(f"[keys.page]\n{limits}", encoding="utf-8")
+    config = f'default_model = "demo"\n[auth]\nkeys_file = "{keys}"\n'
+    with (
+        running_server(tmp_path, config=config) as server,
+        opened_ui(browser, server.url, key="of-the-page") as ui,
+    ):
+        ui.expected.add(429)
+        ui.open()
+        with socket.create_connection(("127.0.0.1", urlsplit(server.url).port), 20) as other:
+            other.sendall(UNFINISHED)
+            assert b"100 Continue" in other.recv(100)
+            ui.page.set_input_files("#files", str(sample("de_digits").path))
+            ui.page.click("#start")
+            ui.text("#queue", "The server's limit is reached. Again in")
+        ui.page.wait_for_selector("#queue .badge.good")
