@@ -41,7 +41,7 @@ function addAddress() {
   const address = $("t-url").value.trim();
   const url = new URL(address); // the field lets nothing else pass
   if (!["http:", "https:"].includes(url.protocol)) {
-    showError($("t-error"), new Error("The server fetches addresses that begin with http:// or https://."));
+    showError($("t-error"), new Error("Only addresses that begin with http:// or https:// can be fetched."));
     return;
   }
   showError($("t-error"), null);
