@@ -270,7 +270,7 @@ def test_what_is_not_audio_is_refused_with_the_list_of_what_is(decoded, kind):
     with pytest.raises(AudioUndecodable) as caught:
         decoded(NOT_AUDIO[kind])
     message = str(caught.value)
-    assert message.startswith("Invalid file format. Supported formats: 3gp, aac, aiff,")
+    assert message.startswith("Invalid file format. Supported formats: ['3gp', 'aac', 'aiff',")
     assert "could not be decoded: it is no known audio container" in message
     assert (caught.value.code, caught.value.param) == ("audio_undecodable", "file")
 

@@ -117,7 +117,7 @@ def decode(
 def undecodable(reason: str) -> AudioUndecodable:
     """Return the error that lists what is supported and says what was wrong with the file."""
     return AudioUndecodable(
-        f"Invalid file format. Supported formats: {', '.join(sorted(EXTENSIONS))}. "
+        f"Invalid file format. Supported formats: {sorted(EXTENSIONS)}. "
         f"The file could not be decoded: {reason}."
     )
 

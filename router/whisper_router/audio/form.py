@@ -237,9 +237,8 @@ def check_extension(
         return
     if extension not in extensions and mime not in RAW_AUDIO_TYPES:
         raise UnsupportedFormat(
-            f"Invalid file format. Supported formats: {', '.join(sorted(extensions))}. "
-            f"The file's extension is '{extension[:20]}'; the accepted ones are the setting "
-            f"'audio.extensions'."
+            f"Invalid file format. Supported formats: {sorted(extensions)}. The file's extension "
+            f"is '{extension[:20]}'; the accepted ones are the setting 'audio.extensions'."
         )
 
 
