@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import structlog
+from structlog.testing import capture_logs
 
-from whisper_router.logs import LogFormat, chosen_format, masked
+from whisper_router.logs import LogFormat, chosen_format, configure_logging, masked
 
 PROGRAM = """
 import sys
@@ -52,6 +54,15 @@ except ValueError:
 structlog.get_logger().info("asked", headers={"authorization": ["Bearer wr-" + "z" * 43]},
                             reason=KeyError("hf_" + "q" * 34))
 """
+
+UNHEARD = (
+    PROGRAM
+    + """
+import logging
+logging.getLogger("zeroconf").warning("no network")
+print("went on")
+"""
+)
 
 
 def logged(level: str, style: LogFormat, program: str = PROGRAM) -> list[str]:
@@ -152,6 +163,36 @@ def test_keys_are_masked_wherever_they_are(style):
 def test_what_looks_like_a_key_is_masked_and_no_more(said, shown):
     """Names of programs and plain words stay readable."""
     assert masked(said) == (shown or said)
+
+
+@pytest.mark.parametrize("style", [LogFormat.JSON, LogFormat.TEXT])
+def test_a_line_that_cannot_be_written_ends_nothing(style):
+    """The disk is full, or whoever read the pipe has gone."""
+    reader, gone = os.pipe()
+    os.close(reader)
+    for stream in (gone, os.open("/dev/full", os.O_WRONLY)):
+        done = subprocess.run(
+            [sys.executable, "-c", UNHEARD, "debug", style],
+            stdout=subprocess.PIPE,
+            stderr=stream,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        os.close(stream)
+        assert done.stdout == "went on\n"
+
+
+def test_what_a_command_sets_up_is_another_s_no_more():
+    """Of the tests: this one says nothing, so that the next is heard."""
+    configure_logging(level="error", style=LogFormat.TEXT)
+
+
+def test_what_a_command_has_set_up_is_gone():
+    """And so is the stream to which it wrote."""
+    with capture_logs() as logs:
+        structlog.get_logger().warning("heard")
+    assert [entry["event"] for entry in logs] == ["heard"]
 
 
 def test_auto_is_text_where_people_read(tmp_path: Path):

@@ -33,8 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = int(arguments.run(arguments))
         sys.stdout.flush()
+        _give_up_unread_log()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter will flush once more
+        _send_to_nowhere(1)
         return UNREAD
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -45,6 +46,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"whisper-router: {error}", file=sys.stderr)
         return FAILED
     return code
+
+
+def _give_up_unread_log() -> None:
+    """Lose what stderr does not take: the interpreter would end with 120 for it."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _send_to_nowhere(2)
+
+
+def _send_to_nowhere(number: int) -> None:
+    """Let the stream take what it still holds: the interpreter will flush it once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 def _open_standard_streams() -> None:

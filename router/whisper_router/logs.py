@@ -67,10 +67,11 @@ def configure_logging(*, level: str, style: LogFormat) -> None:
         mask_keys,
         _renderer(style),
     ]
+    writer = _UnfailingWriter(sys.stderr)
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=lambda *_: writer,
         cache_logger_on_first_use=False,
     )
     _listen_to_libraries(
@@ -111,6 +112,21 @@ def _masked(value: object) -> object:
     if isinstance(value, list | tuple | set | frozenset):
         return [_masked(item) for item in value]
     return masked(repr(value))
+
+
+class _UnfailingWriter(structlog.WriteLogger):
+    """Loses a line that cannot be written, because the disk is full or the reader has gone.
+
+    What was logged goes on: `logging` treats its callers so, structlog raises in their midst.
+    """
+
+    def msg(self, message: str) -> None:
+        """Write and flush the line, or lose it."""
+        with suppress(OSError, ValueError):  # a closed stream is a ValueError
+            super().msg(message)
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
 
 
 def _renderer(style: LogFormat) -> Processor:

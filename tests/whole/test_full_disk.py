@@ -1,6 +1,7 @@
-"""A server whose spool directory lies on a file system that is nearly full."""
+"""A server that cannot write: its spool directory is nearly full, its log is read no more."""
 
 import asyncio
+import shutil
 import subprocess
 
 import pytest
@@ -10,6 +11,7 @@ from support.server import running_server
 
 LIMIT_S = 60
 SMALL = "mount -t tmpfs -o size={mib}m tmpfs '{spool}'"
+READ_UNTIL_IT_SERVES = """exec "$0" "$@" 2> >(sed --unbuffered '/"serving"/q' >&2)"""
 CONFIG = 'default_model = "demo"\n[audio]\nspool_dir = "{spool}"\n'
 
 
@@ -51,3 +53,19 @@ async def test_ready_with_room(small_spool):
     with small_spool(65) as server:
         async with session() as http, http.get(f"{server.url}/ready") as response:
             assert response.status == 200
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash makes the pipe")
+async def test_it_serves_although_nobody_reads_its_log(tmp_path, samples):
+    """A pipe without a reader refuses every line, as a full disk does."""
+    until_it_serves = ("bash", "-c", READ_UNTIL_IT_SERVES)
+    with running_server(
+        tmp_path, config='default_model = "demo"\n', prefix=until_it_serves
+    ) as server:
+        async with asyncio.timeout(LIMIT_S), session() as http:
+            status, answer = await ask(http, server.url, samples["en_hello_gb.wav"]["path"])
+            assert (status, answer["text"]) == (200, "hello world")
+            async with http.get(f"{server.url}/nothing") as response:
+                assert response.status == 404
+        assert server.stop() == 0
+        assert server.log[-1]["event"] == "serving"
