@@ -20,7 +20,7 @@ from whisper_router.errors import (
     Unavailable,
     UpstreamRefused,
 )
-from whisper_router.supervisor import overruns, report
+from whisper_router.supervisor import choice, overruns, report
 from whisper_router.supervisor.breaker import held_off
 from whisper_router.supervisor.lease import Lease
 from whisper_router.supervisor.line import Grant, Line
@@ -76,10 +76,7 @@ class ModelPool:
     @property
     def capacity(self) -> int:
         """How many leases are of use now: servers elsewhere that are put aside take none."""
-        serving = [slot for slot in self._slots if slot.is_remote and slot.process.serving()]
-        if not serving:
-            return self.capabilities.concurrency
-        return sum(slot.capacity for slot in serving)
+        return choice.capacity(self._slots, planned=self.capabilities.concurrency)
 
     @contextlib.asynccontextmanager
     async def lease(self) -> AsyncIterator[Lease]:
@@ -232,7 +229,7 @@ class ModelPool:
             raise Unavailable(f"Too many requests wait for the model '{self.alias}'.")
         for slot in self._slots:
             slot.has_failed = False  # who comes later gets a new attempt
-        if self._is_held_off():
+        if choice.are_held_off(self._slots):
             raise self._refusal()
         place = self._waiting.join()
         self._dispatch()
@@ -245,12 +242,6 @@ class ModelPool:
         finally:
             self._waiting.leave(place)
             self._dispatch()
-
-    def _is_held_off(self) -> bool:
-        """Tell whether there are processes, and none serves or may be started now."""
-        return bool(self._slots) and not any(
-            slot.is_hopeful() or slot.can_start() for slot in self._slots
-        )
 
     def _refusal(self) -> EngineHeldOff:
         return held_off([slot.breaker for slot in self._slots], self.brief().last_error or "")
@@ -301,7 +292,7 @@ class ModelPool:
                     self._recycler.tend(self._slots, is_wanted=bool(self._waiting))
                 self._waiting.serve(self._take)
             self._start_more()
-            if self._waiting and self._is_held_off():
+            if self._waiting and choice.are_held_off(self._slots):
                 self._waiting.fail(self._refusal())
             memory = self._surroundings.memory
             for slot in self._slots:
@@ -313,35 +304,19 @@ class ModelPool:
             self._planning = self._surroundings.tasks.spawn(self._plan(), name=f"plan {self.alias}")
 
     def _take(self) -> Grant | None:
-        """Take a free worker of the process that does least, if there is one.
-
-        Servers that are held off come into question when no other one serves.
-        """
-        open_to_all = [slot for slot in self._slots if not slot.is_held_off]
-        if not any(slot.process.state is State.READY for slot in open_to_all):
-            open_to_all = self._slots
-        for slot in sorted(open_to_all, key=lambda slot: slot.preference):
-            if (connection := slot.offer()) is not None:
-                slot.leases += 1
-                connection.hold()
-                self._unleased.clear()
-                return Grant(slot=slot, connection=connection)
-        return None
+        """Take a free worker, if there is one."""
+        if (found := choice.offered(self._slots)) is None:
+            return None
+        slot, connection = found
+        slot.leases += 1
+        connection.hold()
+        self._unleased.clear()
+        return Grant(slot=slot, connection=connection)
 
     def _start_more(self) -> None:
-        if self._unloads:
-            return
-        coming = sum(slot.workers for slot in self._slots if slot.process.state is State.STARTING)
-        for slot in self._slots:
-            if not slot.can_start() or (slot.is_resting and self._has_hope()):
-                continue
-            # To ask a server elsewhere takes nothing here, so all are asked together.
-            if len(self._waiting) > coming or (slot.is_remote and self._waiting):
+        if not self._unloads:
+            for slot in choice.to_start(self._slots, waiting=len(self._waiting)):
                 slot.process.start()
-                coming += slot.workers
-
-    def _has_hope(self) -> bool:
-        return any(slot.is_hopeful() for slot in self._slots)
 
     def _changed(self) -> None:
         """React to a process's change of state, which is still going on."""
@@ -353,7 +328,7 @@ class ModelPool:
                 if slot.begin_to_make_room(failure):
                     making = self._start_with_more_room(slot, failure)
                     self._surroundings.tasks.spawn(making, name=f"make room for {self.alias}")
-                elif not self._has_hope():
+                elif not choice.has_hope(self._slots):
                     self._waiting.fail(failure)
         if not self._is_dispatch_due:
             self._is_dispatch_due = True
@@ -365,7 +340,7 @@ class ModelPool:
             has_room = await self._surroundings.memory.clear(slot)
         finally:
             slot.makes_room = False
-        if not has_room and not self._has_hope():
+        if not has_room and not choice.has_hope(self._slots):
             slot.has_failed = True
             self._waiting.fail(failure)
         self._dispatch()
