@@ -10,8 +10,7 @@ import pytest
 from support.api_app import GOOD, HELD, NO_START, Setup, sample_path
 from support.job_api import api_with_jobs
 from support.processes import begun
-from whisper_router.api.key_source import KeyFile
-from whisper_router.api.keys import hash_key
+from support.rings import bearer, two_and_an_administrator
 
 LIMIT_S = 20
 HELLO = "en_hello_gb.wav"
@@ -20,17 +19,7 @@ HELLO = "en_hello_gb.wav"
 @pytest.fixture
 def keys(tmp_path):
     """Two ordinary keys and an administrator's."""
-    path = tmp_path / "keys.toml"
-    path.touch(mode=0o600)
-    path.write_text(
-        "".join(f'[keys.{name}]\nhash = "{hash_key(name)}"\n' for name in ("ann", "ben"))
-        + f'[keys.boss]\nhash = "{hash_key("boss")}"\nadmin = true\n'
-    )
-    return KeyFile(path)
-
-
-def as_(name: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {name}"}
+    return two_and_an_administrator(tmp_path)
 
 
 def form(model: str, **fields: str) -> aiohttp.FormData:
@@ -182,16 +171,16 @@ async def test_what_does_not_run_cannot_be_cancelled(api, http):
 
 async def test_keys_see_and_cancel_their_own_and_administrators_everybodys(start, http, keys):
     """Another key's request is as if it did not exist."""
-    async with start(Setup(keys=keys)) as api, held(http, api, headers=as_("ann")) as call:
+    async with start(Setup(keys=keys)) as api, held(http, api, headers=bearer("ann")) as call:
         for name, seen in (("ann", 1), ("ben", 0), ("boss", 1)):
-            _, body = await activity(http, api, **as_(name))
+            _, body = await activity(http, api, **bearer(name))
             assert [item["key"] for item in body["running"]] == ["ann"] * seen
-        assert (await cancel(http, api, **as_("ben")))[0] == 404
+        assert (await cancel(http, api, **bearer("ben")))[0] == 404
         assert (await cancel(http, api))[0] == 401
-        assert (await cancel(http, api, **as_("boss")))[0] == 200
+        assert (await cancel(http, api, **bearer("boss")))[0] == 200
         assert (await call)[0] == 410
         for name, seen in (("ann", 1), ("ben", 0), ("boss", 1)):
-            _, body = await activity(http, api, **as_(name))
+            _, body = await activity(http, api, **bearer(name))
             assert len(body["history"]) == seen
 
 

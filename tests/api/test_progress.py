@@ -7,24 +7,13 @@ import aiohttp
 import pytest
 
 from support.api_app import Setup, sample_path
-from whisper_router.api.key_source import KeyFile
-from whisper_router.api.keys import hash_key
+from support.rings import bearer, two_and_an_administrator
 
 
 @pytest.fixture
 def keys(tmp_path):
     """Two ordinary keys and an administrator's."""
-    path = tmp_path / "keys.toml"
-    path.touch(mode=0o600)
-    path.write_text(
-        "".join(f'[keys.{name}]\nhash = "{hash_key(name)}"\n' for name in ("ann", "ben"))
-        + f'[keys.boss]\nhash = "{hash_key("boss")}"\nadmin = true\n'
-    )
-    return KeyFile(path)
-
-
-def as_(name: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {name}"}
+    return two_and_an_administrator(tmp_path)
 
 
 async def send(http, api, request_id: str, **headers: str) -> int:
@@ -69,27 +58,27 @@ async def test_a_stream_of_an_ended_request_is_one_event(api, http):
 async def test_another_keys_request_is_as_if_it_did_not_exist(start, http, keys):
     """Ids may be guessed; progress is nobody else's business."""
     async with start(Setup(keys=keys)) as api:
-        assert await send(http, api, "anns", **as_("ann")) == 200
-        assert (await get(http, api, "/progress/anns", **as_("ann")))[0] == 200
-        assert (await get(http, api, "/progress/anns", **as_("ben")))[0] == 404
+        assert await send(http, api, "anns", **bearer("ann")) == 200
+        assert (await get(http, api, "/progress/anns", **bearer("ann")))[0] == 200
+        assert (await get(http, api, "/progress/anns", **bearer("ben")))[0] == 404
         assert (await get(http, api, "/progress/anns"))[0] == 401
 
 
 async def test_the_queue_is_for_administrators(start, http, keys):
     """403 names what the key lacks; nothing waits here."""
     async with start(Setup(keys=keys)) as api:
-        status, body = await get(http, api, "/queue", **as_("ann"))
+        status, body = await get(http, api, "/queue", **bearer("ann"))
         assert (status, body["error"]["code"]) == (403, "insufficient_scope")
         assert "scope 'admin'" in body["error"]["message"]
-        assert await get(http, api, "/queue", **as_("boss")) == (200, {})
+        assert await get(http, api, "/queue", **bearer("boss")) == (200, {})
 
 
 async def test_another_key_cannot_take_an_id_away(start, http, keys):
     """Both used the same one; each is told of its own request."""
     async with start(Setup(keys=keys)) as api:
-        assert await send(http, api, "same", **as_("ann")) == 200
-        assert await send(http, api, "same", **as_("ben")) == 200
-        assert (await get(http, api, "/progress/same", **as_("ann")))[0] == 200
+        assert await send(http, api, "same", **bearer("ann")) == 200
+        assert await send(http, api, "same", **bearer("ben")) == 200
+        assert (await get(http, api, "/progress/same", **bearer("ann")))[0] == 200
 
 
 async def test_a_proxys_request_id_does_not_hide_the_clients(api, http):
