@@ -1,7 +1,9 @@
 """A real `whisper-router serve` as a child process, on a free port of loopback."""
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from support import kept_logs
+from whisper_router.supervisor.guard import SHORT_PARENT, short_name
 
 START_S = 30.0
 STOP_S = 30.0
@@ -93,6 +96,8 @@ def running_server(
         reader.join(STOP_S)
         assert process.stderr is not None
         process.stderr.close()
+        if process.returncode:
+            _remove_sockets_later(directory)
 
 
 def environment(directory: Path) -> dict[str, str]:
@@ -108,6 +113,17 @@ def environment(directory: Path) -> dict[str, str]:
         "WHISPER_ROUTER__SERVER__LOG_LEVEL": "debug",
         "WHISPER_ROUTER__STORE__OFFLINE": "true",
     }
+
+
+def _remove_sockets_later(directory: Path) -> None:
+    """When all tests are over, remove what a killed server has left outside of `directory`.
+
+    Not earlier: the next server in the same directory shall find it.
+    """
+    for parent, folders, _ in os.walk(directory):
+        if "sockets" in folders:
+            left = SHORT_PARENT / short_name(Path(parent))
+            atexit.register(shutil.rmtree, left, ignore_errors=True)
 
 
 def _read_log(server: ServerProcess) -> None:

@@ -133,8 +133,7 @@ def _short_directory(run_dir: Path) -> Path:
         OSError: nothing can be made there.
     """
     usual = Path(tempfile.gettempdir())
-    digest = hashlib.sha256(os.fsencode(run_dir)).hexdigest()[:8]
-    name = f"whisper-router-{os.getuid()}-{digest}"
+    name = short_name(run_dir)
     parent = usual if _has_room(usual / name) else SHORT_PARENT
     directory = parent / name
     try:
@@ -143,6 +142,12 @@ def _short_directory(run_dir: Path) -> Path:
         if not _is_private(directory):
             return Path(tempfile.mkdtemp(prefix="whisper-router-", dir=parent))
     return directory
+
+
+def short_name(run_dir: Path) -> str:
+    """Return the name of the temporary directory that holds the sockets of a deep `run_dir`."""
+    digest = hashlib.sha256(os.fsencode(run_dir)).hexdigest()[:8]
+    return f"whisper-router-{os.getuid()}-{digest}"
 
 
 def _is_private(directory: Path) -> bool:
