@@ -41,13 +41,16 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
 
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
-    """A command that a test runs sets up the logging of its process: a level, a stream."""
+    """A command that a test runs sets up the logging of its process: levels, a stream."""
     config, root = structlog.get_config(), logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    loggers = [root, logging.getLogger("aiohttp.websocket")]
+    handlers, levels = root.handlers[:], [logger.level for logger in loggers]
     yield
     structlog.configure(**config)
     root.handlers[:] = handlers
-    root.setLevel(level)
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+    logging.captureWarnings(False)
 
 
 @pytest.fixture(scope="session")
