@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import gzip
 import hashlib
 import io
@@ -53,9 +54,10 @@ class SmallSpool(Spool):
 @pytest.fixture
 def start(tmp_path):
     """Start a server with given limits; `spool` may be another kind of spool."""
+    spools = contextlib.ExitStack()
 
     def start(kind: type[Spool] = Spool, **limits):
-        spool = kind.create(tmp_path / "spool")
+        spool = spools.enter_context(kind.create(tmp_path / "spool"))
         chosen = {
             "max_upload_bytes": LIMIT,
             "idle_timeout_s": 20.0,
@@ -64,7 +66,8 @@ def start(tmp_path):
         }
         return running(UploadServer(spool=spool, limits=UploadLimits(**chosen)))
 
-    return start
+    with spools:
+        yield start
 
 
 def files_in(server: UploadServer) -> list[Path]:
