@@ -39,7 +39,7 @@ async def test_preloaded_models_start_with_the_server_and_others_do_not(tmp_path
         early, late = router.supervisor.pool("early"), router.supervisor.pool("late")
         async with asyncio.timeout(30):
             while early.brief().state is not State.READY:  # noqa: ASYNC110 - nobody asked for it
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.005)
         assert late.brief().state is State.STOPPED
 
 
@@ -49,7 +49,7 @@ async def test_a_preloaded_model_that_is_not_here_does_not_end_the_server(tmp_pa
     async with build_router(settings_in(tmp_path, models=models)) as router:
         async with asyncio.timeout(30):
             while router.supervisor.pool("gone").brief().last_error is None:  # noqa: ASYNC110
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.005)
         assert router.supervisor.pool("demo").brief().last_error is None
 
 

@@ -71,7 +71,7 @@ async def test_closing_waits_until_every_task_has_cleaned_up():
 async def test_who_is_cancelled_while_it_closes_leaves_the_tasks_to_their_clean_up():
     """They are told once: a second cancellation would end what they do in `finally`."""
     clean_up, owner = CleanUp(), Tasks()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await clean_up.begun()
         closing = owner.spawn(clean_up.tasks.close(), name="closer")
         await clean_up.begins.wait()
@@ -85,7 +85,7 @@ async def test_who_is_cancelled_while_it_closes_leaves_the_tasks_to_their_clean_
 async def test_a_task_may_close_its_owner():
     """It does not wait for itself."""
     tasks = Tasks()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await tasks.spawn(tasks.close(), name="closer")
 
 
@@ -115,7 +115,7 @@ async def test_closing_in_full_is_not_cut_short_by_a_cancellation():
         finally:
             was_done.append(clean_up.done.is_set())
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await clean_up.begun()
         closing = owner.spawn(close(), name="closer")
         await clean_up.begins.wait()

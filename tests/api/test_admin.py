@@ -217,7 +217,7 @@ async def test_an_open_stream_of_logs_does_not_hold_up_the_end_of_the_server(htt
     headers = {"Accept": "text/event-stream"}
     async with http.get("/v1/processes/demo/logs", headers=headers) as response:
         server.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(15):
             await response.content.read()
     assert await asyncio.to_thread(server.process.wait, 10) == 0
 

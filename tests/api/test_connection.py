@@ -12,7 +12,7 @@ from support.api_app import Api, Setup, Start
 from whisper_router.api.connection import ConnectionLimits
 from whisper_router.api.crowd import CrowdLimits
 
-LIMIT_S = 10
+LIMIT_S = 15
 HEALTH = b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n"
 BEGUN = (
     b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n"

@@ -80,7 +80,7 @@ async def test_a_client_that_leaves_is_logged_as_499(
     """Its work was given up, which is no error."""
     form = aiohttp.FormData({"model": HELD})
     form.add_field("file", sample_path("en_hello_gb.wav").read_bytes(), filename="a.wav")
-    async with asyncio.timeout(10), start(Setup()) as api, asyncio.TaskGroup() as group:
+    async with asyncio.timeout(15), start(Setup()) as api, asyncio.TaskGroup() as group:
         url = f"{api.base_url}/audio/transcriptions"
         call = group.create_task(http.post(url, data=form).__aenter__())
         await api.recogniser.reached.wait()

@@ -92,7 +92,7 @@ async def test_a_full_queue_is_told_before_the_upload(jobs):
         b"POST /v1/jobs HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\n"
         b"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000\r\n\r\n"
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 429")
     writer.close()
 

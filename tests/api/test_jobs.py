@@ -177,7 +177,7 @@ async def test_followers_do_not_hold_up_a_stop(start, tmp_path, http, blocking_c
         response = await http.get(f"{jobs.url}/job_1/events")
         await response.content.readline()
         jobs.api.app[STOPPING].set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             await response.read()
         response.release()
 
@@ -221,7 +221,7 @@ async def test_json_waits_to_be_asked_for(jobs):
         b"POST /v1/jobs HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
         b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100")
         writer.write(body)
         assert (await reader.read()).startswith(b"HTTP/1.1 202")

@@ -453,7 +453,7 @@ async def test_paths_work_with_and_without_v1(
 
 async def test_a_client_that_leaves_ends_the_work(client: AsyncOpenAI, api: Api):
     """The generator is closed at once, and the upload deleted."""
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(15), asyncio.TaskGroup() as group:
         call = group.create_task(
             client.audio.transcriptions.create(file=sample_path(HELLO), model=HELD)
         )
@@ -515,7 +515,7 @@ async def test_translations_stream_as_an_extension(api: Api, http: aiohttp.Clien
 
 async def test_leaving_a_stream_ends_the_work(client: AsyncOpenAI, api: Api):
     """Contract case 85: after one event, and the server goes on."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         stream = await client.audio.transcriptions.create(
             file=sample_path(THREE), model=HELD, stream=True
         )

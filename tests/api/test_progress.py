@@ -49,7 +49,7 @@ async def test_a_stream_of_an_ended_request_is_one_event(api, http):
     """And then it ends."""
     await send(http, api, "one")
     url, headers = f"{api.base_url}/progress/one", {"Accept": "text/event-stream"}
-    async with asyncio.timeout(10), http.get(url, headers=headers) as response:
+    async with asyncio.timeout(15), http.get(url, headers=headers) as response:
         assert response.content_type == "text/event-stream"
         lines = (await response.text()).splitlines()
     assert [json.loads(line[6:])["stage"] for line in lines if line] == ["done"]

@@ -18,7 +18,7 @@ LONG = f"GET /v1/models HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {SECRET}{'x
 async def sent(api: Api, data: str) -> tuple[str, dict[str, str], bytes]:
     """Send bytes; return status line, headers and body of all that comes back."""
     reader, writer = await asyncio.open_connection(api.host, api.port)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         writer.write(data.encode("latin-1"))
         head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     writer.close()
@@ -88,7 +88,7 @@ async def test_a_new_connection_that_says_nothing_is_closed(start: Start, said: 
     """Connections cost descriptors, which even a caller without a key could use up."""
     async with start(Setup(connections=ConnectionLimits(header_timeout_s=0.1))) as api:
         reader, writer = await asyncio.open_connection(api.host, api.port)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             writer.write(said.encode())
             assert await reader.read() == b""
         writer.close()
@@ -98,7 +98,7 @@ async def test_a_connection_with_a_request_on_its_way_is_not_silent(start: Start
     """The limit is for the headers; an upload may take as long as it makes progress."""
     async with start(Setup(connections=ConnectionLimits(header_timeout_s=0.1))) as api:
         reader, writer = await asyncio.open_connection(api.host, api.port)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             writer.write(
                 b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n"
                 b"Content-Type: multipart/form-data; boundary=b\r\nConnection: close\r\n\r\n"

@@ -79,7 +79,7 @@ class Source:
 async def test_a_pulse_fills_the_pauses_and_loses_nothing():
     """None while nothing comes, then the event, then the error as it was raised."""
     source, seen = Source(), []
-    async with asyncio.timeout(10), aclosing(with_pulse(source.events(), interval_s=0.01)) as pulse:
+    async with asyncio.timeout(15), aclosing(with_pulse(source.events(), interval_s=0.01)) as pulse:
         with pytest.raises(EngineCrashed, match="gone"):
             async for item in pulse:
                 seen.append(item)
@@ -92,7 +92,7 @@ async def test_a_pulse_fills_the_pauses_and_loses_nothing():
 async def test_leaving_the_pulse_closes_the_events():
     """Also while they are being waited for."""
     source = Source()
-    async with asyncio.timeout(10), aclosing(with_pulse(source.events(), interval_s=60)) as pulse:
+    async with asyncio.timeout(15), aclosing(with_pulse(source.events(), interval_s=60)) as pulse:
         assert await anext(pulse) == READY
     assert source.closed
 
@@ -141,7 +141,7 @@ async def test_a_silent_stream_beats(start: Start, http: aiohttp.ClientSession):
     """Comments keep proxies from giving up, and clients do not see them."""
     lines = []
     async with (
-        asyncio.timeout(10),
+        asyncio.timeout(15),
         start(Setup(heartbeat_s=0.02)) as api,
         await post_stream(http, api, HELD) as answer,
     ):
@@ -154,7 +154,7 @@ async def test_a_silent_stream_beats(start: Start, http: aiohttp.ClientSession):
 
 async def test_text_is_sent_as_soon_as_it_is_there(api: Api, http: aiohttp.ClientSession):
     """The first delta arrives while the recogniser has not gone on."""
-    async with asyncio.timeout(10), await post_stream(http, api, HELD) as answer:
+    async with asyncio.timeout(15), await post_stream(http, api, HELD) as answer:
         first = await answer.content.readline()
         assert json.loads(first[6:])["delta"] == "red green blue"
         assert not api.recogniser.closed.is_set()

@@ -15,7 +15,7 @@ from whisper_router.api.certificates import Certificates
 from whisper_router.api.connection import ConnectionLimits
 from whisper_router.api.crowd import CrowdLimits
 
-LIMIT_S = 10
+LIMIT_S = 15
 pytestmark = pytest.mark.both_loops
 
 

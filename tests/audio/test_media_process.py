@@ -68,7 +68,7 @@ async def test_a_worker_whose_pipe_is_closed_already_is_lost(tasks, tmp_path):
         await worker.ready()
         psutil.Process(worker.pid).kill()
         while not worker._process.stdin.is_closing():  # noqa: ASYNC110 - a pipe sets no event
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.005)
         await worker.exited()
         for _ in range(10):  # uvloop closes it in several steps, and refuses writes after the last
             await asyncio.sleep(0)

@@ -63,7 +63,7 @@ async def test_who_cancels_while_the_disk_is_full_is_told_so(store, tmp_path):
         assert (await ended(runner, "one")).status is JobStatus.CANCELLED
         async with asyncio.timeout(20):
             while runner._cancelled:  # noqa: ASYNC110 - nobody tells
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.005)
 
 
 async def test_a_cancellation_that_comes_late_leaves_a_whole_end(store, tmp_path):
@@ -83,7 +83,7 @@ async def test_a_cancellation_that_comes_late_leaves_a_whole_end(store, tmp_path
                 await runner.delivery_due()
         assert (await ended(runner, "one")).status is JobStatus.COMPLETED
         while job.audio.path.exists():  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.005)
 
 
 async def test_a_job_ends_although_nothing_can_be_said_of_it(store, tmp_path):

@@ -20,7 +20,7 @@ async def store(tmp_path):
 async def until(is_so) -> None:
     async with asyncio.timeout(20):
         while not await is_so():  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize("error", [StorageFull("The disk is full."), OSError("a bug")])

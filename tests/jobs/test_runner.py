@@ -167,7 +167,7 @@ async def test_old_jobs_are_erased(store, tmp_path):
     async with running(store, tmp_path, Recogniser(), keep_audio=True, keep_s=-1.0):
         async with asyncio.timeout(20):
             while await store.find("one") is not None:  # noqa: ASYNC110 - nobody watches
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.005)
     assert not job.audio.path.exists()
 
 

@@ -83,7 +83,7 @@ class Outbox:
 
     async def tried_once(self, number: int = 1) -> Delivery:
         """Wait for an attempt, and return what is noted of the delivery."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(15):
             assert await self.noted.get() == f"msg_{number}"
         return await self.get(number)
 
@@ -92,7 +92,7 @@ class Outbox:
         while not self.looks.empty():
             self.looks.get_nowait()
         self.woken.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(15):
             await self.looks.get()
 
     def pass_s(self, seconds: float) -> None:
@@ -345,7 +345,7 @@ async def test_the_body_of_an_answer_is_not_read(outbox: Outbox, length: str):
     async with raw_host(answer) as host, outbox.sender():
         await outbox.put(host.url)
         delivery = await outbox.tried_once()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(15):
             await left.wait()
     assert delivery.delivered_s is not None
 
@@ -412,7 +412,7 @@ async def test_an_attempt_that_was_cut_off_is_made_again_with_the_same_id(tmp_pa
     async with web_host(handle) as host:
         async with open_store(tmp_path / "jobs.db") as store:
             outbox = Outbox(store)
-            async with outbox.sender(), asyncio.timeout(10):
+            async with outbox.sender(), asyncio.timeout(15):
                 await outbox.put(host.url)
                 await arrived.wait()
             assert (await outbox.get()).attempts == 0

@@ -281,7 +281,7 @@ async def test_a_file_that_came_while_waiting_for_the_lock_is_not_fetched_again(
     waiting = asyncio.Event()
     with lock_file(job.lock) as fd:
         assert try_lock(fd)
-        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(15), asyncio.TaskGroup() as group:
             fetching = group.create_task(fetch(job, lambda _: waiting.set()))
             await waiting.wait()
             job.target.write_bytes(CONTENT)

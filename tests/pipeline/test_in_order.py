@@ -46,7 +46,7 @@ async def test_items_come_in_the_order_of_the_sources_whichever_ends_first():
     sources.gates[1].set()
     seen = []
     async with (
-        asyncio.timeout(10),
+        asyncio.timeout(15),
         aclosing(in_order(sources.all(), width=2, tasks=Tasks())) as items,
     ):
         async for item in items:
@@ -61,7 +61,7 @@ async def test_no_more_than_width_sources_run():
     """The third waits until one of the others has ended, whichever that is."""
     sources = Sources(3)
     async with (
-        asyncio.timeout(10),
+        asyncio.timeout(15),
         aclosing(in_order(sources.all(), width=2, tasks=Tasks())) as items,
     ):
         assert await anext(items) == (0, "first")
@@ -81,7 +81,7 @@ async def test_an_error_comes_in_its_place_and_ends_the_others():
     sources.gates[0].set()
     sources.gates[1].set()
     seen = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         with pytest.raises(ValueError, match="1"):
             async for item in in_order(sources.all(), width=3, tasks=Tasks()):
                 seen.append(item)  # noqa: PERF401 - the loop raises
@@ -92,7 +92,7 @@ async def test_an_error_comes_in_its_place_and_ends_the_others():
 async def test_closing_early_waits_for_every_source_to_clean_up():
     """A client that leaves frees all that worked for it."""
     sources = Sources(2)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         async with aclosing(in_order(sources.all(), width=2, tasks=Tasks())) as items:
             await anext(items)
             await sources.started[1].wait()
@@ -104,7 +104,7 @@ async def test_after_an_error_nothing_more_is_begun():
     sources = Sources(3)
     sources.fail = {1}
     sources.gates[1].set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         items = in_order(sources.all(), width=2, tasks=Tasks())
         assert await anext(items) == (0, "first")
         while 1 not in sources.closed:  # noqa: ASYNC110 - a closed list sets no event
@@ -120,7 +120,7 @@ async def test_an_error_of_the_line_itself_ends_what_runs_at_once():
     """The rest of a broken file makes all work for it useless; what was heard is given first."""
     sources = Sources(2)
     seen = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         with pytest.raises(KeyError):
             async for item in in_order(sources.all(error=KeyError()), width=2, tasks=Tasks()):
                 seen.append(item)  # noqa: PERF401 - the loop raises
@@ -133,7 +133,7 @@ async def test_a_reader_that_stops_reading_stops_the_line():
     sources = Sources(READ_AHEAD + 10)
     for gate in sources.gates[1:]:
         gate.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         items = in_order(sources.all(), width=2, tasks=Tasks())
         assert await anext(items) == (0, "first")
         await sources.started[READ_AHEAD].wait()
@@ -173,7 +173,7 @@ async def test_a_second_cancellation_leaves_no_source_running():
                 pass
 
     tasks = Tasks()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         reading = tasks.spawn(read(), name="reader")
         await begun.wait()
         reading.cancel()

@@ -151,7 +151,7 @@ async def test_who_leaves_in_the_middle_of_a_hypothesis_leaves_nothing(make_live
         sending = begun(run.hear(speech))
         await hung(tmp_path / "script", 1)
         while run.duration_s < 5:  # noqa: ASYNC110 - nobody reads its events
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.005)
         assert not sending.done()
         assert run.duration_s < 8
         assert list(spool.directory.iterdir())

@@ -47,7 +47,7 @@ async def test_nothing_is_lost_while_others_ask(chunks):
     """Hashing takes a while, in which requests for other chunks come by."""
     poison = Poison()
     await poison.add(ALIAS, chunks["good"])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         await asyncio.gather(poison.add(ALIAS, chunks["evil"]), poison.holds(ALIAS, chunks["good"]))
         assert await poison.holds(ALIAS, chunks["evil"])
 

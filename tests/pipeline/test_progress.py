@@ -27,7 +27,7 @@ async def test_a_change_wakes_who_waits_for_it():
         waiting = asyncio.create_task(tracker.changed())  # noqa: TID251 - the test awaits it
         await asyncio.sleep(0)
         tracker.update(stage=Stage.DECODING)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             await waiting
         assert tracker.report.stage is Stage.DECODING
 

@@ -83,7 +83,7 @@ class Bench:
             while any(  # noqa: ASYNC110 - they are asked aside
                 each.state is not State.READY for each in await self.processes()
             ):
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.005)
 
     async def is_gone(self, server: OddServer) -> None:
         """Have it found out that a server is not there any more, while its connections stay."""

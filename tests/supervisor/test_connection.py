@@ -41,7 +41,7 @@ async def test_a_session_in_use_is_closed_by_its_last_user(tmp_path):
     made.drop()
     assert not made.http.closed
     made.drop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await closed(made)
     await tasks.close()
 
@@ -53,7 +53,7 @@ async def test_an_unused_drop_before_the_end_closes_nothing(tmp_path):
     made.hold()
     made.drop()
     assert not made.http.closed
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await begun(made.retire())
     await tasks.close()
 
@@ -70,7 +70,7 @@ async def test_a_proxy_of_the_environment_is_not_asked_for_an_engine(
         for name in ("no_proxy", "NO_PROXY"):
             monkeypatch.delenv(name, raising=False)
         process = make_process(engine=engine, silence_s=2.0)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(15):
             await process.ensure_ready()
             link = process.serving()
             assert await ask(link.http, link.endpoint) == " hello"

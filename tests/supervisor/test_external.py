@@ -173,7 +173,7 @@ async def test_a_broken_answer_of_a_server_that_is_gone_puts_it_aside_at_once(wa
         external.start()
         await watched.reach(State.READY)
         connection = external.serving()
-    assert await external.is_settled(connection, timeout_s=5)
+    assert await external.is_settled(connection, timeout_s=15)
     assert external.state is State.STOPPED
 
 
@@ -187,12 +187,12 @@ async def test_broken_answers_in_a_row_put_a_server_aside_that_says_it_is_well(w
         await watched.reach(State.READY)
         connection = external.serving()
         for _ in range(FAILURES_IN_A_ROW - 1):
-            await external.is_settled(connection, timeout_s=5)
+            await external.is_settled(connection, timeout_s=15)
         assert external.standing.failures == FAILURES_IN_A_ROW - 1
         external.note_success()
         for _ in range(FAILURES_IN_A_ROW):
             assert external.state is State.READY
-            await external.is_settled(connection, timeout_s=5)
+            await external.is_settled(connection, timeout_s=15)
         assert external.state is State.STOPPED
         assert "in a row" in str(external.last_error)
 
@@ -243,10 +243,10 @@ async def test_after_a_rest_a_server_is_tried_with_one_request(watch, monkeypatc
         await watched.reach(State.READY)
         connection = external.serving()
         for _ in range(FAILURES_IN_A_ROW):
-            await external.is_settled(connection, timeout_s=5)
+            await external.is_settled(connection, timeout_s=15)
         await watched.reach(State.READY)
         assert external.standing.is_on_trial
-        await external.is_settled(connection, timeout_s=5)
+        await external.is_settled(connection, timeout_s=15)
         assert external.state is State.STOPPED
         await watched.reach(State.READY)
         external.note_success()
@@ -283,6 +283,6 @@ async def test_closing_waits_for_who_still_uses_its_session(watch):
         assert external.serving() is None
         assert not connection.http.closed
         connection.drop()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             while not connection.http.closed:  # noqa: ASYNC110 - a session sets no event
                 await asyncio.sleep(0)

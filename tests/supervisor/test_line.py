@@ -58,7 +58,7 @@ async def test_all_are_refused_but_those_who_left():
     gone.cancel()
     line.fail(ShuttingDown("It stops."))
     assert not line
-    waiting = begun(asyncio.wait_for(here, 1))
+    waiting = begun(asyncio.wait_for(here, 20))
     with pytest.raises(ShuttingDown):
         await waiting
     assert gone.cancelled()

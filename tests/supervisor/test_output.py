@@ -80,7 +80,7 @@ async def test_a_pipe_is_read_to_its_end():
     drain = Drain(reader, target.splitter())
     os.write(writer, b"one\ntwo")
     os.close(writer)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await drain.finish(timeout_s=5)
     assert target.tail(5) == ["one", "two"]
     assert target.received_bytes == 7
@@ -92,7 +92,7 @@ async def test_a_pipe_that_somebody_holds_open_is_waited_for_a_bounded_time():
     target = ring()
     drain = Drain(reader, target.splitter())
     os.write(writer, b"said")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await drain.finish(timeout_s=0.05)
     os.close(writer)
     assert target.tail(5) == ["said"]
@@ -102,7 +102,7 @@ async def test_what_a_ring_has_got_last_is_followed_although_it_was_replaced():
     """A crash prints its message and is gone."""
     old, new = OutputRing(lines=5, line_bytes=100), OutputRing(lines=5, line_bytes=100)
     rings = [old]
-    async with asyncio.timeout(5), contextlib.aclosing(follow(lambda: rings, 1)) as batches:
+    async with asyncio.timeout(15), contextlib.aclosing(follow(lambda: rings, 1)) as batches:
         old.append("first")
         assert await anext(batches) == ["first"]
         old.append("last words")

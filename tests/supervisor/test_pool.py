@@ -33,7 +33,7 @@ async def state_of(pool, state: State) -> None:
 async def test_a_lease_starts_a_process_and_speaks_with_it(make_pool):
     """The first request finds an engine that serves."""
     pool = make_pool()
-    async with asyncio.timeout(10), pool.lease() as lease:
+    async with asyncio.timeout(15), pool.lease() as lease:
         assert await ask(lease.http, lease.endpoint) == " hello"
         assert is_alive(lease.pid)
         assert lease.ready.accelerator == "cpu"
@@ -43,7 +43,7 @@ async def test_a_lease_starts_a_process_and_speaks_with_it(make_pool):
 async def test_a_tcp_engine_is_leased_the_same_way(make_pool):
     """What kind of endpoint it is makes no difference to who leases."""
     pool = make_pool(engine=TcpProgramEngine())
-    async with asyncio.timeout(10), pool.lease() as lease:
+    async with asyncio.timeout(15), pool.lease() as lease:
         assert await ask(lease.http, lease.endpoint) == " hello"
 
 
@@ -63,7 +63,7 @@ async def test_many_requests_for_a_cold_alias_start_it_once(make_pool):
             await ask(lease.http, lease.endpoint)
             return lease.pid
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         pids = await asyncio.gather(*(use() for _ in range(12)))
     status = await pool.status()
     assert len(set(pids)) == 1
@@ -83,7 +83,7 @@ async def test_no_more_leases_than_workers_and_first_come_first_served(make_pool
             began[number].set()
             await ends[number].wait()
 
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(15), asyncio.TaskGroup() as group:
         for number in range(4):
             group.create_task(use(number))
         await began[1].wait()
@@ -100,7 +100,7 @@ async def test_no_more_leases_than_workers_and_first_come_first_served(make_pool
 async def test_leases_are_spread_over_processes(make_pool):
     """Two processes of one worker each serve two requests at once."""
     pool = make_pool(processes=2)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         async with pool.lease() as first, pool.lease() as second:
             assert first.pid != second.pid
             status = await pool.status()
@@ -114,7 +114,7 @@ async def test_leases_are_spread_over_processes(make_pool):
 async def test_one_request_at_a_time_starts_one_process_of_two(make_pool):
     """Processes are started when they are needed."""
     pool = make_pool(processes=2)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         for _ in range(3):
             async with pool.lease():
                 pass
@@ -127,7 +127,7 @@ async def test_one_request_at_a_time_starts_one_process_of_two(make_pool):
 async def test_an_idle_process_is_unloaded_and_comes_back_on_demand(make_pool):
     """Memory is given back after the last completion."""
     pool = make_pool(idle_unload_s=0.1)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         async with pool.lease() as lease:
             first = lease.pid
         await state_of(pool, State.STOPPED)
@@ -140,7 +140,7 @@ async def test_an_idle_process_is_unloaded_and_comes_back_on_demand(make_pool):
 async def test_a_process_is_never_unloaded_under_a_lease(make_pool):
     """Idle means: since the last completion."""
     pool = make_pool(workers=2, idle_unload_s=0.05)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         async with pool.lease() as lease:
             for _ in range(3):
                 async with pool.lease() as other:
@@ -155,7 +155,7 @@ async def test_a_process_is_never_unloaded_under_a_lease(make_pool):
 async def test_a_request_at_the_moment_of_the_unload_gets_a_fresh_process(make_pool):
     """Who comes while the old process is stopping waits for the next one."""
     pool = make_pool("--ignore-sigterm", idle_unload_s=0.05, grace_s=0.3)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         async with pool.lease() as lease:
             first = lease.pid
         await state_of(pool, State.STOPPING)
@@ -167,7 +167,7 @@ async def test_a_request_at_the_moment_of_the_unload_gets_a_fresh_process(make_p
 async def test_a_start_whose_requests_all_left_is_unloaded_when_idle(make_pool, tmp_path):
     """A client that gives up does not abort the start, and the result is not kept for ever."""
     pool = make_pool("--wait-for", str(tmp_path / "go"), idle_unload_s=0.05)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         request = begun(pool.warm())
         while (await pool.status()).pids == []:  # noqa: ASYNC110 - being planned is no state
             await asyncio.sleep(0.002)
@@ -221,7 +221,7 @@ async def test_a_request_that_waits_while_the_process_crashes_gets_the_next_one(
         async with pool.lease() as lease:
             return lease.pid
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         async with pool.lease() as lease:
             first = lease.pid
             waiting = begun(use())
@@ -234,7 +234,7 @@ async def test_a_request_that_waits_while_the_process_crashes_gets_the_next_one(
 async def test_the_session_of_a_dead_process_refuses_connections_but_is_not_closed(make_pool):
     """Who holds a lease sees an error that engines know how to name."""
     pool = make_pool()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         with pytest.raises(EngineCrashed):
             async with pool.lease() as lease:
                 os.kill(lease.pid, signal.SIGKILL)
@@ -257,7 +257,7 @@ async def test_an_answer_that_breaks_off_is_told_apart_by_how_the_process_ended(
 ):
     """An engine without workers of its own cannot know; the router has seen it end."""
     pool = make_pool("--hold", str(tmp_path / "never"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         with pytest.raises(EngineCrashed) as caught:
             async with pool.lease() as lease:
                 answer = begun(ask(lease.http, lease.endpoint))
@@ -270,7 +270,7 @@ async def test_an_answer_that_breaks_off_is_told_apart_by_how_the_process_ended(
 async def test_what_shared_a_process_that_we_end_is_interrupted(make_pool, tmp_path):
     """One chunk overran its time; the other one has done nothing."""
     pool = make_pool("--ignore-sigterm", "--hold", str(tmp_path / "never"), workers=2, grace_s=0.1)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         with pytest.raises(EngineInterrupted):
             async with pool.lease() as late, pool.lease() as other:
                 answer = begun(ask(other.http, other.endpoint))
@@ -287,7 +287,7 @@ async def closed_soon(http) -> bool:
 async def test_a_failed_start_is_told_to_all_who_wait_and_tried_again_for_the_next(make_pool):
     """One start, one failure; nobody is stuck, and there is no loop of starts."""
     pool = make_pool("--say", r"error: no\n", "--exit-after-say", "1", processes=2)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         results = await asyncio.gather(*(pool.warm() for _ in range(4)), return_exceptions=True)
         assert {str(result) for result in results} == {
             "Model 'test' could not be started: exit code 1: no"
@@ -310,7 +310,7 @@ async def test_a_model_that_cannot_be_fetched_is_told_and_fetched_again_for_the_
         return Path("/dev/null")
 
     pool = make_pool(model=fetch)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         with pytest.raises(ModelUnavailable, match=r"Put x\.bin"):
             await pool.warm()
         assert (await pool.status()).last_error == "Put x.bin into /models."
@@ -327,7 +327,7 @@ async def test_a_fetch_outlives_the_request_that_began_it(make_pool):
         return Path("/dev/null")
 
     pool = make_pool(model=fetch)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         first, second = begun(pool.warm()), begun(pool.warm())
         await asyncio.sleep(0)
         first.cancel()
@@ -346,7 +346,7 @@ async def test_options_that_cannot_work_here_are_told(make_pool):
             raise ConfigurationError("there is no cuda here")
 
     pool = make_pool(engine=NoCuda())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         with pytest.raises(EngineStartFailed, match="there is no cuda here"):
             await pool.warm()
 
@@ -354,7 +354,7 @@ async def test_options_that_cannot_work_here_are_told(make_pool):
 async def test_a_full_queue_refuses(make_pool):
     """Waiting is bounded."""
     pool = make_pool(queue_limit=1)
-    async with asyncio.timeout(10), pool.lease():
+    async with asyncio.timeout(15), pool.lease():
         waiting = begun(pool.warm())
         await asyncio.sleep(0)
         with pytest.raises(Unavailable, match="Too many requests"):
@@ -365,7 +365,7 @@ async def test_a_full_queue_refuses(make_pool):
 async def test_a_request_that_leaves_in_the_moment_of_its_grant_gives_it_back(make_pool):
     """A lease cannot be lost to a client that has gone."""
     pool = make_pool()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         async with pool.lease():
             waiting = begun(pool.warm())
             await asyncio.sleep(0)
@@ -379,7 +379,7 @@ async def test_a_request_that_leaves_in_the_moment_of_its_grant_gives_it_back(ma
 async def test_ending_the_process_itself_makes_room_for_another(make_pool):
     """An engine without workers of its own is ended as a whole."""
     pool = make_pool()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         async with pool.lease() as lease:
             first = lease.pid
             assert await pool.kill_worker(lease, first)
@@ -397,7 +397,7 @@ async def test_unload_waits_for_the_leases_and_keeps_new_ones_waiting(make_pool)
         async with pool.lease() as lease:
             return lease.pid
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         async with pool.lease() as lease:
             first = lease.pid
             unload = begun(pool.unload())
@@ -413,7 +413,7 @@ async def test_unload_waits_for_the_leases_and_keeps_new_ones_waiting(make_pool)
 async def test_close_refuses_who_waits_and_who_comes(make_pool):
     """After close nothing is started any more."""
     pool = make_pool("--hang")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         waiting = begun(pool.warm())
         while (await pool.status()).pids == []:  # noqa: ASYNC110 - being planned is no state
             await asyncio.sleep(0.002)
@@ -435,7 +435,7 @@ async def test_close_interrupts_a_download(make_pool):
         raise AssertionError
 
     pool = make_pool(model=never)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         waiting = begun(pool.warm())
         await asyncio.sleep(0)
         await pool.close()
@@ -448,7 +448,7 @@ async def test_the_status_tells_what_runs(make_pool):
     pool = make_pool(workers=2)
     before = await pool.status()
     assert (before.state, before.capacity, before.model) == (State.STOPPED, None, None)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         async with pool.lease() as lease:
             status = await pool.status()
     assert status.state is State.READY
@@ -461,7 +461,7 @@ async def test_the_status_tells_what_runs(make_pool):
 async def test_an_engine_without_a_process_is_leased_too(make_pool):
     """Its limit is its own concurrency; to start it is to ask whether it is there."""
     pool = make_pool(engine=ProcesslessEngine(), idle_unload_s=0.01)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         async with pool.lease() as first, pool.lease() as second:
             assert first.http is second.http
             assert first.pid is None
@@ -492,7 +492,7 @@ async def refusals(pool, times: int) -> list[type[Exception]]:
 async def test_a_process_that_never_starts_is_left_alone_for_a_while(make_pool):
     """The fourth is refused at once, told when to come back, and nothing is started for it."""
     pool = make_pool("--say", "error: no such device\\n", "--exit-after-say", "1")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         assert await refusals(pool, 4) == [*[EngineStartFailed] * 3, EngineHeldOff]
         with pytest.raises(
             EngineHeldOff, match=r"no such device\. That happened 3 times"
@@ -507,7 +507,7 @@ async def test_after_the_pause_one_attempt_is_made_and_may_close_the_breaker(mak
     """Without a longest pause it is over at once."""
     mended = tmp_path / "mended"
     pool = make_pool("--unless", str(mended), longest_pause_s=0.0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         await refusals(pool, 5)
         assert pool.brief().breaker is BreakerState.HALF_OPEN
         mended.touch()
@@ -540,7 +540,7 @@ async def test_a_pinned_pool_is_not_unloaded_until_it_is_unpinned(make_pool):
     """However idle it is."""
     pool = make_pool(idle_unload_s=0.01)
     pool.pin(is_pinned=True)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         await pool.warm()
         process = pool._slots[0].process
         with pytest.raises(TimeoutError):
@@ -559,7 +559,7 @@ async def test_a_forced_unload_does_not_wait_for_leases(make_pool):
         async with pool.lease() as lease:
             await ask(lease.http, lease.endpoint)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         await pool.warm()
         using = begun(use())
         while (await pool.status()).leases == 0:
@@ -573,7 +573,7 @@ async def test_a_forced_unload_does_not_wait_for_leases(make_pool):
 async def test_what_processes_print_is_followed_over_a_restart(make_pool):
     """The last lines first, then those of the next process."""
     pool = make_pool("--say", "here I am\\n")
-    async with asyncio.timeout(10), contextlib.aclosing(pool.follow(5)) as batches:
+    async with asyncio.timeout(15), contextlib.aclosing(pool.follow(5)) as batches:
         assert await anext(batches) == []
         await pool.warm()
         lines: list[str] = []

@@ -33,7 +33,7 @@ async def spawned(process) -> int:
 async def test_concurrent_callers_start_one_process(make_process):
     """However many wait, one start serves them all, and a later caller finds it running."""
     process = make_process()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         await asyncio.gather(*(process.ensure_ready() for _ in range(20)))
         pid = process.pid
         await process.ensure_ready()
@@ -43,7 +43,7 @@ async def test_concurrent_callers_start_one_process(make_process):
 async def test_a_ready_process_tells_what_it_is(make_process):
     """What the engine says of itself is kept while it is ready."""
     process = make_process()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         await process.ensure_ready()
         assert process.ready.accelerator == "cpu"
         assert process.ready.details["pid"] == str(process.pid)
@@ -54,7 +54,7 @@ async def test_a_ready_process_tells_what_it_is(make_process):
 async def test_stop_leaves_no_process_no_socket_and_no_record(make_process, surroundings):
     """After a stop nothing tells that there was a process."""
     process = make_process()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         await process.ensure_ready()
         pid = process.pid
         assert len(list(surroundings.runs.path.rglob("*.json"))) == 1
@@ -67,7 +67,7 @@ async def test_stop_leaves_no_process_no_socket_and_no_record(make_process, surr
 async def test_ensure_ready_during_a_slow_stop_waits_then_restarts(make_process):
     """A request that arrives while its engine is being unloaded is served by a fresh process."""
     process = make_process("--ignore-sigterm", grace_s=0.3)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         await process.ensure_ready()
         first = process.pid
         async with asyncio.TaskGroup() as group:
@@ -81,7 +81,7 @@ async def test_ensure_ready_during_a_slow_stop_waits_then_restarts(make_process)
 async def test_a_program_that_ignores_sigterm_is_killed_after_the_grace(make_process):
     """Nobody may outstay the grace."""
     process = make_process("--ignore-sigterm", "--deaf", grace_s=0.1)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         await process.ensure_ready()
         pid = process.pid
         await process.stop()
@@ -91,7 +91,7 @@ async def test_a_program_that_ignores_sigterm_is_killed_after_the_grace(make_pro
 async def test_an_early_exit_is_reported_at_once_with_its_code(make_process):
     """Nobody waits for a time-out when the child has ended."""
     process = make_process("--exit-at-once", "3", silence_s=60)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         with pytest.raises(EngineStartFailed, match=r"'test' could not be started: exit code 3$"):
             await process.ensure_ready()
     assert process.state is State.STOPPED
@@ -100,7 +100,7 @@ async def test_an_early_exit_is_reported_at_once_with_its_code(make_process):
 async def test_exit_code_zero_during_the_start_is_a_failure(make_process):
     """A program that ends before it serves has failed, whatever it says."""
     process = make_process("--exit-at-once", "0")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         with pytest.raises(EngineStartFailed, match="exit code 0"):
             await process.ensure_ready()
 
@@ -108,7 +108,7 @@ async def test_exit_code_zero_during_the_start_is_a_failure(make_process):
 async def test_a_start_killed_by_a_signal_names_it(make_process):
     """Users search for SIGSEGV, not for -11."""
     process = make_process("--raise-signal", str(signal.SIGSEGV.value))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         with pytest.raises(EngineStartFailed, match="killed by SIGSEGV"):
             await process.ensure_ready()
 
@@ -117,7 +117,7 @@ async def test_a_start_killed_by_a_signal_names_it(make_process):
 async def test_a_start_that_somebody_else_ends_is_told_apart(make_process, signum):
     """Another start may succeed, so who waits may try again."""
     process = make_process("--hang")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         waiting = begun(process.ensure_ready())
         os.kill(await started(process), signum)
         with pytest.raises(EngineStartInterrupted, match=f"killed by {signum.name}"):
@@ -130,7 +130,7 @@ async def test_a_start_that_the_kernel_ends_for_want_of_memory_has_failed(
     """The next one would need as much; the message says why, which SIGKILL does not."""
     surroundings.vmstat.write_text("oom_kill 3\n")
     process = make_process("--hang")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         waiting = begun(process.ensure_ready())
         pid = await started(process)
         surroundings.vmstat.write_text("oom_kill 4\n")
@@ -150,7 +150,7 @@ async def started(process) -> int:
 async def test_an_illegal_instruction_is_explained(make_process):
     """SIGILL means that the program was built for another CPU."""
     process = make_process("--raise-signal", str(signal.SIGILL.value))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         with pytest.raises(EngineStartFailed, match="SIGILL: it was built for a CPU with more"):
             await process.ensure_ready()
 
@@ -159,7 +159,7 @@ async def test_the_error_line_of_a_failed_start_is_told(make_process):
     """The engine's own last `error: ` line is the reason, other noise is not."""
     said = r"loading\nerror: no such model: x.bin\nbye\n"
     process = make_process("--say", said, "--exit-after-say", "1")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         with pytest.raises(EngineStartFailed, match=r"exit code 1: no such model: x\.bin$"):
             await process.ensure_ready()
 
@@ -167,7 +167,7 @@ async def test_the_error_line_of_a_failed_start_is_told(make_process):
 async def test_without_an_error_line_the_last_lines_are_told(make_process):
     """The last lines are better than nothing."""
     process = make_process("--say", r"a\nb\nc\nd\n", "--exit-after-say", "1")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         with pytest.raises(EngineStartFailed, match=r"exit code 1: b \| c \| d$"):
             await process.ensure_ready()
 
@@ -175,7 +175,7 @@ async def test_without_an_error_line_the_last_lines_are_told(make_process):
 async def test_a_missing_program_is_a_start_failure_each_time(make_process):
     """A wrong path neither hangs nor breaks the state."""
     process = make_process(argv=lambda _: ("/no/such/program",))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         for _ in range(2):
             with pytest.raises(EngineStartFailed, match="cannot run '/no/such/program'"):
                 await process.ensure_ready()
@@ -185,7 +185,7 @@ async def test_a_missing_program_is_a_start_failure_each_time(make_process):
 async def test_all_waiters_get_the_failure_of_their_start(make_process, tmp_path):
     """One failed start is one failure, told to everybody who waited for it."""
     process = make_process("--wait-for", str(tmp_path / "go"), silence_s=0.3)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         results = await asyncio.gather(
             *(process.ensure_ready() for _ in range(5)), return_exceptions=True
         )
@@ -196,7 +196,7 @@ async def test_all_waiters_get_the_failure_of_their_start(make_process, tmp_path
 async def test_an_unexpected_exit_leads_back_to_stopped_and_a_new_start_works(make_process):
     """A crash is counted, named, and repaired by the next caller."""
     process = make_process()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         await process.ensure_ready()
         os.kill(process.pid, signal.SIGKILL)
         await process.wait_for(State.STOPPED)
@@ -208,7 +208,7 @@ async def test_an_unexpected_exit_leads_back_to_stopped_and_a_new_start_works(ma
 async def test_an_error_of_a_start_that_went_well_does_not_explain_a_later_crash(make_process):
     """A device that was not there, say; it stays in the output."""
     process = make_process("--say", r"error: no GPU\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         await process.ensure_ready()
         os.kill(process.pid, signal.SIGSEGV)
         await process.wait_for(State.STOPPED)
@@ -219,7 +219,7 @@ async def test_an_error_of_a_start_that_went_well_does_not_explain_a_later_crash
 async def test_what_a_crashed_process_has_printed_is_not_told(make_process):
     """It may hold what was heard: administrators can read it, logs and answers do not show it."""
     process = make_process("--say", r"all I have heard\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         await process.ensure_ready()
         os.kill(process.pid, signal.SIGSEGV)
         await process.wait_for(State.STOPPED)
@@ -230,7 +230,7 @@ async def test_what_a_crashed_process_has_printed_is_not_told(make_process):
 async def test_a_dead_process_does_not_serve_before_the_loop_has_heard_of_it(make_process):
     """Whether it lives is asked of the system at the moment of use."""
     process = make_process()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         await process.ensure_ready()
         assert process.serving() is not None
         os.kill(process.pid, signal.SIGKILL)
@@ -243,7 +243,7 @@ async def test_a_dead_process_does_not_serve_before_the_loop_has_heard_of_it(mak
 async def test_a_caller_that_leaves_does_not_undo_the_start(make_process, tmp_path):
     """Starts belong to the process, not to the request that came first."""
     process = make_process("--wait-for", str(tmp_path / "go"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         first = begun(process.ensure_ready())
         await process.wait_for(State.STARTING)
         second = begun(process.ensure_ready())
@@ -259,7 +259,7 @@ async def test_a_caller_that_leaves_does_not_undo_the_start(make_process, tmp_pa
 async def test_a_stop_while_starting_fails_the_waiters_and_leaves_no_child(make_process):
     """Who waits is told; the child of the aborted start is gone."""
     process = make_process("--hang", silence_s=60)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         waiter = begun(process.ensure_ready())
         await process.wait_for(State.STARTING)
         pid = await spawned(process)
@@ -273,7 +273,7 @@ async def test_a_stop_while_starting_fails_the_waiters_and_leaves_no_child(make_
 async def test_a_stop_before_the_first_step_of_a_start_leaves_no_child(make_process):
     """A task that is cancelled before it ran never runs its clean-up: nothing may depend on it."""
     process = make_process()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         process.start()
         process.begin_stop()
         await process.wait_for(State.STOPPED)
@@ -285,7 +285,7 @@ async def test_a_stop_before_the_first_step_of_a_start_leaves_no_child(make_proc
 async def test_close_while_starting_refuses_the_waiters_for_good(make_process):
     """After close there is no way back."""
     process = make_process("--hang", silence_s=60)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         waiter = begun(process.ensure_ready())
         await process.wait_for(State.STARTING)
         pid = await spawned(process)
@@ -301,7 +301,7 @@ async def test_close_while_starting_refuses_the_waiters_for_good(make_process):
 async def test_a_silent_start_is_given_up(make_process):
     """No output, no CPU time, no memory: it hangs."""
     process = make_process("--hang", silence_s=0.4)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         waiter = begun(process.ensure_ready())
         await process.wait_for(State.STARTING)
         pid = await spawned(process)
@@ -313,7 +313,7 @@ async def test_a_silent_start_is_given_up(make_process):
 async def test_a_slow_start_that_shows_progress_is_waited_for(make_process):
     """The time-out counts silence, not length."""
     process = make_process("--slow-start", "1.0", silence_s=0.6)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         await process.ensure_ready()
     assert process.state is State.READY
 
@@ -321,7 +321,7 @@ async def test_a_slow_start_that_shows_progress_is_waited_for(make_process):
 async def test_a_start_that_computes_for_ever_meets_the_limit(make_process):
     """CPU time is a sign of life, but not for ever."""
     process = make_process("--spin", silence_s=0.5, limit_s=1.0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         with pytest.raises(EngineStartFailed, match=r"was not ready after 1 s"):
             await process.ensure_ready()
 
@@ -329,7 +329,7 @@ async def test_a_start_that_computes_for_ever_meets_the_limit(make_process):
 async def test_answering_our_probes_is_no_sign_of_progress(make_process):
     """An engine that says "loading" for ever is given up."""
     process = make_process("--unready", silence_s=0.6)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         with pytest.raises(EngineStartFailed, match="no sign of progress"):
             await process.ensure_ready()
 
@@ -342,7 +342,7 @@ async def test_a_program_gone_after_a_good_run_is_a_start_failure_not_a_stuck_st
     script.write_text("#!/bin/sh\nexit 5\n")
     script.chmod(0o755)
     process = make_process(argv=lambda _: (str(script),))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         with pytest.raises(EngineStartFailed, match="exit code 5"):
             await process.ensure_ready()
         script.unlink()
@@ -359,7 +359,7 @@ async def test_what_fetching_the_model_raises_is_told_as_it_is(make_process):
         raise ModelUnavailable("Put x.bin into /models.")
 
     process = make_process(model=fail)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         with pytest.raises(ModelUnavailable, match=r"Put x\.bin"):
             await process.ensure_ready()
     assert process.crashes == 0
@@ -372,7 +372,7 @@ async def test_options_that_cannot_work_here_are_a_start_failure(make_process):
         raise ConfigurationError("there is no cuda here")
 
     process = make_process(model=fail)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         with pytest.raises(EngineStartFailed, match="there is no cuda here"):
             await process.ensure_ready()
 
@@ -385,7 +385,7 @@ async def test_a_stop_interrupts_the_fetching_of_the_model(make_process):
         raise AssertionError
 
     process = make_process(model=never)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         process.start()
         await asyncio.sleep(0)
         await process.close()
@@ -395,7 +395,7 @@ async def test_a_stop_interrupts_the_fetching_of_the_model(make_process):
 async def test_a_grandchild_dies_with_the_group(make_process, tmp_path):
     """A stop ends the whole group, also a member that ignores SIGTERM."""
     process = make_process("--grandchild", str(tmp_path / "pid"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         await process.ensure_ready()
         grandchild = int(await written(tmp_path / "pid"))
         await process.stop()
@@ -408,7 +408,7 @@ async def test_a_grandchild_dies_with_the_group(make_process, tmp_path):
 async def test_a_crashed_leader_takes_its_grandchildren_along(make_process, tmp_path, habit):
     """Grandchildren hold the GPU: none stays, not even in a session of its own."""
     process = make_process(habit, str(tmp_path / "pid"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         await process.ensure_ready()
         grandchild = int(await written(tmp_path / "pid"))
         os.kill(process.pid, signal.SIGKILL)
@@ -421,7 +421,7 @@ async def test_a_pipe_that_a_grandchild_holds_open_does_not_hold_up_the_stop(
 ):
     """It has left the group and shed its environment, so nothing ends it; its pipes are let go."""
     process = make_process("--lost-grandchild", str(tmp_path / "pid"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         await process.ensure_ready()
         grandchild = int(await written(tmp_path / "pid"))
         try:
@@ -435,7 +435,7 @@ async def test_a_pipe_that_a_grandchild_holds_open_does_not_hold_up_the_stop(
 async def test_a_stop_whose_caller_left_is_finished_all_the_same(make_process):
     """Stops belong to the process too."""
     process = make_process("--ignore-sigterm", grace_s=0.2)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         await process.ensure_ready()
         first = process.pid
         stop = begun(process.stop())
@@ -460,7 +460,7 @@ async def test_a_flood_of_output_blocks_neither_the_engine_nor_the_router(make_p
 async def test_output_of_the_last_child_stays_readable_after_its_end(make_process):
     """The reason of a crash can be looked up afterwards."""
     process = make_process("--say", r"hello\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         await process.ensure_ready()
         await process.stop()
     assert process.output().tail(5) == ["hello"]
@@ -469,7 +469,7 @@ async def test_output_of_the_last_child_stays_readable_after_its_end(make_proces
 async def test_a_state_that_was_left_at_once_is_still_noticed(make_process):
     """Who waits for a state hears of it even when it lasts no time at all."""
     process = make_process()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         async with asyncio.TaskGroup() as group:
             waiter = group.create_task(process.wait_for(State.STOPPING))
             await asyncio.sleep(0)
@@ -481,7 +481,7 @@ async def test_a_state_that_was_left_at_once_is_still_noticed(make_process):
 async def test_a_tcp_engine_serves_on_a_loopback_port(make_process):
     """The port is picked per start, and the listener on it is the child's."""
     process = make_process(engine=TcpProgramEngine())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         await process.ensure_ready()
         connection = process.serving()
         assert connection.endpoint.kind is EndpointKind.TCP
@@ -492,7 +492,7 @@ async def test_a_port_taken_before_the_engine_binds_is_given_up_for_another(make
     """The engine cannot bind and exits; the next port serves, and nobody sees a failure."""
     with stolen_ports(count=1) as steal:
         process = make_process(engine=TcpProgramEngine(), argv=steal)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(15):
             await process.ensure_ready()
     assert (process.state, process.starts) == (State.READY, 2)
 
@@ -501,7 +501,7 @@ async def test_a_stranger_on_the_port_is_not_trusted_while_the_engine_loads(make
     """Whoever answers on our port before the engine does is not asked."""
     with stolen_ports("--quiet-start", "0.4", count=1) as steal:
         process = make_process(engine=TcpProgramEngine(), argv=steal)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(15):
             await process.ensure_ready()
     assert (process.state, process.starts) == (State.READY, 2)
 
@@ -510,7 +510,7 @@ async def test_a_port_that_an_orphan_shares_is_given_up_for_another(make_process
     """With SO_REUSEPORT both can bind it, and the kernel would give each a part of the requests."""
     with stolen_ports("--share-port", count=1) as steal:
         process = make_process(engine=TcpProgramEngine(), argv=steal)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(15):
             await process.ensure_ready()
     assert (process.state, process.starts) == (State.READY, 2)
 
@@ -519,7 +519,7 @@ async def test_a_port_taken_three_times_is_a_start_failure(make_process):
     """There is an end to it."""
     with stolen_ports(count=3) as steal:
         process = make_process(engine=TcpProgramEngine(), argv=steal)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(15):
             with pytest.raises(EngineStartFailed, match="was taken by another program"):
                 await process.ensure_ready()
     assert process.starts == 3
@@ -528,7 +528,7 @@ async def test_a_port_taken_three_times_is_a_start_failure(make_process):
 async def test_an_engine_that_listens_elsewhere_never_becomes_ready(make_process):
     """Nothing but the port that it was told counts."""
     process = make_process("--listen-elsewhere", engine=TcpProgramEngine(), silence_s=0.4)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         with pytest.raises(EngineStartFailed, match="no sign of progress"):
             await process.ensure_ready()
 
@@ -541,7 +541,7 @@ async def test_a_broken_plugin_is_a_start_failure_and_leaves_no_child(make_proce
             raise ZeroDivisionError
 
     process = make_process(engine=Broken())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         with pytest.raises(EngineStartFailed, match="ZeroDivisionError"):
             await process.ensure_ready()
     assert process.pid is None
@@ -550,7 +550,7 @@ async def test_a_broken_plugin_is_a_start_failure_and_leaves_no_child(make_proce
 async def test_kill_ends_a_process_without_grace(make_process):
     """For the end of a deadline."""
     process = make_process("--ignore-sigterm", "--deaf", grace_s=30)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await process.ensure_ready()
         process.begin_stop()
         process.kill()

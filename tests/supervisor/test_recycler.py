@@ -24,7 +24,7 @@ async def recycled(pool: ModelPool, count: int = 1) -> None:
     while (  # noqa: ASYNC110 - another task sets no event
         (await pool.status()).recycles < count or pool.brief().state is not State.READY
     ):
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.005)
 
 
 async def test_a_process_that_has_served_its_chunks_is_replaced_in_idle_time(make_pool):
@@ -70,13 +70,13 @@ async def test_of_several_processes_one_is_replaced_at_a_time(make_pool, tmp_pat
     async with asyncio.timeout(LIMIT_S):
         both = [begun(use(pool)) for _ in range(2)]
         while (await pool.status()).leases < 2:  # noqa: ASYNC110 - another task sets no event
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.005)
         hold.touch()
         assert len({await task for task in both}) == 2
         while (await pool.status()).recycles < 2:
             states = [slot.process.state for slot in pool._slots]
             assert State.READY in states, states
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.005)
 
 
 async def test_a_process_that_rests_is_replaced_although_another_one_cannot_be(make_pool):
@@ -165,7 +165,7 @@ async def test_an_unload_while_a_process_is_replaced_leaves_it_unloaded(make_poo
     async with asyncio.timeout(LIMIT_S):
         await use(pool)
         while pool.brief().state is not State.STOPPING:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.005)
         await pool.unload()
         assert pool.brief().state is State.STOPPED
         await use(pool)

@@ -122,7 +122,7 @@ async def test_memory_of_a_start_that_failed_is_given_back(make):
             await use(broken)
         waiting = begun(use(slow))
         while slow.brief().state is not State.STARTING or not slow._slots:  # noqa: ASYNC110
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.005)
         waiting.cancel()
         await slow.unload(force=True)
         await use(second)
@@ -137,7 +137,7 @@ async def test_who_leaves_the_line_holds_nobody_up(make, tmp_path):
         busy = await busy_with(first)
         waiting = begun(use(second))
         while second.brief().state is not State.STARTING:  # noqa: ASYNC110
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.005)
         behind = begun(use(third))
         await second.unload(force=True)
         waiting.cancel()
@@ -154,7 +154,7 @@ async def test_what_was_measured_counts_from_then_on(make):
         assert pool._slots[0].size_bytes >= 200 * MIB
         await use(pool)
         while pool._slots[0].size_bytes >= 200 * MIB:  # noqa: ASYNC110 - it is measured aside
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.005)
     assert MIB < pool._slots[0].size_bytes < BUDGET
 
 
@@ -170,10 +170,10 @@ async def test_nobody_leaves_for_a_request_that_has_left(make, tmp_path):
         busy = await busy_with(first)
         waiting = begun(use(second))
         while not second._slots:  # noqa: ASYNC110 - it is being planned
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.005)
         waiting.cancel()
         while second.brief().state is not State.STOPPED:  # noqa: ASYNC110 - nobody waits for it
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.005)
         hold.touch()
         pid = await busy
         assert is_alive(pid)

@@ -84,7 +84,7 @@ async def test_an_idle_process_is_unloaded_after_its_time(make_process):
     """The timer runs from the moment when nothing is leased or wanted."""
     slot = await ready(make_process, idle_unload_s=0.02)
     slot.tend(is_wanted=False)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         await slot.process.wait_for(State.STOPPED)
 
 
@@ -141,5 +141,5 @@ async def test_how_long_it_stays_may_be_changed_and_changed_back(make_process):
     assert slot._idle_timer is not None
     slot.keep_alive(0.0)
     slot.tend(is_wanted=False)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         await slot.process.wait_for(State.STOPPED)

@@ -49,7 +49,7 @@ async def opened(run_dir: Path, *specs: PoolSpec, deadline_s: float = 10.0):
 
 async def test_an_alias_has_a_pool_and_an_unknown_name_has_none(tmp_path):
     """The error is the one that clients know."""
-    async with asyncio.timeout(10), opened(tmp_path / "run", spec("one")) as supervisor:
+    async with asyncio.timeout(15), opened(tmp_path / "run", spec("one")) as supervisor:
         assert supervisor.pool("one").alias == "one"
         with pytest.raises(ModelNotFound, match="The model 'two' does not exist"):
             supervisor.pool("two")
@@ -58,7 +58,7 @@ async def test_an_alias_has_a_pool_and_an_unknown_name_has_none(tmp_path):
 async def test_a_broken_alias_does_not_disturb_the_others(tmp_path):
     """Other aliases are served while one cannot be."""
     specs = [spec("good"), spec("broken", model=missing_model)]
-    async with asyncio.timeout(10), opened(tmp_path / "run", *specs) as supervisor:
+    async with asyncio.timeout(15), opened(tmp_path / "run", *specs) as supervisor:
         with pytest.raises(ModelUnavailable):
             await supervisor.pool("broken").warm()
         await supervisor.pool("good").warm()
@@ -86,7 +86,7 @@ async def test_close_stops_all_at_once_and_leaves_nothing(tmp_path):
 async def test_who_ignores_the_deadline_is_killed_at_it(tmp_path):
     """The service manager's patience is shorter than an engine's grace may be."""
     stubborn = spec("m", "--ignore-sigterm", "--deaf", grace_s=60)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         async with opened(tmp_path / "run", stubborn, deadline_s=0.1) as supervisor:
             await supervisor.pool("m").warm()
             [pid] = (await supervisor.statuses())[0].pids
@@ -95,5 +95,5 @@ async def test_who_ignores_the_deadline_is_killed_at_it(tmp_path):
 
 async def test_a_supervisor_without_aliases_opens_and_closes(tmp_path):
     """There is nothing to wait for."""
-    async with asyncio.timeout(5), opened(tmp_path / "run") as supervisor:
+    async with asyncio.timeout(15), opened(tmp_path / "run") as supervisor:
         assert await supervisor.statuses() == []

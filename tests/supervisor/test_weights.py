@@ -64,7 +64,7 @@ async def test_a_file_that_is_being_written_is_waited_for(path):
     await weights.note(path)
     path.write_bytes(b"half")
     looking = begun(weights.look())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         for part in range(5):
             path.write_bytes(b"half" * (part + 2))
             await asyncio.wait({looking}, timeout=0.05)

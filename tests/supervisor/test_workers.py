@@ -40,7 +40,7 @@ def start():
 async def test_a_worker_is_gone_afterwards(start, code):
     """Also one that ignores SIGTERM."""
     worker = await asyncio.to_thread(start, code)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         await end_worker(worker, grace_s=0.1)
     assert not is_alive(worker.pid)
 
@@ -48,6 +48,6 @@ async def test_a_worker_is_gone_afterwards(start, code):
 async def test_who_has_the_pid_of_a_worker_that_is_gone_is_spared(start):
     """The start time tells that it is another process."""
     worker = await asyncio.to_thread(start, "print('up', flush=True); input()")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         await end_worker(dataclasses.replace(worker, started="earlier"), grace_s=0.1)
     assert is_alive(worker.pid)

@@ -239,7 +239,7 @@ async def test_a_webhook_is_told_of_the_end_and_signed(server, http, tmp_path):
         assert call["body"]["type"] == "job.completed"
         assert call["body"]["data"]["text"] == HELLO.text
         assert told.headers[0]["webhook-signature"].startswith("v1,")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(15):
             while True:
                 async with http.get(f"{server.url}/v1/jobs/{job['id']}") as response:
                     [delivery] = (await response.json())["deliveries"]

@@ -349,7 +349,7 @@ async def test_fifteen_mebibytes_in_one_event_are_taken_and_pings_are_answered_m
 
 async def until_pong(socket: aiohttp.ClientWebSocketResponse) -> aiohttp.WSMessage:
     """Return the pong, which overtakes what is recognised later."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         while (message := await socket.receive()).type is not aiohttp.WSMsgType.PONG:
             assert message.type is aiohttp.WSMsgType.TEXT
     return message

@@ -171,7 +171,7 @@ async def test_nothing_is_computed_once_the_language_is_known(
     http: aiohttp.ClientSession, api: Api
 ):
     """The model `held` would stop after its first segment and wait for ever."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         answer = await detected(http, api, THREE, model=HELD)
     assert answer["language_code"] == sample(THREE)["language"]
     assert api.recogniser.closed.is_set()

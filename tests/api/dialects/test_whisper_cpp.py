@@ -83,7 +83,7 @@ async def test_what_was_not_asked_for_is_left_out(http: aiohttp.ClientSession, a
 
 async def test_detecting_the_language_ends_there(http: aiohttp.ClientSession, api: Api):
     """The model `held` would wait for ever after its first segment."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         body = await verbose(http, api, "de_digits.wav", detect_language="true", model=HELD)
     assert (body["language"], body["segments"], body["text"]) == ("german", [], "")
     assert "duration" not in body

@@ -83,7 +83,7 @@ async def test_it_is_written_soon_although_nobody_waits(tmp_path: Path):
     usage = UsageKeeper(await asyncio.to_thread(Watched, tmp_path / "usage.sqlite"))
     await usage.open()
     usage.changed(usage.account("a"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(15):
         await arrived.wait()
     await usage.close()
 

@@ -61,7 +61,7 @@ def address(model: Echo, tmp_path) -> Iterator[str]:
     thread.start()
     yield str(tmp_path / "s")
     listener.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
+    thread.join(20)
     listener.close()
     assert not thread.is_alive()
 
