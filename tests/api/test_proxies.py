@@ -2,9 +2,10 @@
 
 import aiohttp
 import pytest
-from aiohttp.test_utils import make_mocked_request
+from aiohttp import web
 
 from support.api_app import Setup, Start
+from support.arriving import arrived
 from whisper_router.api.proxies import (
     PROXIES,
     ProxyHeaders,
@@ -19,24 +20,17 @@ from whisper_router.api.proxies import (
 TRUSTED = [parse_network(text) for text in ("127.0.0.1", "10.0.0.0/8", "2001:db8::/32")]
 
 
-class Transport:
-    """The socket's other end."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-
-    def get_extra_info(self, name: str, default: object = None) -> object:
-        return (self.address, 4711) if name == "peername" else default
-
-
-def asked(headers, *, peer="127.0.0.1", kind=ProxyHeaders.X_FORWARDED, trusted=TRUSTED):
+async def asked(headers, *, peer="127.0.0.1", kind=ProxyHeaders.X_FORWARDED, trusted=TRUSTED):
     """Return address, scheme and host of a request."""
-    app = aiohttp.web.Application()
+    app = web.Application()
     app[PROXIES] = TrustedProxies(networks=trusted, headers=kind)
-    request = make_mocked_request(
-        "GET", "/", {"Host": "inner:8000", **headers}, app=app, transport=Transport(peer)
+    sent = {"Host": "inner:8000", **headers}.items()
+    return await arrived(
+        lambda request: (client_address(request), scheme(request), host(request)),
+        sent,
+        app=app,
+        peer=peer,
     )
-    return client_address(request), scheme(request), host(request)
 
 
 FROM = "X-Forwarded-For"
@@ -60,19 +54,19 @@ FROM = "X-Forwarded-For"
         ({"Forwarded": "for=6.6.6.6"}, "127.0.0.1"),
     ],
 )
-def test_the_client_is_the_last_that_no_trusted_proxy_vouches_for(headers, address):
-    assert asked(headers)[0] == address
+async def test_the_client_is_the_last_that_no_trusted_proxy_vouches_for(headers, address):
+    assert (await asked(headers))[0] == address
 
 
 @pytest.mark.parametrize("trusted", [[], TRUSTED[1:]])
-def test_nobody_else_is_believed(trusted):
+async def test_nobody_else_is_believed(trusted):
     headers = {
         FROM: "192.0.2.7",
         "X-Forwarded-Proto": "https",
         "X-Forwarded-Host": "evil.example",
     }
-    assert asked(headers, trusted=trusted) == ("127.0.0.1", "http", "inner:8000")
-    assert asked(headers, peer="192.0.2.99")[0] == "192.0.2.99"
+    assert await asked(headers, trusted=trusted) == ("127.0.0.1", "http", "inner:8000")
+    assert (await asked(headers, peer="127.0.0.99"))[0] == "127.0.0.99"
 
 
 @pytest.mark.parametrize(
@@ -94,8 +88,8 @@ def test_nobody_else_is_believed(trusted):
         ),
     ],
 )
-def test_the_way_in_is_that_of_the_client(headers, seen):
-    assert asked(headers)[1:] == seen
+async def test_the_way_in_is_that_of_the_client(headers, seen):
+    assert (await asked(headers))[1:] == seen
 
 
 @pytest.mark.parametrize(
@@ -117,8 +111,9 @@ def test_the_way_in_is_that_of_the_client(headers, seen):
         ("", ("127.0.0.1", "http", "inner:8000")),
     ],
 )
-def test_forwarded_is_read_where_it_is_what_the_proxies_write(text, seen):
-    assert asked({"Forwarded": text, FROM: "6.6.6.6"}, kind=ProxyHeaders.FORWARDED) == seen
+async def test_forwarded_is_read_where_it_is_what_the_proxies_write(text, seen):
+    sent = {"Forwarded": text, FROM: "6.6.6.6"}
+    assert await asked(sent, kind=ProxyHeaders.FORWARDED) == seen
 
 
 @pytest.mark.parametrize("text", ["10.0.0.1/8", "proxy.example", "", "300.1.1.1"])

@@ -1,29 +1,28 @@
 """How a request says which way it came."""
 
 import pytest
-from aiohttp.test_utils import make_mocked_request
 
+from support.arriving import arrived
 from whisper_router.api.relay import MAX_HOPS, PSEUDONYM, check_hops, via
 from whisper_router.errors import LoopDetected
 
 OTHER = "1.1 whisper-router-0123456789ab"
 
 
-def request(*hops: str):
-    headers = [("Via", hop) for hop in hops]
-    return make_mocked_request("POST", "/v1/audio/transcriptions", headers=headers)
+def headers(*hops: str) -> list[tuple[str, str]]:
+    return [("Via", hop) for hop in hops]
 
 
-def test_every_router_adds_itself():
+async def test_every_router_adds_itself():
     """Behind those before it, and behind other proxies."""
-    assert via(request()) == f"1.1 {PSEUDONYM}"
-    assert via(request("1.1 nginx", OTHER)) == f"1.1 nginx, {OTHER}, 1.1 {PSEUDONYM}"
+    assert await arrived(via) == f"1.1 {PSEUDONYM}"
+    assert await arrived(via, headers("1.1 nginx", OTHER)) == f"1.1 nginx, {OTHER}, 1.1 {PSEUDONYM}"
 
 
 @pytest.mark.parametrize("hops", [(), (OTHER,), ("1.1 nginx",) * 20, (f"{OTHER}, 1.1 caddy",)])
-def test_what_comes_from_elsewhere_is_let_through(hops):
+async def test_what_comes_from_elsewhere_is_let_through(hops):
     """Other proxies are no matter of ours."""
-    check_hops(request(*hops))
+    await arrived(check_hops, headers(*hops))
 
 
 @pytest.mark.parametrize(
@@ -34,7 +33,7 @@ def test_what_comes_from_elsewhere_is_let_through(hops):
         (OTHER,) * MAX_HOPS,
     ],
 )
-def test_what_was_here_before_is_refused(hops):
+async def test_what_was_here_before_is_refused(hops):
     """A circle, or a chain so long that it must be one."""
     with pytest.raises(LoopDetected):
-        check_hops(request(*hops))
+        await arrived(check_hops, headers(*hops))
