@@ -7,11 +7,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import aiohttp
-import numpy as np
 import pytest
 
 from support.api_app import GOOD, HELD, LATE_CRASH, Api, Setup, Start, sample, sample_path
 from support.live_client import connected, told
+from support.quiet_live import Listener
 from support.realtime_client import realtime
 from support.rings import Keys, a_key, sent
 from whisper_router.api.key_source import FixedKeys
@@ -26,8 +26,6 @@ from whisper_router.domain import (
     TranscriptionRequest,
 )
 from whisper_router.errors import EngineCrashed, IncorrectApiKey, LimitReached
-from whisper_router.live.events import LiveEvent
-from whisper_router.live.turns import TurnOptions
 from whisper_router.pipeline.progress import Tracker
 
 CLIP, SECONDS = "en_three_segments.wav", sample("en_three_segments.wav")["seconds"]
@@ -225,36 +223,6 @@ async def test_a_file_that_is_longer_than_it_says_is_held_to_what_it_lasts():
         await read(long, Lane.INTERACTIVE)
     assert usage.account("laptop").today().audio_s <= 12.0
     assert usage.account("laptop").held_s == {}
-
-
-class Listener:
-    """Live sessions that hear and say nothing."""
-
-    duration_s = silence_s = 0.0
-    is_speaking = False
-    turns = TurnOptions()
-
-    def __init__(self) -> None:
-        self.samples = 0
-        self.ended = asyncio.Event()
-
-    @asynccontextmanager
-    async def open(self, request) -> AsyncIterator["Listener"]:
-        yield self
-
-    def tune(self, turns: TurnOptions) -> None:
-        """Change nothing."""
-
-    async def hear(self, samples: np.ndarray) -> None:
-        self.samples += len(samples)
-
-    async def end(self) -> None:
-        self.ended.set()
-
-    async def events(self) -> AsyncIterator[LiveEvent]:
-        await self.ended.wait()
-        return
-        yield
 
 
 async def test_a_live_session_ends_with_its_budget(start: Start, http: aiohttp.ClientSession, logs):

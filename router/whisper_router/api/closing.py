@@ -5,6 +5,8 @@ from aiohttp import WSCloseCode, web
 from whisper_router.errors import (
     IncorrectApiKey,
     LimitReached,
+    ModelNotAllowed,
+    PermissionDenied,
     QueueFull,
     QueueTimeout,
     RouterError,
@@ -17,8 +19,8 @@ CLOSE_S = 5.0
 
 
 def close_code(error: RouterError) -> WSCloseCode:
-    """Return whether to come back later (1013), that the key is gone (1008), or failure (1011)."""
-    if isinstance(error, IncorrectApiKey):
+    """Return whether to come back later (1013), that the key may not (1008), or failure (1011)."""
+    if isinstance(error, IncorrectApiKey | PermissionDenied | ModelNotAllowed):
         return WSCloseCode.POLICY_VIOLATION
     if isinstance(error, Unavailable | QueueFull | QueueTimeout | LimitReached):
         return WSCloseCode.TRY_AGAIN_LATER

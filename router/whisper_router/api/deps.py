@@ -55,13 +55,15 @@ class DrainLimits:
 class LiveLimits:
     """How long a live client may say nothing, hear nothing of anybody, read nothing, and stay.
 
-    The last is for realtime sessions.
+    The last of these is for realtime sessions. `look_at_key_s`: how often it is looked whether a
+    session's key may still have it.
     """
 
     no_data_s: float = 1.0
     inactivity_s: float = 2.5
     write_timeout_s: float = 10.0
     max_session_s: float = 3600.0
+    look_at_key_s: float = 1.0
 
 
 class Dialect(StrEnum):

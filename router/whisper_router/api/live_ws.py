@@ -17,6 +17,7 @@ from whisper_router.api.context import REQUEST_ID
 from whisper_router.api.deps import DEPS, STOPPING, LiveLimits
 from whisper_router.api.inbox import Inbox
 from whisper_router.api.live_order import LiveOrder, Patience, parse_live
+from whisper_router.api.live_rights import lost_right
 from whisper_router.api.live_text import LiveText
 from whisper_router.api.metering import live_meter
 from whisper_router.api.model_access import check_model
@@ -124,6 +125,7 @@ class _Conversation:
         telling = tasks.spawn(self._tell(), name="tell a live client")
         listening = tasks.spawn(self._listen(telling), name="listen to a live client")
         tasks.spawn(self._stop_with_server(listening), name="end a live session with the server")
+        tasks.spawn(self._stop_with_right(listening), name="end a live session with its right")
         try:
             await asyncio.wait([telling])
         finally:
@@ -203,4 +205,12 @@ class _Conversation:
         listening.cancel()
         await asyncio.wait([listening])
         self._code, self._reason = WSCloseCode.GOING_AWAY, "The server is shutting down."
+        await self._run.end()
+
+    async def _stop_with_right(self, listening: "asyncio.Task[None]") -> None:
+        """Make what was heard final when the key may not have the session any more."""
+        error = await lost_right(self._request, lambda: self._order.request.model)
+        listening.cancel()
+        await asyncio.wait([listening])
+        self.note(error)
         await self._run.end()

@@ -14,6 +14,7 @@ from whisper_router.api.context import REQUEST_ID
 from whisper_router.api.deps import DEPS, STOPPING
 from whisper_router.api.exchange import ERROR_CODE, MODEL
 from whisper_router.api.inbox import Inbox
+from whisper_router.api.live_rights import lost_right
 from whisper_router.api.metering import live_meter
 from whisper_router.api.model_access import models_of
 from whisper_router.api.noting import last_cancellable, note_failure, noting_live
@@ -141,6 +142,7 @@ class _Connection:
         listening = tasks.spawn(self._listen(over), name="listen to a realtime client")
         tasks.spawn(self._expire(over), name="end a realtime session in time")
         tasks.spawn(self._stop_with_server(listening), name="end a realtime session with us")
+        tasks.spawn(self._stop_with_right(listening), name="end a realtime session's right")
         try:
             await over.wait()
         finally:
@@ -212,6 +214,14 @@ class _Connection:
         listening.cancel()
         await asyncio.wait([listening])
         self._code, self._reason = WSCloseCode.SERVICE_RESTART, "The server is shutting down."
+        await self._session.end()
+
+    async def _stop_with_right(self, listening: "asyncio.Task[None]") -> None:
+        """Say that the key may not have the session any more, and make what was heard final."""
+        error = await lost_right(self._request, lambda: self._session.model)
+        listening.cancel()
+        await asyncio.wait([listening])
+        await self.refuse(error)
         await self._session.end()
 
     async def _say(self, error: RouterError) -> None:
