@@ -33,6 +33,17 @@ async def test_every_finding_has_a_subject_and_the_last_is_the_self_test(tmp_pat
     assert items["configuration"].verdict is Verdict.GOOD
 
 
+async def test_a_running_server_has_what_was_in_a_wrong_file_before(tmp_path):
+    """Which is no comfort at its start."""
+    settings = settings_in(tmp_path)
+    auth = settings.auth.model_copy(update={"keys_file": tmp_path / "none.toml"})
+    settings = settings.model_copy(update={"auth": auth})
+    for is_serving in (False, True):
+        item = (await found(settings, is_serving=is_serving))["keys"]
+        assert item.verdict is Verdict.BAD
+        assert item.text.endswith("what was there before goes on") is is_serving
+
+
 async def test_a_port_that_is_taken_is_a_warning_unless_it_is_ours(tmp_path):
     """A server that runs has its own."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -43,6 +43,7 @@ NOW = Snapshot(
     waiting={"a": 1},
     running={"a": 1},
     certificate_expires_s=2e9,
+    rejected_files={"keys": True},
     live={"a": 1},
     jobs={"queued": 1},
     briefs={"a": BRIEF},

@@ -1,11 +1,13 @@
 """A changed configuration under running requests, in this process and with signals."""
 
 import asyncio
+import re
 import signal
 from contextlib import asynccontextmanager
 
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from support.certificates import make_certificate
 from support.client import ask, session
@@ -17,7 +19,7 @@ from support.speech import joined, sample
 from whisper_router.api.certificates import Certificates
 from whisper_router.app import build_router
 from whisper_router.control import Control
-from whisper_router.errors import ConfigurationError, InvalidConfiguration, ModelNotFound
+from whisper_router.errors import ConfigurationError, ModelNotFound
 from whisper_router.reload import Reloader
 from whisper_router.supervisor.machine import State
 
@@ -84,22 +86,25 @@ async def test_a_bad_configuration_is_refused_as_a_whole(tmp_path, models):
             router.supervisor.pool("new")
 
 
-async def test_a_wrong_certificate_refuses_a_reload(tmp_path):
-    """Who renewed it is told so, and no alias changes meanwhile."""
+async def test_a_wrong_certificate_keeps_nothing_else_from_being_taken_up(tmp_path):
+    """Whoever renewed it is told so each time, and the one of before is served."""
     made, same = make_certificate(tmp_path), {"model": "demo"}
     certificates = await asyncio.to_thread(Certificates, made.certificate, made.key)
     async with router_with(tmp_path, same=same) as (router, wanted, it):
-        control = Control(router, Reloader(router, it._load, [certificates.reload]))
-        wanted["models"] = {"same": same, "new": same}
+        control = Control(router, Reloader(router, it._load, [certificates.look]))
         text = await asyncio.to_thread(made.key.read_text)
         await asyncio.to_thread(made.key.unlink)
-        for _ in range(2):
-            with pytest.raises(InvalidConfiguration, match=r"server\.tls_key: .*No such file"):
-                await control.reload()
-        with pytest.raises(ModelNotFound):
-            router.supervisor.pool("new")
+        with capture_logs() as logs:
+            for name in ("new", "newer"):
+                wanted["models"] = {"same": same, name: same}
+                told = await control.reload()
+                assert told["added"] == [name]
+                (warning,) = told["warnings"]
+                assert re.search(r"server\.tls_key: .*No such file", warning)
+        lines = [line for line in logs if line["event"] == "reload_incomplete"]
+        assert [line["reason"] for line in lines] == [warning, warning]
         await asyncio.to_thread(made.key.write_text, text)
-        assert (await control.reload())["added"] == ["new"]
+        assert (await control.reload())["warnings"] == []
 
 
 async def test_limits_change_and_what_needs_a_restart_is_named(tmp_path):

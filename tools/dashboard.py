@@ -34,6 +34,9 @@ PANELS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("Certificate", "s", [
         ("whisper_router_tls_certificate_expires_timestamp_seconds - time()", "left"),
     ]),
+    ("Files that are wrong", "short", [
+        ("whisper_router_rejected_files", "{{file}}"),
+    ]),
     ("Request duration", "s", [
         (_share(0.5, "http_request_duration_seconds"), "p50"),
         (_share(0.95, "http_request_duration_seconds"), "p95"),

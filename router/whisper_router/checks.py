@@ -8,6 +8,7 @@ import shutil
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -48,8 +49,13 @@ async def examine(
     yield good("configuration", f"{len(settings.models)} aliases configured")
     async for finding in _engines(aliases):
         yield finding
-    for check_settings in (_store, _spool, _key, _certificate):
+    for check_settings in (_store, _spool):
         yield await asyncio.to_thread(check_settings, settings)
+    for check_file in (_key, _certificate):
+        finding = await asyncio.to_thread(check_file, settings)
+        if is_serving and finding.verdict is Verdict.BAD:
+            finding = replace(finding, text=f"{finding.text}; what was there before goes on")
+        yield finding
     if not is_serving:
         yield await asyncio.to_thread(_port, settings)
     async for finding in self_test():

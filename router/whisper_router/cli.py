@@ -287,7 +287,11 @@ def _bench(arguments: argparse.Namespace) -> int:
     from whisper_router.commands import bench, bench_order
 
     server = _settings(arguments).server
-    return _run(bench.bench(bench_order.order(arguments, host=server.host, port=server.port)))
+    certificate = server.tls_cert and server.tls_cert.expanduser()
+    order = bench_order.order(
+        arguments, host=server.host, port=server.port, certificate=certificate
+    )
+    return _run(bench.bench(order))
 
 
 def _models(arguments: argparse.Namespace) -> int:

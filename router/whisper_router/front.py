@@ -1,7 +1,7 @@
 """What `serve` puts in front of the router: the parts of the API, from the settings."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -84,6 +84,7 @@ def api_deps(router: Router, directory: Directory, behind: Behind) -> ApiDeps:
         cors=CorsPolicy(origins=settings.server.cors_origins),
         proxies=trusted_proxies(settings),
         certificate_expires_s=_expires(behind.certificates),
+        rejected_files=_rejected(behind),
         open_metrics=settings.metrics.open,
         dialects=DialectOptions(
             enabled=frozenset(settings.dialects.enabled),
@@ -127,6 +128,15 @@ async def audit_log(settings: Settings) -> AsyncIterator[AuditLog | None]:
 
 def _expires(certificates: Certificates | None) -> Callable[[], float | None]:
     return lambda: None if certificates is None else certificates.pair.expires_s
+
+
+def _rejected(behind: Behind) -> Callable[[], Mapping[str, bool]]:
+    files: dict[str, Certificates | KeyFile] = {}
+    if isinstance(behind.keys, KeyFile):
+        files["keys"] = behind.keys
+    if behind.certificates is not None:
+        files["certificate"] = behind.certificates
+    return lambda: {name: file.rejected is not None for name, file in files.items()}
 
 
 def outbound_of(settings: Settings) -> Outbound:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -20,12 +20,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reloaded:
-    """What a reload has done: aliases by name, and sections that wait for a restart."""
+    """What a reload has done: aliases by name, and sections that wait for a restart.
+
+    `warnings` are of other files that are wrong now, so that what they held before goes on.
+    """
 
     added: Sequence[str]
     removed: Sequence[str]
     changed: Sequence[str]
     needs_restart: Sequence[str]
+    warnings: Sequence[str] = ()
 
 
 class Reloader:
@@ -35,11 +39,11 @@ class Reloader:
         self,
         router: Router,
         load: Callable[[], Settings],
-        looks: Sequence[Callable[[], None]] = (),
+        looks: Sequence[Callable[[], str | None]] = (),
     ) -> None:
-        """`load` reads and checks the settings as at the start; `looks` look at other files.
+        """`load` reads and checks the settings as at the start, or raises ConfigurationError.
 
-        All of them may block, and raise ConfigurationError.
+        `looks` look at other files, and return what is wrong with them. All of them may block.
         """
         self._router, self._load, self._looks = router, load, looks
         self._lock = asyncio.Lock()
@@ -50,17 +54,19 @@ class Reloader:
         A request that runs on a changed alias ends as it began; those that come get the new one.
 
         Raises:
-            ConfigurationError: the configuration, or another file, is wrong: no alias has changed.
+            ConfigurationError: the configuration is wrong: no alias has changed.
         """
         async with self._lock:
             try:
-                for look in self._looks:
-                    await asyncio.to_thread(look)
+                wrong = [await asyncio.to_thread(look) for look in self._looks]
                 found = await asyncio.to_thread(self._load)
-                result = await self._take_up(found)
+                done = await self._take_up(found)
             except ConfigurationError as error:
                 log.error("reload_refused", reason=str(error))  # noqa: TRY400 - no bug of ours
                 raise
+        result = replace(done, warnings=[reason for reason in wrong if reason])
+        for reason in result.warnings:
+            log.error("reload_incomplete", reason=reason)
         log.info(
             "reloaded",
             added=result.added,

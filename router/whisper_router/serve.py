@@ -14,6 +14,7 @@ import structlog
 from aiohttp import web
 
 from whisper_router.api.certificates import Certificates
+from whisper_router.api.key_source import KeyFile, KeySource
 from whisper_router.api.metering import MeteredTranscriber
 from whisper_router.api.routes import build_api
 from whisper_router.api.runner import ApiRunner
@@ -51,7 +52,7 @@ from whisper_router.settings import Settings
 from whisper_router.tracing import exporting
 
 BACKLOG = 1024  # connections that the system holds while the loop is busy; more are told to wait
-CERTIFICATE_LOOK_S = 60.0
+CERTIFICATE_LOOK_S = 3.0
 
 log = structlog.get_logger(__name__)
 
@@ -164,7 +165,7 @@ async def _parts(
                 ),
             )
         )
-        looks = _watched(router, certificates)
+        looks = _watched(router, certificates, keys)
         reloader = None if load is None else Reloader(router, load, looks)
         behind = Behind(
             keys=keys,
@@ -205,12 +206,15 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> str:
     return f"{scheme}://{shown}:{bound[1]}"
 
 
-def _watched(router: Router, certificates: Certificates | None) -> Sequence[Callable[[], None]]:
+def _watched(
+    router: Router, certificates: Certificates | None, keys: KeySource
+) -> Sequence[Callable[[], str | None]]:
     """Look at certificates now and then; return what else a reload looks at."""
-    if certificates is None:
-        return []
-    router.tasks.spawn(_watch(certificates), name="watch certificate")
-    return [certificates.reload]
+    looks = [keys.look] if isinstance(keys, KeyFile) else []
+    if certificates is not None:
+        router.tasks.spawn(_watch(certificates), name="watch certificate")
+        looks.append(certificates.look)
+    return looks
 
 
 async def _watch(certificates: Certificates) -> None:

@@ -1,5 +1,6 @@
 """Certificates and keys as they are found on disk, from good to useless."""
 
+import os
 import time
 
 import pytest
@@ -78,25 +79,58 @@ def test_a_renewed_pair_is_taken_up_and_a_wrong_one_is_not(tmp_path, files, logs
     files.key.chmod(0o600)
     certificates = Certificates(files.certificate, files.key)
     first = certificates.pair
-    certificates.look()
+    assert certificates.look() is None
     assert certificates.pair is first
 
     other = make_certificate(tmp_path, "two", days=60)
     files.certificate.write_bytes(other.certificate.read_bytes())
     for _ in range(3):
-        certificates.look()
+        assert "is not the key of" in (certificates.look() or "")
     assert certificates.pair is first
     assert [line["event"] for line in logs] == ["certificate_rejected"]
-    assert "is not the key of" in logs[0]["reason"]
-    with pytest.raises(ConfigurationError, match="is not the key of"):
-        certificates.reload()
+    assert logs[0]["reason"] == certificates.rejected
 
     files.key.unlink()
-    with pytest.raises(ConfigurationError, match="No such file"):
-        certificates.reload()
-    logs.pop()
+    for _ in range(3):
+        assert "No such file" in (certificates.look() or "")
+    assert [line["event"] for line in logs][1:] == ["certificate_rejected"]
 
     other.key.replace(files.key)
-    certificates.reload()
+    assert certificates.look() is None
     assert certificates.pair.days_left(time.time()) > 50
-    assert [line["event"] for line in logs][1:] == ["certificate_read"]
+    assert [line["event"] for line in logs][2:] == ["certificate_read"]
+
+
+def test_what_was_rejected_is_tried_again_although_it_looks_the_same(files):
+    """As a key that we were not allowed to read, and may read now."""
+    certificates = Certificates(files.certificate, files.key)
+    good, seen = files.key.read_bytes(), files.key.stat()
+    files.key.write_bytes(bytes(len(good)))
+    assert certificates.look() is not None
+    bad = files.key.stat()
+    files.key.write_bytes(good)
+    os.utime(files.key, ns=(bad.st_atime_ns, bad.st_mtime_ns))
+    assert (files.key.stat().st_ino, files.key.stat().st_size) == (seen.st_ino, seen.st_size)
+    assert certificates.look() is None
+
+
+def test_an_operator_is_told_again_each_day(files, logs):
+    """A certificate that nobody renews is not read again."""
+    now_s = 0.0
+    files.key.chmod(0o644)
+    certificates = Certificates(files.certificate, files.key, clock=lambda: now_s)
+    for now_s in (0.0, 0.5 * DAY_S, DAY_S, 1.5 * DAY_S, 2 * DAY_S):  # noqa: B007 - the clock
+        certificates.look()
+    assert [line["event"] for line in logs] == ["certificate_questionable"] * 3
+
+
+def test_a_chain_is_good_as_long_as_each_in_it_is(tmp_path, files):
+    """Clients check those in between, too; and the server's own comes first."""
+    short = make_certificate(tmp_path, "two", days=3)
+    own, between = files.certificate.read_text(), short.certificate.read_text()
+    files.certificate.write_text(own + between)
+    pair = load_pair(files.certificate, files.key)
+    assert pair.days_left(time.time()) == pytest.approx(3, abs=0.1)
+    files.certificate.write_text(between + own)
+    with pytest.raises(ConfigurationError, match="whose own comes first"):
+        load_pair(files.certificate, files.key)

@@ -1,6 +1,7 @@
 """Where the ring of keys comes from."""
 
 import asyncio
+import os
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -84,6 +85,29 @@ async def test_a_damaged_file_leaves_the_last_keys_in_force(path: Path, damage: 
     assert ring.required
     assert ring.identify("first") is not None
     assert [entry["event"] for entry in logs] == ["key_file_rejected"]
+
+
+async def test_what_was_rejected_is_tried_again_although_it_looks_the_same(path: Path):
+    """As a file that we were not allowed to read, and may read now."""
+    source = await asyncio.to_thread(KeyFile, path, recheck_s=0)
+
+    def spoil() -> os.stat_result:
+        path.write_bytes(bytes(path.stat().st_size))
+        return path.stat()
+
+    def mend(spoilt: os.stat_result) -> None:
+        spare = path.with_name("spare.toml")
+        save_keys(spare, [key("other")])  # a name as long as the first one's
+        path.write_bytes(spare.read_bytes())
+        os.utime(path, ns=(spoilt.st_atime_ns, spoilt.st_mtime_ns))
+        assert path.stat().st_size == spoilt.st_size
+
+    spoilt = await asyncio.to_thread(spoil)
+    assert (await source.ring()).identify("first") is not None
+    assert source.rejected is not None
+    await asyncio.to_thread(mend, spoilt)
+    assert (await source.ring()).identify("other") is not None
+    assert source.rejected is None
 
 
 async def test_a_file_without_keys_still_requires_one(path: Path):

@@ -10,11 +10,19 @@ import pytest
 from structlog.testing import capture_logs
 
 from support.api_app import GOOD, LATE_CRASH, NO_START, Setup, sample, sample_path, serve_api
+from support.certificates import make_certificate
 from support.server import environment
+from whisper_router.api.certificates import Certificates
 from whisper_router.api.key_source import FixedKeys
 from whisper_router.commands.bench import bench
 from whisper_router.commands.bench_order import BenchOrder
-from whisper_router.errors import EngineError, InvalidRequest, RouterError, Unavailable
+from whisper_router.errors import (
+    ConfigurationError,
+    EngineError,
+    InvalidRequest,
+    RouterError,
+    Unavailable,
+)
 
 CLIP = sample_path("en_three_segments.wav")
 KEY = "the-key-of-the-bench"
@@ -22,6 +30,7 @@ KEY = "the-key-of-the-bench"
 
 def make_order(url: str, **changes: object) -> BenchOrder:
     usual: dict[str, object] = {
+        "certificate": None,
         "api_key": None, "model": GOOD, "files": (CLIP,), "seconds": None, "concurrency": (1,),
         "requests": 4, "duration_s": None, "response_format": "json", "language": None,
         "stream": False, "warmup": 1, "timeout_s": 20.0, "as_json": True,
@@ -62,6 +71,21 @@ async def test_each_concurrency_is_a_row(api, capsys):
         assert row["rtf"]["max"] == pytest.approx(row["latency_s"]["max"] / 6.92, rel=0.01)
         assert row["first_text_s"] is None
     assert len(api.recogniser.requests) == 11
+
+
+async def test_a_server_of_ours_is_known_by_its_certificate(tmp_path, capsys):
+    """Whoever signed it, and whatever name it is for; another one's is refused."""
+    made, other = make_certificate(tmp_path, of="stt.lan"), make_certificate(tmp_path, "two")
+    pair = Certificates(made.certificate, made.key)
+    async with serve_api(tmp_path / "spool", Setup(certificates=pair)) as api:
+        order = make_order(api.base_url, certificate=made.certificate, requests=1)
+        code, _ = await figures(capsys, order)
+        assert code == 0
+        for wrong in (None, other.certificate):
+            with pytest.raises(Unavailable, match="CERTIFICATE_VERIFY_FAILED"):
+                await bench(make_order(api.base_url, certificate=wrong))
+        with pytest.raises(ConfigurationError, match=r"server\.tls_cert: .*No such file"):
+            await bench(make_order(api.base_url, certificate=tmp_path / "none.pem"))
 
 
 async def test_a_row_may_last_for_some_time_instead(api, capsys):

@@ -1,6 +1,7 @@
 """The command line of `whisper-router bench`."""
 
 import argparse
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,18 @@ def test_the_configured_server_is_the_default(host, base):
 @pytest.mark.parametrize("url", ["http://box:1", "http://box:1/", "http://box:1/v1"])
 def test_a_url_may_end_with_v1_or_not(url):
     assert parsed("--url", url).address == "http://box:1/v1/audio/transcriptions"
+
+
+def test_the_configured_server_may_speak_tls():
+    """Its own certificate is believed; another server's is checked as usual."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    certificate = Path("fullchain.pem")
+    ours = order(parser.parse_args([]), host="::", port=8123, certificate=certificate)
+    assert ours.address == "https://127.0.0.1:8123/v1/audio/transcriptions"
+    assert ours.certificate == certificate
+    there = parser.parse_args(["--url", "https://box:1"])
+    assert order(there, host="::", port=8123, certificate=certificate).certificate is None
 
 
 def test_the_key_is_an_option_or_a_variable(monkeypatch):

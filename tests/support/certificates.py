@@ -13,11 +13,14 @@ class Files:
     key: Path
 
 
-def make_certificate(directory: Path, name: str = "one", *, days: int = 30) -> Files:
-    """Write a self-signed certificate for this machine."""
+def make_certificate(
+    directory: Path, name: str = "one", *, days: int = 30, of: str = "localhost"
+) -> Files:
+    """Write a self-signed certificate for this machine, or for another `of` this name."""
     made = Files(directory / f"{name}.pem", directory / f"{name}-key.pem")
     kind = ("-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    names = ("-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
+    ours = ",IP:127.0.0.1" if of == "localhost" else ""
+    names = ("-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{of}{ours}")
     files = ("-keyout", made.key, "-out", made.certificate)
     openssl("req", *kind, *names, *files, "-days", days)
     return made

@@ -4,10 +4,12 @@ A certificate is renewed while the server runs, and one that is wrong must not e
 pair is served on. Connections keep what they began with.
 """
 
+import re
 import ssl
 import stat
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +20,7 @@ from whisper_router.errors import ConfigurationError
 
 DAY_S = 86_400.0
 SOON_DAYS = 14.0
-CERTIFICATE_BEGIN, CERTIFICATE_END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 SEQUENCE, UTC_TIME, GENERALIZED_TIME, VERSION = 0x30, 0x17, 0x18, 0xA0
 
 log = structlog.get_logger(__name__)
@@ -26,7 +28,10 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """A certificate with its key, ready to be served. Times are Unix times."""
+    """A certificate with its key, ready to be served. Times are Unix times.
+
+    It is good as long as all in its chain are: clients check each.
+    """
 
     context: ssl.SSLContext
     begins_s: float
@@ -59,71 +64,80 @@ def load_pair(certificate: Path, key: Path) -> Pair:
     """
     text = _read(certificate, "server.tls_cert")
     key_text = _read(key, "server.tls_key")
-    begin, end = text.find(CERTIFICATE_BEGIN), text.find(CERTIFICATE_END)
-    if begin < 0 or end < begin:
+    chain = CERTIFICATE.findall(text)
+    if not chain:
         raise ConfigurationError(f"server.tls_cert: {certificate} holds no certificate in PEM")
     if "PRIVATE KEY-----" not in key_text:
         raise ConfigurationError(f"server.tls_key: {key} holds no private key in PEM")
     try:
-        der = ssl.PEM_cert_to_DER_cert(text[begin : end + len(CERTIFICATE_END)])
-        begins_s, expires_s = _validity(der)
+        spans = [_validity(ssl.PEM_cert_to_DER_cert(one)) for one in chain]
     except (ValueError, IndexError) as error:
         raise ConfigurationError(
             f"server.tls_cert: the certificate in {certificate} cannot be read"
         ) from error
     return Pair(
         context=_context(certificate, key),
-        begins_s=begins_s,
-        expires_s=expires_s,
+        begins_s=max(begins_s for begins_s, _ in spans),
+        expires_s=min(expires_s for _, expires_s in spans),
         open_to_others=bool(stat.S_IMODE(key.stat().st_mode) & 0o007),
     )
 
 
 class Certificates:
-    """The pair that new connections get."""
+    """The pair that new connections get.
 
-    def __init__(self, certificate: Path, key: Path) -> None:
+    `rejected` is why what is in the files now is not served; None: it is.
+    """
+
+    def __init__(
+        self, certificate: Path, key: Path, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Read the files. Blocking.
 
         Raises:
             ConfigurationError: as `load_pair`.
         """
-        self._files = (certificate, key)
+        self._files, self._clock = (certificate, key), clock
+        self._looking = threading.Lock()
         self._seen = self._versions()
         self.pair = load_pair(certificate, key)
-        self._rejected: str | None = None
+        self.rejected: str | None = None
         self._warn()
 
-    def look(self) -> None:
-        """Take up a changed pair; log once if it is wrong, and keep the old one. Blocking."""
-        seen = self._versions()
-        if seen == self._seen:
-            return
-        self._seen = seen
+    def look(self) -> str | None:
+        """Take up a changed pair; return why that cannot be, and the old one is served. Blocking.
+
+        What was rejected is tried again: that a file may be read now changes nothing in it. A
+        reason is logged once, and each day what an operator should know.
+        """
+        with self._looking:
+            seen = self._versions()
+            if seen != self._seen or self.rejected is not None:
+                self._seen = seen
+                self._take_up()
+            elif self._clock() - self._warned_s >= DAY_S:
+                self._warn()
+            return self.rejected
+
+    def _take_up(self) -> None:
         try:
             self.pair = load_pair(*self._files)
         except (ConfigurationError, OSError) as error:
-            log.error("certificate_rejected", reason=str(error))  # noqa: TRY400 - no bug of ours
-            self._rejected = str(error)
+            reason = str(error)
+            if reason != self.rejected:
+                served = _date(self.pair.expires_s)
+                log.error("certificate_rejected", reason=reason, served_expires=served)  # noqa: TRY400
+            self.rejected = reason
             return
-        self._rejected = None
+        self.rejected = None
         log.info("certificate_read", expires=_date(self.pair.expires_s))
         self._warn()
-
-    def reload(self) -> None:
-        """Take up a changed pair. Blocking.
-
-        Raises:
-            ConfigurationError: what is in the files now is wrong, and an older pair is served.
-        """
-        self.look()
-        if self._rejected is not None:
-            raise ConfigurationError(self._rejected)
 
     def _versions(self) -> tuple[object, ...]:
         return tuple(map(_version, self._files))
 
     def _warn(self) -> None:
+        self._warned_s = self._clock()
         for reason in self.pair.warnings(time.time()):
             log.warning("certificate_questionable", reason=reason)
 
@@ -171,6 +185,7 @@ def _context(certificate: Path, key: Path) -> ssl.SSLContext:
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             reason = f"server.tls_key: {key} is not the key of the certificate in {certificate}"
+            reason += ", whose own comes first and those in between after it"
         else:
             reason = f"server.tls_cert, server.tls_key: {certificate} and {key} cannot be used"
             reason += f" ({(error.reason or 'unknown').lower().replace('_', ' ')})"

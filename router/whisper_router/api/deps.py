@@ -1,7 +1,7 @@
 """What the handlers need, as one value that `app` builds."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -116,6 +116,8 @@ class ApiDeps:
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
     certificate_expires_s: Callable[[], float | None] = lambda: None
     """Until when the certificate is good, as Unix time; None: there is none."""
+    rejected_files: Callable[[], Mapping[str, bool]] = dict
+    """The files that are read while we run, and whether what they hold now is wrong."""
     drain: DrainLimits = field(default_factory=DrainLimits)
     live_limits: LiveLimits = field(default_factory=LiveLimits)
     client_secrets: ClientSecrets = field(default_factory=ClientSecrets)

@@ -1,6 +1,7 @@
 """Where the key ring comes from: fixed at start, or a file that may change while we run."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,7 +43,7 @@ class KeyFile:
 
     Looked at no more than once per `recheck_s`, and in a thread; nobody gets keys that are older
     than that. A file that became unreadable or wrong changes nothing: the last good keys go on
-    counting, and the log says so once.
+    counting, the log says so once, and `rejected` why (None: the file's keys count).
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class KeyFile:
         self._version = _version(path)
         self._ring = self._with_plain(load_keys(path))
         self._next_look_s = time.monotonic() + recheck_s
+        self.rejected: str | None = None
+        self._reading = threading.Lock()
         self._tasks = Tasks()
         self._looking: asyncio.Task[None] | None = None
 
@@ -72,21 +75,32 @@ class KeyFile:
     async def _look_again(self) -> None:
         began_s = time.monotonic()
         try:
-            await asyncio.to_thread(self._look)
+            await asyncio.to_thread(self.look)
         finally:
             self._next_look_s = began_s + self._recheck_s
             self._looking = None
 
-    def _look(self) -> None:
-        version = _version(self._path)
-        if version == self._version:
-            return
-        self._version = version
+    def look(self) -> str | None:
+        """Read the file if it has changed; return why the keys of before go on. Blocking.
+
+        What was rejected is tried again: that it may be read now changes nothing in the file.
+        """
+        with self._reading:
+            version = _version(self._path)
+            if version != self._version or self.rejected is not None:
+                self._version = version
+                self._read()
+            return self.rejected
+
+    def _read(self) -> None:
         try:
             self._ring = self._with_plain(load_keys(self._path))
         except ConfigurationError as error:
-            log.error("key_file_rejected", reason=str(error))  # noqa: TRY400
+            if str(error) != self.rejected:
+                log.error("key_file_rejected", reason=str(error))  # noqa: TRY400
+            self.rejected = str(error)
         else:
+            self.rejected = None
             log.info("key_file_read", path=str(self._path), keys=len(self._ring.keys))
 
     def _with_plain(self, keys: Sequence[Key]) -> KeyRing:

@@ -1,7 +1,6 @@
 """Whether a live session may go on: it lasts for an hour, and what its key may do can change."""
 
 import asyncio
-import time
 from collections.abc import Callable
 
 from aiohttp import web
@@ -38,7 +37,7 @@ async def lost_right(request: web.Request, model: Callable[[], str]) -> LostRigh
 
 async def _check(request: web.Request, begun_with: Key, model: str) -> None:
     deps = request.app[DEPS]
-    key = (await deps.keys.ring()).current(begun_with, time.time())
+    key = (await deps.keys.ring()).current(begun_with, deps.usage.clocks.unix())
     check_scope(key, Scope.LIVE)
     if key.models is not None:
         AllowedModels(deps.models, key, key.models).check(model)

@@ -43,6 +43,7 @@ class Snapshot:
 
     version: str
     certificate_expires_s: float | None
+    rejected_files: Mapping[str, bool]
     requests: int
     waiting: Mapping[str, int]
     running: Mapping[str, int]
@@ -56,6 +57,7 @@ async def _snapshot(deps: ApiDeps) -> Snapshot:
     return Snapshot(
         version=deps.service.version,
         certificate_expires_s=deps.certificate_expires_s(),
+        rejected_files=deps.rejected_files(),
         requests=deps.progress.running(),
         waiting=deps.queues.lengths(),
         running=deps.queues.running(),
@@ -94,6 +96,12 @@ def families(now: Snapshot) -> Iterator[Metric]:
         "tls_certificate_expires_timestamp_seconds",
         "Until when the certificate is good, if there is one.",
         {} if expires_s is None else {"": expires_s},
+    )
+    yield _gauge(
+        "rejected_files",
+        "1 for a file that has changed and is wrong: what was in it before is in force.",
+        now.rejected_files,
+        label="file",
     )
     yield _gauge("requests_in_progress", "Requests for text that run.", {"": now.requests})
     yield _gauge("queue_length", "Chunks that wait.", now.waiting, label="alias")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import ssl
 import sys
 import time
 from collections.abc import Coroutine, Iterator
@@ -16,7 +17,7 @@ from whisper_router.commands.bench_figures import Row, table
 from whisper_router.commands.bench_order import BenchOrder
 from whisper_router.commands.event_stream import EventStream
 from whisper_router.commands.remote_key import key_headers
-from whisper_router.errors import EngineError, Unavailable
+from whisper_router.errors import ConfigurationError, EngineError, Unavailable
 
 CONNECT_S = 10.0
 MAX_ERROR_BYTES = 64 * 1024
@@ -46,7 +47,7 @@ async def bench(order: BenchOrder) -> int:
     headers = key_headers(order.api_key)
     clips = await asyncio.to_thread(_clips, order)
     timeout = aiohttp.ClientTimeout(total=order.timeout_s, sock_connect=CONNECT_S)
-    connector = aiohttp.TCPConnector(limit=0)
+    connector = aiohttp.TCPConnector(limit=0, ssl=await asyncio.to_thread(_trust, order))
     rows: list[Row] = []
     async with aiohttp.ClientSession(headers=headers, timeout=timeout, connector=connector) as http:
         load = Load(http, order, clips)
@@ -56,6 +57,21 @@ async def bench(order: BenchOrder) -> int:
     if interrupted:
         return INTERRUPTED
     return FAILED if any(row.failed for row in rows) else 0
+
+
+def _trust(order: BenchOrder) -> ssl.SSLContext | bool:
+    """Return whose certificates are believed. Raises ConfigurationError."""
+    if order.certificate is None:
+        return True
+    trust = ssl.create_default_context()
+    trust.check_hostname = False  # the very certificate is known, whatever name it is for
+    trust.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    try:
+        trust.load_verify_locations(order.certificate)
+    except OSError as error:
+        reason = error.strerror or "holds no certificate in PEM"
+        raise ConfigurationError(f"server.tls_cert: {order.certificate}: {reason}") from error
+    return trust
 
 
 class Load:

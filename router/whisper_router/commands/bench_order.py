@@ -19,12 +19,15 @@ EVERYWHERE = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 addresses to listen 
 class BenchOrder:
     """What to send, where, and how much of it.
 
+    `certificate` is the server's own, which no authority needs to vouch for and which may be for
+    another of its names; None: whatever is at `url` is checked as usual.
     `files` empty: bundled recordings, joined to `seconds` if that is set. Each number in
     `concurrency` is a row of the table, of so many `requests` or, if that is set, of so many
     seconds (`duration_s`). `warmup` requests come first and are not counted.
     """
 
     url: str
+    certificate: Path | None
     api_key: str | None
     model: str
     files: tuple[Path, ...]
@@ -87,8 +90,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="print the figures as JSON, not rounded")
 
 
-def order(arguments: argparse.Namespace, *, host: str, port: int) -> BenchOrder:
-    """Return the order in parsed arguments; `host` and `port` are those of the configuration.
+def order(
+    arguments: argparse.Namespace, *, host: str, port: int, certificate: Path | None = None
+) -> BenchOrder:
+    """Return the order in parsed arguments; the rest is of the configured server.
+
+    It speaks TLS if it has a certificate.
 
     Raises:
         ConfigurationError: options do not go together.
@@ -99,8 +106,10 @@ def order(arguments: argparse.Namespace, *, host: str, port: int) -> BenchOrder:
         raise ConfigurationError("--seconds is for bundled recordings; it does not cut files")
     given = (os.environ.get(name) for name in KEY_VARIABLES)
     here = "127.0.0.1" if host in EVERYWHERE else f"[{host}]" if ":" in host else host
+    scheme = "http" if certificate is None else "https"
     return BenchOrder(
-        url=arguments.url or f"http://{here}:{port}/v1",
+        url=arguments.url or f"{scheme}://{here}:{port}/v1",
+        certificate=None if arguments.url else certificate,
         api_key=arguments.key or next(filter(None, given), None),
         model=arguments.model,
         files=tuple(arguments.files),

@@ -134,8 +134,10 @@ async function reload() {
   try {
     const told = await post("v1/config/reload");
     const words = Object.entries(told)
-      .filter(([, names]) => names.length)
+      .filter(([what, names]) => what !== "warnings" && names.length)
       .map(([what, names]) => `${what.replaceAll("_", " ")}: ${names.join(", ")}`);
+    if (told.warnings?.length)
+      showError(parts.reloadError, new Error(`${told.warnings.join("; ")} (what was there before goes on)`));
     parts.reloadState.textContent = words.length
       ? `Read again. ${words.join("; ")}.`
       : "Read again; nothing has changed.";

@@ -308,8 +308,9 @@ def _reload() -> Operation:
         id="reloadConfig",
         summary="Read the configuration again",
         tag=ADMINISTRATION,
-        description="As SIGHUP does, and the certificate with it. If either is wrong that is told, "
-        "and no alias changes.",
+        description="As SIGHUP does. If the configuration is wrong that is told, and nothing "
+        "changes. `warnings` are of certificates and key files that are wrong: those of before go "
+        "on.",
         answers={200: answer("Aliases and sections that have changed.", {JSON_TYPE: changes})},
         refusals=[400],
         key=Key.ADMIN,
