@@ -1,5 +1,7 @@
 """How the API is listened for. Attacks on a whole server: tests/whole/test_hostile_clients.py."""
 
+import socket
+
 import pytest
 
 from support.certificates import make_certificate
@@ -9,6 +11,7 @@ from whisper_router.listening import (
     certificates_of,
     connection_limits,
     crowd_limits,
+    host_policy,
     trusted_proxies,
     wyoming_clients,
 )
@@ -41,6 +44,14 @@ def test_nobody_is_trusted_by_default():
 
 def test_a_connection_may_do_what_the_settings_say():
     assert connection_limits(Settings(server=ServerSettings(max_headers=17))).max_headers == 17
+
+
+def test_this_machines_name_is_its_own():
+    """Whatever the network has made of it."""
+    policy = host_policy(Settings(server=ServerSettings(allowed_hosts=("*.example.org",))))
+    assert policy.allows(f"{socket.gethostname()}:8000")
+    assert policy.allows("stt.example.org")
+    assert not policy.allows("stt.example.com")
 
 
 def test_a_certificate_is_read_at_the_start(tmp_path):

@@ -21,7 +21,7 @@ from whisper_router.audio.upload import UploadLimits
 from whisper_router.control import Control
 from whisper_router.directory import Directory
 from whisper_router.jobs.runner import JobRunner
-from whisper_router.listening import trusted_proxies, wyoming_clients
+from whisper_router.listening import host_policy, trusted_proxies, wyoming_clients
 from whisper_router.pipeline.activity import ActivityBoard
 from whisper_router.pipeline.speech import SpeechFinder
 from whisper_router.pipeline.turns import SpeakerFinder
@@ -83,6 +83,7 @@ def api_deps(router: Router, directory: Directory, behind: Behind) -> ApiDeps:
         system=SystemReport(router),
         cors=CorsPolicy(origins=settings.server.cors_origins),
         proxies=trusted_proxies(settings),
+        hosts=host_policy(settings),
         certificate_expires_s=_expires(behind.certificates),
         rejected_files=_rejected(behind),
         open_metrics=settings.metrics.open,

@@ -1,8 +1,11 @@
 """From the settings, how the API is listened for: certificate, proxies, limits of connections."""
 
+import socket
+
 from whisper_router.api.certificates import Certificates
 from whisper_router.api.connection import ConnectionLimits
 from whisper_router.api.crowd import CrowdLimits
+from whisper_router.api.hosts import HostPolicy
 from whisper_router.api.proxies import TrustedProxies, parse_address, parse_network
 from whisper_router.descriptors import file_limits
 from whisper_router.settings import Settings
@@ -24,6 +27,11 @@ def trusted_proxies(settings: Settings) -> TrustedProxies:
         networks=[parse_network(text) for text in settings.server.trusted_proxies],
         headers=settings.server.proxy_headers,
     )
+
+
+def host_policy(settings: Settings) -> HostPolicy:
+    """Return the names by which browsers may reach us: this machine's own is one."""
+    return HostPolicy(names=(socket.gethostname(), *settings.server.allowed_hosts))
 
 
 def connection_limits(settings: Settings) -> ConnectionLimits:

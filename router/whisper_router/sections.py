@@ -36,6 +36,10 @@ class ServerSettings(Section):
     """An upload that sends nothing for this long is ended with status 408."""
     cors_origins: Words = ()
     """Browser origins that may use the API; "*" allows every one. Empty: CORS is off."""
+    allowed_hosts: Words = ()
+    """Names by which browsers may reach a server without keys and TLS of its own, such as
+    ["stt.example.org", "*.ts.net"]; "*": any. Addresses, names of one word, and those that end as
+    only local ones do (.lan, .local, .internal, .home.arpa, …) are let in without."""
     tls_cert: Path | None = None
     """Certificate (PEM), with those in between after it: the API is then at https://. Read again
     when it changes. Needs `tls_key`."""

@@ -21,6 +21,7 @@ from whisper_router.api.connection import ConnectionLimits
 from whisper_router.api.cors import CorsPolicy
 from whisper_router.api.crowd import CrowdLimits
 from whisper_router.api.deps import ApiDeps, DialectOptions, DrainLimits, LiveLimits
+from whisper_router.api.hosts import HostPolicy
 from whisper_router.api.key_source import FixedKeys, KeySource
 from whisper_router.api.limits.keeper import UsageKeeper
 from whisper_router.api.proxies import TrustedProxies
@@ -394,6 +395,7 @@ class Setup:
     connections: ConnectionLimits = field(default_factory=ConnectionLimits)
     crowd: CrowdLimits = field(default_factory=CrowdLimits)
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
+    hosts: HostPolicy = field(default_factory=HostPolicy)
     certificates: Certificates | None = None
     live: Live | None = None
     live_limits: LiveLimits = field(default_factory=LiveLimits)
@@ -483,6 +485,7 @@ async def serve_api(directory: Path, setup: Setup) -> AsyncIterator[Api]:
         audit=setup.audit,
         cors=setup.cors,
         proxies=setup.proxies,
+        hosts=setup.hosts,
         drain=setup.drain,
         dialects=setup.dialects,
         heartbeat_s=setup.heartbeat_s,

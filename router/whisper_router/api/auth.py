@@ -12,6 +12,7 @@ from whisper_router.api.access import check_scope, require_scope, rule_of
 from whisper_router.api.context import NOISE, PROBES
 from whisper_router.api.deps import DEPS
 from whisper_router.api.exchange import KEY
+from whisper_router.api.hosts import refuse_strange_hosts
 from whisper_router.api.keys import Key, KeyRing, Scope
 from whisper_router.api.wrong_keys import WRONG_KEYS
 from whisper_router.domain import Client
@@ -42,9 +43,16 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
 
     Open: health checks, the description of this API, the page, preflights, and what does not
     exist, whose answer tells a user with a wrong base URL the right one.
+
+    Raises:
+        AuthenticationRequired, IncorrectApiKey, InsufficientScope: there is no key, or no good one.
+        HostNotAllowed: nobody needs one, and it may be another site's page (`hosts`).
     """
-    ring = await request.app[DEPS].keys.ring()
-    if ring.required and not _is_open(request):
+    deps = request.app[DEPS]
+    ring = await deps.keys.ring()
+    if not ring.required:
+        refuse_strange_hosts(request, deps.hosts)
+    elif not _is_open(request):
         presented = presented_key(request)
         if presented is None:
             raise AuthenticationRequired(

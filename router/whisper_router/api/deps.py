@@ -10,6 +10,7 @@ from aiohttp import web
 from whisper_router.api.audit import AuditLog
 from whisper_router.api.client_secrets import ClientSecrets
 from whisper_router.api.cors import CorsPolicy
+from whisper_router.api.hosts import HostPolicy
 from whisper_router.api.key_source import KeySource
 from whisper_router.api.limits.keeper import UsageKeeper
 from whisper_router.api.proxies import TrustedProxies
@@ -114,6 +115,7 @@ class ApiDeps:
     activity: ActivityBoard = field(default_factory=ActivityBoard)
     cors: CorsPolicy = field(default_factory=CorsPolicy)
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
+    hosts: HostPolicy = field(default_factory=HostPolicy)
     certificate_expires_s: Callable[[], float | None] = lambda: None
     """Until when the certificate is good, as Unix time; None: there is none."""
     rejected_files: Callable[[], Mapping[str, bool]] = dict
