@@ -21,6 +21,7 @@ from typing import Any, Final, Self
 import structlog
 
 from whisper_router.errors import ConfigurationError, RouterError
+from whisper_router.span_export import Heard, TellingExporter, listening
 
 PREFIX: Final = "whisper_router."
 HEADERS: Final = ("traceparent", "tracestate")
@@ -193,17 +194,18 @@ async def exporting(*, enabled: bool, endpoint: str | None, version: str) -> Asy
     if not enabled:
         yield
         return
-    provider = await asyncio.to_thread(_provider, endpoint, version)
-    _Tracing.tracer = provider.get_tracer("whisper_router", version)
-    log.info("tracing")
-    try:
-        yield
-    finally:
-        _Tracing.tracer = None
-        await _close(provider)
+    with listening() as heard:
+        provider = await asyncio.to_thread(_provider, endpoint, version, heard)
+        _Tracing.tracer = provider.get_tracer("whisper_router", version)
+        log.info("tracing")
+        try:
+            yield
+        finally:
+            _Tracing.tracer = None
+            await _close(provider)
 
 
-def _provider(endpoint: str | None, version: str) -> Any:
+def _provider(endpoint: str | None, version: str, heard: Heard) -> Any:
     try:
         sdk = import_module("opentelemetry.sdk.trace")
         export = import_module("opentelemetry.sdk.trace.export")
@@ -218,7 +220,7 @@ def _provider(endpoint: str | None, version: str) -> Any:
         # The variables' attributes come last, so that a service can be named by them.
         resource = resources.Resource(about).merge(resources.OTELResourceDetector().detect())
         provider = sdk.TracerProvider(resource=resource, shutdown_on_exit=False)
-        provider.add_span_processor(export.BatchSpanProcessor(exporter))
+        provider.add_span_processor(export.BatchSpanProcessor(TellingExporter(exporter, heard)))
     except ValueError as error:
         raise ConfigurationError(f"tracing: {error}") from error
     return provider

@@ -3,6 +3,9 @@
 import asyncio
 import math
 
+from structlog.contextvars import bound_contextvars, merge_contextvars
+from structlog.testing import capture_logs
+
 from support.program_engine import ProcesslessEngine
 from whisper_router.engine_api import Endpoint
 from whisper_router.errors import EngineStartFailed
@@ -86,6 +89,18 @@ async def test_an_idle_process_is_unloaded_after_its_time(make_process):
     slot.tend(is_wanted=False)
     async with asyncio.timeout(15):
         await slot.process.wait_for(State.STOPPED)
+
+
+async def test_an_idle_unload_is_told_with_the_alias_and_is_no_requests(make_process):
+    """Whoever used it last has nothing to do with it."""
+    slot = await ready(make_process, idle_unload_s=0.02)
+    with capture_logs(processors=[merge_contextvars]) as logs:
+        with bound_contextvars(request_id="req_1"):
+            slot.tend(is_wanted=False)
+        async with asyncio.timeout(10):
+            await slot.process.wait_for(State.STOPPED)
+    (line,) = [line for line in logs if line["event"] == "engine_idle"]
+    assert (line["alias"], line.get("request_id")) == (slot.alias, None)
 
 
 async def test_a_lease_or_somebody_who_waits_stops_the_timer(make_process):

@@ -7,6 +7,7 @@ process where that is enough: a fork takes milliseconds, loading a model seconds
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from contextvars import Context
 
 import structlog
 
@@ -54,7 +55,10 @@ class Recycler:
             return
         slot.suspicions += 1  # nothing is leased from here on
         self._is_restart_wanted = True
-        self._running = self._tasks.spawn(self._recycle(slot), name=f"recycle {slot.alias}")
+        # Whose request it was last has nothing to do with it.
+        self._running = self._tasks.spawn(
+            self._recycle(slot), name=f"recycle {slot.alias}", context=Context()
+        )
 
     def forget(self) -> None:
         """Begin nothing more for now, and start nothing again: it is to be stopped."""

@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Set
+from contextvars import Context
 from typing import Final
 
 import structlog
@@ -156,7 +157,9 @@ class Slot:
         elif self._idle_timer is None and self._idle_unload_s is not None:
             loop = asyncio.get_running_loop()
             # Between two chunks of one file nobody holds a lease for a moment.
-            self._idle_timer = loop.call_later(max(self._idle_unload_s, LINGER_S), self._unload)
+            wait_s = max(self._idle_unload_s, LINGER_S)
+            # Whoever used it last has nothing to do with its end.
+            self._idle_timer = loop.call_later(wait_s, self._unload, context=Context())
 
     @property
     def idle_s(self) -> float | None:
@@ -317,5 +320,5 @@ class Slot:
     def _unload(self) -> None:
         # Every grant disarms the timer in the same step, so nothing is leased here.
         self._idle_timer = None
-        log.info("engine_idle", pid=self.process.pid, idle_s=self._idle_unload_s)
+        log.info("engine_idle", alias=self.alias, pid=self.process.pid, idle_s=self._idle_unload_s)
         self.process.begin_stop()
