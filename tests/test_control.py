@@ -25,6 +25,11 @@ async def test_a_preset_is_shown_once_it_was_used(control):
     assert [s.alias for s in await control.statuses()] == ["mine", "demo"]
 
 
+async def test_figures_of_an_alias_begin_before_its_first_start(control):
+    """A counter that appears with its first failure tells Prometheus of none."""
+    assert {alias: brief.crashes for alias, brief in control.briefs().items()} == {"mine": 0}
+
+
 async def test_names_are_those_that_requests_use(control):
     """Whatever an OpenAI client calls the default model, it is one pool."""
     assert control.pool("gpt-4o-transcribe") is control.pool("mine")

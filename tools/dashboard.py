@@ -54,7 +54,7 @@ PANELS: list[tuple[str, str, list[tuple[str, str]]]] = [
         (_share(0.5, "chunk_duration_seconds", "alias"), "{{alias}} p50"),
         (_share(0.95, "chunk_duration_seconds", "alias"), "{{alias}} p95"),
     ]),
-    ("Audio per second", "s", [
+    ("Audio per second", "suffix: s/s", [
         (f"sum by (alias) (rate(whisper_router_audio_seconds_total{RATE}))", "{{alias}}"),
     ]),
     ("Realtime factor", "short", [
@@ -108,7 +108,7 @@ PANELS: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("Requests by key", "reqps", [
         (f"sum by (key) (rate(whisper_router_key_requests_total{RATE}))", "{{key}}"),
     ]),
-    ("Audio by key", "s", [
+    ("Audio by key per second", "suffix: s/s", [
         (f"sum by (key) (rate(whisper_router_key_audio_seconds_total{RATE}))", "{{key}}"),
     ]),
     ("Limits of keys", "reqps", [

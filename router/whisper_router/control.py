@@ -1,7 +1,7 @@
 """What administrators ask for, answered from the supervisor, the catalogue and the settings."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict
 
 from whisper_router.api.services import ModelFile
@@ -23,17 +23,20 @@ class Control:
 
     async def statuses(self) -> Sequence[PoolStatus]:
         """Return those of aliases that are configured or were used, the default one first."""
-        catalog = self._router.aliases.catalog
-        default = catalog.default.alias
-        known = {default, *self._router.settings.models}
+        default, known = self._router.aliases.catalog.default.alias, self._known()
         statuses = await self._router.supervisor.statuses()
         shown = [status for status in statuses if status.alias in known or status.starts]
         return sorted(shown, key=lambda status: (status.alias != default, status.alias))
 
     def briefs(self) -> Mapping[str, PoolBrief]:
-        """Return what is known of each alias whose engine was started, without measuring."""
+        """Return what is known of aliases that are configured or were used, without measuring."""
+        known = self._known()
         briefs = {pool.alias: pool.brief() for pool in self._router.supervisor.pools()}
-        return {alias: brief for alias, brief in briefs.items() if brief.starts}
+        return {alias: brief for alias, brief in briefs.items() if alias in known or brief.starts}
+
+    def _known(self) -> Set[str]:
+        """Return the aliases that somebody has asked for in the configuration."""
+        return {self._router.aliases.catalog.default.alias, *self._router.settings.models}
 
     def pool(self, name: str) -> ModelPool:
         """Return the pool behind a name that requests may use.

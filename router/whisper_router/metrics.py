@@ -6,6 +6,8 @@ registered, codes are those of `errors`. What can be read when it is asked for (
 memory, jobs) is not here but in `api.metrics`.
 """
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # each series would come twice, and Prometheus does not need the second
@@ -96,3 +98,18 @@ LIMITS_REACHED = _counter(
     "limits_reached", "Requests and sessions that a limit of their key has ended.", "limit"
 )
 DOWNLOADS = _counter("downloads", "Downloads of model files that have ended.", "outcome")
+
+# Prometheus sees a counter grow only from the first value that it has read: what an alert looks for
+# is there before it happens.
+for _counted, _outcomes in (
+    (WEBHOOK_CALLS, ("delivered", "failed")),
+    (DOWNLOADS, ("done", "failed")),
+):
+    for _outcome in _outcomes:
+        _counted.labels(_outcome)
+
+
+def expect(aliases: Iterable[str]) -> None:
+    """Have the failures of these aliases counted from zero, before there are any."""
+    for alias in aliases:
+        START_FAILURES.labels(alias)

@@ -46,15 +46,23 @@ def test_each_rule_is_raised_when_it_should_be(promtool):
     assert "SUCCESS" in run(promtool, "test", "rules", str(TESTS))
     names = re.findall(r"- alert: (\w+)", RULES.read_text(encoding="utf-8"))
     tested = TESTS.read_text(encoding="utf-8")
-    assert [name for name in names if len(re.findall(rf"\b{name}\b", tested)) != 2] == []
+    assert [name for name in names if len(re.findall(rf"\b{name}\b", tested)) < 2] == []
 
 
 async def test_the_figures_of_a_real_server_are_well_formed(promtool, tmp_path):
     """Names, help texts and types as Prometheus wants them; and those that the rules ask for."""
     with running_server(tmp_path, config='default_model = "demo"\n') as server:
         async with session() as http:
+            before = await figures(http, server.url)
             assert (await ask(http, server.url, sample("en_hello_gb").path))[0] == 200
             text = await figures(http, server.url)
+    zeros = [
+        'start_failures_total{alias="demo"}',
+        'process_crashes_total{alias="demo"}',
+        'webhook_calls_total{outcome="delivered"}',
+        'downloads_total{outcome="failed"}',
+    ]
+    assert [name for name in zeros if f"whisper_router_{name} 0.0\n" not in before] == []
     said = run(promtool, "check", "metrics", text=text)
     assert said.strip() == ""
     asked = set(re.findall(r"whisper_router_\w+?(?=_total|_bucket)", RULES.read_text()))

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from whisper_router.api import metrics_text
 from whisper_router.api.deps import DEPS, ApiDeps
-from whisper_router.metrics import COUNTED, NAMESPACE, REGISTRY
+from whisper_router.metrics import COUNTED, NAMESPACE, REGISTRY, expect
 from whisper_router.supervisor.machine import State
 from whisper_router.supervisor.status import PoolBrief
 
@@ -27,8 +27,9 @@ def routes() -> list[web.RouteDef]:
 async def show_metrics(request: web.Request) -> web.Response:
     """GET /metrics: for keys with the scope `metrics`, or for everybody with `metrics.open`."""
     deps = request.app[DEPS]
-    registry = CollectorRegistry()
-    registry.register(_Now(await _snapshot(deps)))
+    registry, now = CollectorRegistry(), await _snapshot(deps)
+    registry.register(_Now(now))
+    expect(now.briefs)
     encode, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
     if content_type.startswith("text/plain; version=0.0.4"):
         body = metrics_text.encode(COUNTED, registry.collect())

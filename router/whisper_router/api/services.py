@@ -224,7 +224,7 @@ class Processes(Protocol):
         ...
 
     def briefs(self) -> Mapping[str, PoolBrief]:
-        """Return what is known, without measuring, of every alias that was used."""
+        """Return what is known, without measuring, of aliases that are configured or were used."""
         ...
 
     async def reload(self) -> Mapping[str, Sequence[str]]:
