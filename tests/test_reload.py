@@ -15,7 +15,7 @@ from support.engine_processes import engine_processes
 from support.in_process import settings_in
 from support.processes import begun
 from support.server import running_server
-from support.speech import joined, sample
+from support.speech import sample
 from whisper_router.api.certificates import Certificates
 from whisper_router.app import build_router
 from whisper_router.control import Control
@@ -131,7 +131,7 @@ async def test_an_alias_that_comes_may_be_preloaded(tmp_path):
 async def test_sighup_reloads_and_a_running_request_ends_as_it_began(tmp_path):
     """Its alias is changed under it; the next request gets the new one."""
     config = 'default_model = "main"\n[models.main]\nmodel = "demo"\nbeam_size = {beams}\n'
-    path = joined(tmp_path / "two.wav", *[sample("en_two_speakers_long").path] * 2)
+    path = sample("en_two_speakers_long").path
     with running_server(tmp_path, config=config.format(beams=1)) as server:
         file = tmp_path / "router.toml"
         assert file.exists()

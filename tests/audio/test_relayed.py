@@ -74,6 +74,7 @@ async def relaying(tmp_path):
         finally:
             await runner.cleanup()
         assert list(spool.directory.iterdir()) == []
+        await asyncio.to_thread(spool.close)
 
     async def send(use: Callable, body: AsyncIterator[bytes]) -> object:
         async with (

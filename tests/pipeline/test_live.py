@@ -92,16 +92,16 @@ def finals(events):
     return [event for event in events if isinstance(event, Final)]
 
 
-async def test_ten_chunkings_of_the_same_speech_give_the_same_finals(live):
+async def test_chunkings_of_the_same_speech_give_the_same_finals(live):
     """On the real engine: odd sizes, single samples, all at once."""
     said, source = sample("en_three_segments"), random.Random(4)
     samples, told = floats(said.path), []
-    for _ in range(10):
-        sizes = [source.choice([1, 511, 512, 1600, 8000, 48_000]) for _ in range(5)] + [4000]
+    for _ in range(4):
+        sizes = [*source.sample([1, 511, 512, 1600, 8000, 48_000], 5), 4000]
         told.append(finals(await listen(live, samples, sizes)))
     assert " ".join(final.text for final in told[0]) == said.text
     texts = [[(f.text, f.start_s, f.end_s, f.language) for f in finals] for finals in told]
-    assert texts == [texts[0]] * 10
+    assert texts == [texts[0]] * 4
 
 
 @pytest.mark.parametrize("name", ["en_call_sign", "fr_digits", "en_noisy_20db", "silence"])

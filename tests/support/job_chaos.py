@@ -101,6 +101,7 @@ async def run_jobs(folder: Path, *, jobs: int, seed: int, pause_s: tuple[float, 
             await _judge(server, expected, told, report)
             again = _look(folder)[1]
             report.broken += [f"{job}: the chunk at {start} was run again" for job, start in again]
+        report.broken += [f"left: {path.name}" for path in (folder / "state" / "audio").iterdir()]
     return report
 
 

@@ -84,7 +84,7 @@ async def events_of(
                 yield json.loads(line.removeprefix(b"data: "))
 
 
-@pytest.mark.parametrize("silence_s", [0.0, 0.7, 2.1, 2.25, 2.9])
+@pytest.mark.parametrize("silence_s", [0.0, 2.1, 2.25])
 async def test_speech_without_a_pause_is_cut_and_joined_without_losing_a_word(
     server, tmp_path, silence_s
 ):
@@ -136,7 +136,7 @@ async def test_text_comes_while_the_file_is_still_decoded(server, tmp_path):
 
 async def test_a_media_worker_killed_in_the_middle_changes_nothing(server, tmp_path):
     """The next one decodes the file again, under the chunks that run already."""
-    path = speech_file(tmp_path / "long.wav", times=6)
+    path = speech_file(tmp_path / "long.wav", times=3)
     async with asyncio.timeout(WAIT_S), session() as http:
         _, undisturbed = await ask(http, server.url, path, language="en")
         for attempt in range(ATTEMPTS):
@@ -154,8 +154,8 @@ async def test_a_media_worker_killed_in_the_middle_changes_nothing(server, tmp_p
 @pytest.mark.parametrize("stream", ["false", "true"])
 async def test_a_file_that_turns_out_to_be_too_long_is_told_so(tmp_path, stream):
     """However much of it is transcribed by then, and whatever is just being read."""
-    path = speech_file(tmp_path / "long.wav", times=4)
-    config = 'default_model = "demo"\n[audio]\nmax_duration_s = 200\n'
+    path = speech_file(tmp_path / "long.wav", times=2)
+    config = 'default_model = "demo"\n[audio]\nmax_duration_s = 100\n'
     with running_server(tmp_path, config=config) as strict:
         async with asyncio.timeout(WAIT_S), session() as http:
             form = aiohttp.FormData({"model": "whisper-1", "stream": stream})
@@ -164,7 +164,7 @@ async def test_a_file_that_turns_out_to_be_too_long_is_told_so(tmp_path, stream)
             async with http.post(url, data=form) as response:
                 answer = await response.text()
     last = json.loads(answer.strip().splitlines()[-1].removeprefix("data: "))
-    assert "200 seconds (setting 'audio.max_duration_s')" in last["error"]["message"]
+    assert "100 seconds (setting 'audio.max_duration_s')" in last["error"]["message"]
 
 
 async def test_a_request_cannot_have_minutes_of_silence_taken_for_speech(server, tmp_path):
