@@ -9,6 +9,7 @@ must find `main` at work.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from importlib.metadata import version
@@ -39,6 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return UNREAD
     except KeyboardInterrupt:
         return INTERRUPTED
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"whisper-router: {error.strerror}", file=sys.stderr)
+        _send_to_nowhere(1)
+        return FAILED
     except ConfigurationError as error:
         print(f"whisper-router: {error}", file=sys.stderr)
         return WRONG_USAGE

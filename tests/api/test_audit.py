@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from whisper_router.api.audit import AuditLog
+from whisper_router.api.keys import new_key
 from whisper_router.errors import ConfigurationError
 
 
@@ -28,6 +29,16 @@ def test_each_request_is_a_line_for_the_owner_alone(tmp_path: Path):
     assert lines(path)[0]["key"] == "ключ"
     assert str(lines(path)[0]["time"]).endswith("+00:00")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_key_that_a_client_calls_its_request_is_not_kept(tmp_path: Path):
+    """Ids and names are as clients choose them, the file is for years."""
+    path, key = tmp_path / "audit.jsonl", new_key()
+    audit = AuditLog(path)
+    audit.write({"request_id": key, "model": f"a {key}"})
+    audit.close()
+    (line,) = lines(path)
+    assert (line["request_id"], line["model"]) == ("wr-***", "a wr-***")
 
 
 def test_a_file_that_was_moved_away_is_made_anew(tmp_path: Path):

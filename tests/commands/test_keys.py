@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,27 @@ def test_a_new_key_is_printed_once_and_accepted(path: Path, capsys: pytest.Captu
     assert found is not None
     assert found.name == "laptop"
     assert key not in path.read_text()
+
+
+def test_a_key_that_nobody_could_read_is_not_made(path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It would be good for ever, and nobody's."""
+    keys.new(path, "laptop")
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        with pytest.raises(OSError, match="No space left"):
+            keys.new(path, "phone")
+        monkeypatch.undo()
+        with suppress(OSError):
+            full.close()
+    assert [key.name for key in load_keys(path)] == ["laptop"]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path):
+    """Also one in which root may write nothing."""
+    (tmp_path / "file").touch()
+    for path in (Path("/proc/keys.toml"), tmp_path / "file" / "keys.toml"):
+        with pytest.raises(ConfigurationError, match=f"key file {path} cannot be written: "):
+            keys.new(path, "laptop")
 
 
 def test_listing_shows_names_and_no_hashes(path: Path, capsys: pytest.CaptureFixture[str]):

@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from whisper_router.errors import ConfigurationError
+from whisper_router.logs import masked
 
 MOST_WAITING = 10_000
 """Lines that may wait for a disk that does not write; more are counted, and lost."""
@@ -42,13 +43,16 @@ class AuditLog:
         self._thread.start()
 
     def write(self, fields: Mapping[str, Any]) -> None:
-        """Append a line with the time and these fields, soon. Never blocks, never raises."""
+        """Append a line with the time and these fields, soon. Never blocks, never raises.
+
+        What looks like a key is masked: clients choose request ids as they like.
+        """
         if self._lines.qsize() >= MOST_WAITING:
             self._lost += 1
             return
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"time": now, **fields}, ensure_ascii=True, default=str)
-        self._lines.put_nowait(line.encode() + b"\n")
+        self._lines.put_nowait(masked(line).encode() + b"\n")
 
     def close(self) -> None:
         """Write what has come, and close the file. Blocking."""

@@ -151,19 +151,32 @@ def editing(path: Path) -> Iterator[dict[str, Key]]:
     """Yield the keys by name to change in place; changes are saved when the block ends. Blocking.
 
     Two programs that edit at once wait for each other.
+
+    Raises:
+        ConfigurationError: as `load_keys`, or the file cannot be written.
     """
     path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(directory, fcntl.LOCK_EX)
         keys = {key.name: key for key in load_keys(path)} if path.exists() else {}
         before = dict(keys)
         yield keys
         if keys != before:
-            save_keys(path, list(keys.values()))
+            with _writing(path):
+                save_keys(path, list(keys.values()))
     finally:
         os.close(directory)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(f"key file {path} cannot be written: {error.strerror}") from error
 
 
 def _mode_and_owner(path: Path) -> tuple[int, tuple[int, int] | None]:

@@ -21,6 +21,7 @@ def new(path: Path, name: str, options: KeyOptions = NO_OPTIONS) -> int:
     Raises:
         ConfigurationError: the name is taken or unfit, an option makes no sense, or the file cannot
             be used.
+        OSError: it could not be printed, and there is no such key.
     """
     check_name(name)
     secret, now = new_key(), datetime.now(UTC)
@@ -29,7 +30,12 @@ def new(path: Path, name: str, options: KeyOptions = NO_OPTIONS) -> int:
         if name in keys:
             raise ConfigurationError(f"there is already a key named '{name}' in {path}")
         keys[name] = key
-    print(secret)
+    try:
+        print(secret, flush=True)
+    except OSError:
+        with editing(path) as keys:  # nobody will ever know it
+            keys.pop(name, None)
+        raise
     print(f"This is the key '{name}'. It is not shown again.", file=sys.stderr)
     return 0
 
