@@ -70,6 +70,12 @@ async def test_every_answer_tells_its_place_when_it_came_and_how_long_it_waited(
                     seen_s.append(time.monotonic())
                 end_s = time.monotonic()
             answers = [await call for call in calls]
+            await asyncio.to_thread(server.wait_for_log, "request_done", count=5)
+            told = [line for line in server.log if line["event"] == "request_done"]
+            first, *_, last = [line for line in told if "wait_s" in line]
+    assert last["wait_s"] >= end_s - seen_s[-1] - 0.001
+    assert first["wait_s"] < last["wait_s"] < last["took_s"]
+    assert all(line["wait_s"] + line["work_s"] <= line["took_s"] + 0.01 for line in (first, last))
     assert [status for status, _, _ in answers] == [200] * 4
     assert all("hello world" in body for _, _, body in answers)
     assert [headers["x-queue-position"] for _, headers, _ in answers] == ["0", "0", "1", "2"]

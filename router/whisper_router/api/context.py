@@ -14,7 +14,7 @@ from structlog.contextvars import bound_contextvars
 from whisper_router import tracing
 from whisper_router.api import proxies
 from whisper_router.api.deps import DEPS
-from whisper_router.api.exchange import KEY, audit_fields, route_of
+from whisper_router.api.exchange import FIRST_TURN, KEY, audit_fields, route_of
 from whisper_router.api.limits.headers import limit_headers
 from whisper_router.metrics import REQUEST_SECONDS, REQUESTS
 from whisper_router.scheduling.dispatch import FirstTurn
@@ -24,10 +24,10 @@ STATUS = web.RequestKey("status", int)
 STARTED_S = web.RequestKey("started_s", float)
 NOISE = web.RequestKey("noise", bool)
 """One of very many that are refused alike: not worth a log line, nor its body being read."""
-FIRST_TURN = web.RequestKey("first_turn", FirstTurn)
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+SCRAPES = frozenset({"/metrics"})
 PROBES = frozenset({"/health", "/ready", "/healthcheck", "/whisperx/healthcheck"})
-UNTRACED = PROBES | {"/metrics"}
+UNTRACED = PROBES | SCRAPES
 CLIENT_LEFT = 499  # nginx's status for a client that closed the connection first
 SWITCHED = 101
 MAX_LOGGED_PATH = 200
@@ -107,9 +107,10 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
 def _note(request: web.Request, status: int) -> None:
     """Write the request's line, and the audit's, of which health checks are no part."""
     is_probe = request.path in PROBES and status == 200
+    is_usual = status == 200 and request.path in UNTRACED
     took_s, known = round(elapsed_s(request), 3), audit_fields(request, status)
     log.log(
-        logging.DEBUG if is_probe or NOISE in request else logging.INFO,
+        logging.DEBUG if is_usual or NOISE in request else logging.INFO,
         "request_done",
         path=request.rel_url.raw_path[:MAX_LOGGED_PATH],
         took_s=took_s,

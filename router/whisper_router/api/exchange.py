@@ -1,5 +1,7 @@
 """What becomes known of one HTTP exchange on its way, for its line in the log."""
 
+import time
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -7,6 +9,7 @@ from aiohttp import web
 from whisper_router.api import proxies
 from whisper_router.api.keys import Key
 from whisper_router.pipeline.progress import Stage, Tracker
+from whisper_router.scheduling.dispatch import FirstTurn
 
 
 class Heard(Protocol):
@@ -24,6 +27,7 @@ MODEL = web.RequestKey("model", str)
 ERROR_CODE = web.RequestKey("error_code", str)
 """The code of the error that the client was told; empty for one without."""
 TRACKER = web.RequestKey("tracker", Tracker)
+FIRST_TURN = web.RequestKey("first_turn", FirstTurn)
 HEARD = web.RequestKey("heard", Heard)
 UNKNOWN_ROUTE = "unknown"
 
@@ -46,6 +50,16 @@ def audio_seconds(request: web.Request) -> float | None:
     return None if duration_s is None else round(duration_s, 3)
 
 
+def _times(request: web.Request) -> Mapping[str, float]:
+    """Return where its time went, as `/v1/activity` does: the rest of it is the upload's."""
+    first: FirstTurn | None = request.get(FIRST_TURN)
+    tracker: Tracker | None = request.get(TRACKER)
+    if first is None or first.waited_s is None or tracker is None or tracker.received_at_s is None:
+        return {}
+    work_s = max(0.0, time.monotonic() - tracker.received_at_s - first.waited_s)
+    return {"wait_s": round(first.waited_s, 3), "work_s": round(work_s, 3)}
+
+
 def audit_fields(request: web.Request, status: int) -> dict[str, Any]:
     """Return what the log says of a request besides its id: no text, no query and no file name."""
     key = request.get(KEY)
@@ -57,6 +71,7 @@ def audit_fields(request: web.Request, status: int) -> dict[str, Any]:
         "code": request.get(ERROR_CODE) or None,
         "bytes_in": request.content.total_bytes,
         "audio_s": audio_seconds(request),
+        **_times(request),
     }
     return {
         "method": request.method,

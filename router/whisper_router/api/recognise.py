@@ -9,9 +9,9 @@ from aiohttp import web
 
 from whisper_router.api.auth import client_of, refuse_foreign_pages
 from whisper_router.api.body import send_continue
-from whisper_router.api.context import FIRST_TURN, REQUEST_ID
+from whisper_router.api.context import REQUEST_ID
 from whisper_router.api.deps import DEPS, ApiDeps
-from whisper_router.api.exchange import TRACKER
+from whisper_router.api.exchange import FIRST_TURN, TRACKER
 from whisper_router.api.fields import Fields
 from whisper_router.api.forms import Order, parse_order
 from whisper_router.api.metering import metered
