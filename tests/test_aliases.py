@@ -72,6 +72,9 @@ def test_options_are_those_of_the_engine():
         ({"model": "tiny", "engine": "none"}, "no engine 'none' is installed; installed are: "),
         ({"model": "tiny", "workers": 0}, "models.x.workers"),
         ({"model": "tiny", "worker": 1}, "models.x.worker: unknown setting; did you mean 'worker"),
+        ({"modell": "tiny"}, "models.x.modell: unknown setting; did you mean 'model'?"),
+        ({"model": "tiny", "idle_unload": 9}, "unknown setting; did you mean 'idle_unload_s'?"),
+        ({"model": "larg-v3-turbo"}, "Did you mean 'large-v3-turbo'?"),
         ({"model": "tiny", "acceleration": "tpu"}, "models.x.acceleration"),
     ],
 )

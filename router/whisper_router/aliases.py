@@ -1,9 +1,10 @@
 """The configured aliases and the engines' bundled models, checked, as entries of the catalogue."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from whisper_router.engine_api import Engine, RemoteEngine
 from whisper_router.engine_sections import ModelSettings
 from whisper_router.errors import ConfigurationError
-from whisper_router.models.catalog import Catalog, load_presets
+from whisper_router.models.catalog import Catalog, did_you_mean, load_presets
 from whisper_router.models.layout import path_of
 from whisper_router.models.source import (
     NO_WEIGHTS,
@@ -55,12 +56,19 @@ class Aliases:
         Raises:
             ConfigurationError: names alias, option and what is allowed.
         """
-        options = self.engine(spec).Options
-        try:
-            return options.model_validate(dict(spec.options))
-        except ValidationError as error:
-            lines = describe_errors(error, options, f"  models.{spec.alias}.")
-            raise ConfigurationError(f"options of engine '{spec.engine}':\n{lines}") from error
+        return _options(spec.alias, self.engine(spec), spec.options)
+
+
+def _options(alias: str, engine: Engine, given: Mapping[str, Any]) -> BaseModel:
+    """Return the options of an alias's engine: what its table holds beside `ModelSettings`."""
+    options = engine.Options
+    try:
+        return options.model_validate(dict(given))
+    except ValidationError as error:
+        lines = describe_errors(
+            error, options, f"  models.{alias}.", beside=tuple(ModelSettings.model_fields)
+        )
+        raise ConfigurationError(f"options of engine '{engine.name}':\n{lines}") from error
 
 
 def build_aliases(settings: Settings, engines: Mapping[str, Engine]) -> Aliases:
@@ -72,13 +80,18 @@ def build_aliases(settings: Settings, engines: Mapping[str, Engine]) -> Aliases:
     """
     presets = load_presets()
     bundled = {spec.alias: spec for spec in _bundled(engines)}
+    for alias, model in settings.models.items():
+        # Before the weights are looked for: a misspelt `model` is an unknown option.
+        if (engine := engines.get(model.engine)) is not None:
+            _options(alias, engine, model.options)
 
     def named(name: str) -> ModelSpec | None:
         return bundled.get(name) or presets.find(name)
 
+    known = (*bundled, *presets.specs, *presets.other_names)
     catalog = Catalog(
         aliases={
-            alias: _configured(alias, model, named, engines.get(model.engine))
+            alias: _configured(alias, model, named, engines.get(model.engine), known)
             for alias, model in settings.models.items()
         },
         bundled=bundled,
@@ -88,7 +101,7 @@ def build_aliases(settings: Settings, engines: Mapping[str, Engine]) -> Aliases:
     aliases = Aliases(catalog=catalog, engines=engines)
     for name in settings.models:
         spec = catalog.resolve(name)
-        aliases.options(spec)
+        aliases.engine(spec)
         _check_source(name, spec.source)
     return aliases
 
@@ -134,15 +147,16 @@ def _configured(
     model: ModelSettings,
     named: Callable[[str], ModelSpec | None],
     engine: Engine | None,
+    known: Sequence[str],
 ) -> ModelSpec:
-    """Return the entry for one `[models.ALIAS]` table."""
+    """Return the entry for one `[models.ALIAS]` table; `known` are the names that `named` knows."""
     if isinstance(engine, RemoteEngine):
         return _remote(alias, model)
     base = None
     if model.model is not None and (base := named(model.model)) is None:
         raise ConfigurationError(
             f"models.{alias}.model: '{model.model}' is not in the catalogue "
-            "(`whisper-router models list` shows it)"
+            f"(`whisper-router models list` shows it){did_you_mean(model.model, known)}"
         )
     return ModelSpec(
         alias=alias,

@@ -265,22 +265,16 @@ def _transcribe(arguments: argparse.Namespace) -> int:
     return _run(transcribe.transcribe(_settings(arguments), transcribe.order(arguments)))
 
 
-def _own_url(settings: Settings) -> str:
-    """Return where a server with these settings is, on this machine."""
-    scheme, host = (
-        ("http", "127.0.0.1") if settings.server.tls_cert is None else ("https", "localhost")
-    )
-    return f"{scheme}://{host}:{settings.server.port}/v1"
-
-
 def _listen(arguments: argparse.Namespace) -> int:
     from whisper_router.commands import listen
+    from whisper_router.commands.own_server import own_certificate, own_url
 
     key = arguments.api_key or os.environ.get("API_KEY") or os.environ.get("OPENAI_API_KEY")
-    url = arguments.url or _own_url(_settings(arguments))
+    settings = _settings(arguments)
     order = listen.ListenOrder(
         path=None if arguments.path == "-" else Path(arguments.path),
-        url=url,
+        url=arguments.url or own_url(settings),
+        certificate=None if arguments.url else own_certificate(settings),
         api_key=key,
         model=arguments.model,
         language=arguments.language,
@@ -292,13 +286,12 @@ def _listen(arguments: argparse.Namespace) -> int:
 
 def _bench(arguments: argparse.Namespace) -> int:
     from whisper_router.commands import bench, bench_order
+    from whisper_router.commands.own_server import own_certificate, own_url
 
-    server = _settings(arguments).server
-    certificate = server.tls_cert and server.tls_cert.expanduser()
-    order = bench_order.order(
-        arguments, host=server.host, port=server.port, certificate=certificate
-    )
-    return _run(bench.bench(order))
+    settings = _settings(arguments)
+    url = arguments.url or own_url(settings)
+    certificate = None if arguments.url else own_certificate(settings)
+    return _run(bench.bench(bench_order.order(arguments, url=url, certificate=certificate)))
 
 
 def _models(arguments: argparse.Namespace) -> int:

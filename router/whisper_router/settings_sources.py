@@ -70,12 +70,20 @@ def load_settings(config: Path | None, flags: Mapping[str, Any] | None = None) -
     return loaded
 
 
-def describe_errors(error: ValidationError, model: type[BaseModel], prefix: str) -> str:
-    """Return a line per wrong value: its dotted name, what is wrong, and the nearest good name."""
+def describe_errors(
+    error: ValidationError, model: type[BaseModel], prefix: str, *, beside: Sequence[str] = ()
+) -> str:
+    """Return a line per wrong value: its dotted name, what is wrong, and the nearest good name.
+
+    `beside` are names that are good in the same table and no part of the model.
+    """
     return "\n".join(
         f"{prefix}{'.'.join(str(part) for part in item['loc'])}: "
         + (
-            _unknown(str(item["loc"][-1]), _names(model, item["loc"][:-1]))
+            _unknown(
+                str(item["loc"][-1]),
+                [*_names(model, item["loc"][:-1]), *(beside if len(item["loc"]) == 1 else ())],
+            )
             if item["type"] == "extra_forbidden"
             else f"{item['msg']} (got {_shown(item)})"
         )

@@ -9,11 +9,12 @@ import sys
 import pytest
 from structlog.testing import capture_logs
 
-from support.api_app import GOOD, LATE_CRASH, NO_START, Setup, sample, sample_path, serve_api
+from support.api_app import GOOD, HELD, LATE_CRASH, NO_START, Setup, sample, sample_path, serve_api
 from support.certificates import make_certificate
 from support.server import environment
 from whisper_router.api.certificates import Certificates
 from whisper_router.api.key_source import FixedKeys
+from whisper_router.commands import bench as bench_module
 from whisper_router.commands.bench import bench
 from whisper_router.commands.bench_order import BenchOrder
 from whisper_router.errors import (
@@ -117,9 +118,10 @@ async def test_errors_in_a_stream_are_errors(api, capsys):
         ({"api_key": "wrong"}, EngineError, "401: "),
         ({"model": NO_START, "api_key": KEY}, EngineError, "503: "),
         ({"url": "http://127.0.0.1:9"}, Unavailable, "127.0.0.1:9"),
+        ({"model": HELD, "timeout_s": 0.05, "api_key": KEY}, Unavailable, "--timeout"),
         ({"files": (CLIP.with_name("none.wav"),)}, InvalidRequest, "none.wav"),
     ],
-    ids=["model", "key", "start", "nobody", "file"],
+    ids=["model", "key", "start", "nobody", "late", "file"],
 )
 async def test_what_is_of_no_use_is_told_at_once(tmp_path, capsys, changes, kind, text):
     """By the first request, before there is any table."""
@@ -144,6 +146,26 @@ async def test_what_fails_later_is_counted_and_the_exit_code_says_so(tmp_path, c
     assert code == 1
     assert (row["requests"], row["failed"]) == (6, 3)
     assert sum(row["errors"].values()) == 3
+
+
+async def test_a_server_that_has_gone_ends_it(tmp_path, capsys, monkeypatch):
+    """What was measured is printed; nobody asks as fast as it can until the time is over."""
+    monkeypatch.setattr(bench_module, "PAUSE_S", 0.05)
+    monkeypatch.setattr(bench_module, "GONE_S", 0.2)
+    async with (
+        asyncio.timeout(20),
+        asyncio.TaskGroup() as group,
+        serve_api(tmp_path / "spool", Setup()) as api,
+    ):
+        order = make_order(api.base_url, duration_s=600.0, concurrency=(2, 3))
+        measuring = group.create_task(figures(capsys, order))
+        while len(api.recogniser.requests) < 4:  # noqa: ASYNC110 - an event per request is none
+            await asyncio.sleep(0)
+    code, (row,) = measuring.result()
+    assert code == 1
+    assert row["requests"] - row["failed"] >= 3
+    assert row["errors"]["ClientConnectorError"] < 20
+    assert row["took_s"] < 10
 
 
 async def test_an_interruption_prints_what_was_measured(api, capsys, monkeypatch):

@@ -1,6 +1,7 @@
 """What `whisper-router bench` sends."""
 
 import io
+import tracemalloc
 import wave
 
 import pytest
@@ -11,23 +12,37 @@ from whisper_router.commands.bench_audio import bundled_clips, clips_of_files
 from whisper_router.errors import ConfigurationError, InvalidRequest
 
 
-def test_bundled_recordings_are_those_with_speech_in_the_language():
+def test_bundled_recordings_are_those_with_speech_in_the_language(tmp_path):
     """English where nothing is said."""
-    assert {clip.name for clip in bundled_clips(language="de", seconds=None)} == {"de_digits.wav"}
-    names = {clip.name for clip in bundled_clips(language=None, seconds=None)}
+    assert {clip.name for clip in bundled_clips(language="de", seconds=None, folder=tmp_path)} == {
+        "de_digits.wav"
+    }
+    names = {clip.name for clip in bundled_clips(language=None, seconds=None, folder=tmp_path)}
     assert "en_hello_gb.wav" in names
     assert "silence.wav" not in names
     with pytest.raises(ConfigurationError, match="name files of your own"):
-        bundled_clips(language="zh", seconds=None)
+        bundled_clips(language="zh", seconds=None, folder=tmp_path)
 
 
 @pytest.mark.parametrize("seconds", [0.5, 7.25, 95.0])
-def test_recordings_are_joined_to_the_length_that_was_asked_for(seconds):
+def test_recordings_are_joined_to_the_length_that_was_asked_for(seconds, tmp_path):
     """Again from the first one when they are not enough."""
-    (clip,) = bundled_clips(language="fr", seconds=seconds)
+    (clip,) = bundled_clips(language="fr", seconds=seconds, folder=tmp_path)
     with wave.open(io.BytesIO(clip.data)) as file:
         assert file.getnframes() / file.getframerate() == pytest.approx(seconds, abs=0.001)
     assert clip.seconds == seconds
+
+
+def test_joined_recordings_take_no_memory_for_their_length(tmp_path):
+    """An hour is 110 MiB: it is sent from the file."""
+    tracemalloc.start()
+    (clip,) = bundled_clips(language=None, seconds=3600, folder=tmp_path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (clip.seconds, clip.data) == (3600, None)
+    assert most < 16 << 20
+    assert clip.path is not None
+    assert clip.path.stat().st_size == 44 + 3600 * 32_000
 
 
 def test_large_files_stay_on_disk(monkeypatch):

@@ -113,5 +113,6 @@ async def test_an_address_that_has_no_file_is_refused(hub, http):
 
 async def test_an_address_that_cannot_be_reached_is_tried_again(hub, http):
     """As the hub."""
-    with pytest.raises(TryAgainError):
+    with pytest.raises(TryAgainError, match=r"reached \(Cannot connect") as told:
         await look_up(http, job(UrlFile(url="http://127.0.0.1:9/m.bin"), hub=hub))
+    assert "ConnectionKey" not in str(told.value)  # nor anything else for programmers

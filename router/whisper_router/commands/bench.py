@@ -3,12 +3,13 @@
 import asyncio
 import json
 import signal
-import ssl
 import sys
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import suppress
 from itertools import cycle, islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import aiohttp
 
@@ -16,10 +17,15 @@ from whisper_router.commands.bench_audio import Clip, bundled_clips, clips_of_fi
 from whisper_router.commands.bench_figures import Row, table
 from whisper_router.commands.bench_order import BenchOrder
 from whisper_router.commands.event_stream import EventStream
+from whisper_router.commands.own_server import trust_in
 from whisper_router.commands.remote_key import key_headers
-from whisper_router.errors import ConfigurationError, EngineError, Unavailable
+from whisper_router.errors import EngineError, Unavailable
 
 CONNECT_S = 10.0
+PAUSE_S = 0.25
+"""Between two attempts of a client that could not connect: it would do nothing else otherwise."""
+GONE_S = 10.0
+"""A server to which nobody could connect for so long does not come back; a restart is quicker."""
 MAX_ERROR_BYTES = 64 * 1024
 EVENTS_TYPE = "text/event-stream"
 FAILED, INTERRUPTED = 1, 130
@@ -33,45 +39,34 @@ class AnswerError(Exception):
         self.code = code
 
 
+class GoneError(Exception):
+    """The server cannot be connected to any more."""
+
+
 async def bench(order: BenchOrder) -> int:
     """Print a row of figures for each concurrency.
 
     Returns 0, 1 when a request failed, 130 when Ctrl-C ended it: then the figures are of what was
-    answered until then.
+    answered until then. So they are when the server has gone.
 
     Raises:
         InvalidRequest, ConfigurationError: there is nothing to send.
         Unavailable: the server cannot be reached.
         EngineError: it refuses the first request; the message is its own.
     """
-    headers = key_headers(order.api_key)
-    clips = await asyncio.to_thread(_clips, order)
-    timeout = aiohttp.ClientTimeout(total=order.timeout_s, sock_connect=CONNECT_S)
-    connector = aiohttp.TCPConnector(limit=0, ssl=await asyncio.to_thread(_trust, order))
     rows: list[Row] = []
-    async with aiohttp.ClientSession(headers=headers, timeout=timeout, connector=connector) as http:
-        load = Load(http, order, clips)
-        interrupted = await _until_interrupted(_measure(load, order, rows))
+    is_interrupted = is_gone = False
+    try:
+        is_interrupted = await _until_interrupted(_measure(order, rows))
+    except* GoneError:
+        is_gone = True
     rows = [row for row in rows if row.done + row.failed]
     print(json.dumps([row.as_json() for row in rows]) if order.as_json else table(rows))
-    if interrupted:
+    if is_gone:
+        print(f"{order.address}: gone for {GONE_S:g} s; no more is measured", file=sys.stderr)
+    if is_interrupted:
         return INTERRUPTED
     return FAILED if any(row.failed for row in rows) else 0
-
-
-def _trust(order: BenchOrder) -> ssl.SSLContext | bool:
-    """Return whose certificates are believed. Raises ConfigurationError."""
-    if order.certificate is None:
-        return True
-    trust = ssl.create_default_context()
-    trust.check_hostname = False  # the very certificate is known, whatever name it is for
-    trust.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    try:
-        trust.load_verify_locations(order.certificate)
-    except OSError as error:
-        reason = error.strerror or "holds no certificate in PEM"
-        raise ConfigurationError(f"server.tls_cert: {order.certificate}: {reason}") from error
-    return trust
 
 
 class Load:
@@ -79,6 +74,8 @@ class Load:
 
     def __init__(self, http: aiohttp.ClientSession, order: BenchOrder, clips: list[Clip]) -> None:
         self._http, self._order, self._clips = http, order, clips
+        self._lost_s: float | None = None
+        """Since when nobody could connect."""
 
     async def warm_up(self) -> None:
         """Make the requests that are not counted; the first one shows whether there is any use.
@@ -91,12 +88,19 @@ class Load:
                 await self._ask(clip)
             except AnswerError as error:
                 raise EngineError(f"{self._order.address}: {error}") from error
-            except (aiohttp.ClientError, TimeoutError) as error:
+            except TimeoutError as error:
+                limit = f"no answer within {self._order.timeout_s:g} s (--timeout)"
+                raise Unavailable(f"{self._order.address}: {limit}") from error
+            except aiohttp.ClientError as error:
                 reason = str(error) or type(error).__name__
                 raise Unavailable(f"{self._order.address}: {reason}") from error
 
     async def run(self, row: Row) -> None:
-        """Make the requests of a row. Whoever ends it early finds in `row` what came until then."""
+        """Make the requests of a row. Whoever ends it early finds in `row` what came until then.
+
+        Raises:
+            ExceptionGroup: of GoneError.
+        """
         began_s = time.perf_counter()
         work = self._work(began_s)
         try:
@@ -122,6 +126,10 @@ class Load:
             began_s = time.perf_counter()
             try:
                 first_text_s = await self._ask(clip)
+            except aiohttp.ClientConnectorError as error:
+                row.errors[type(error).__name__] += 1
+                await self._wait_for_server()
+                continue
             except AnswerError as error:
                 row.errors[error.code] += 1
             except TimeoutError:
@@ -131,6 +139,16 @@ class Load:
             else:
                 took_s = time.perf_counter() - began_s
                 row.add(took_s=took_s, audio_s=clip.seconds, first_text_s=first_text_s)
+            self._lost_s = None
+
+    async def _wait_for_server(self) -> None:
+        """Pause after an attempt to connect that has failed. Raises GoneError: one too many."""
+        now_s = time.perf_counter()
+        if self._lost_s is None:
+            self._lost_s = now_s
+        elif now_s - self._lost_s >= GONE_S:
+            raise GoneError
+        await asyncio.sleep(PAUSE_S)
 
     async def _ask(self, clip: Clip) -> float | None:
         """Make one request; return after how many seconds its first text came, if it streams.
@@ -177,19 +195,29 @@ def _refusal(status: int, body: bytes) -> AnswerError:
     return AnswerError(f"http_{status}", f"the server answered {status}")
 
 
-def _clips(order: BenchOrder) -> list[Clip]:
+def _clips(order: BenchOrder, folder: Path) -> list[Clip]:
     if order.files:
         return clips_of_files(order.files)
-    return bundled_clips(language=order.language, seconds=order.seconds)
+    return bundled_clips(language=order.language, seconds=order.seconds, folder=folder)
 
 
-async def _measure(load: Load, order: BenchOrder, rows: list[Row]) -> None:
-    await load.warm_up()
-    for concurrency in order.concurrency:
-        rows.append(Row(concurrency=concurrency))
-        if not order.as_json and sys.stderr.isatty():
-            print(f"{concurrency} at once …", file=sys.stderr)
-        await load.run(rows[-1])
+async def _measure(order: BenchOrder, rows: list[Row]) -> None:
+    headers = key_headers(order.api_key)
+    timeout = aiohttp.ClientTimeout(total=order.timeout_s, sock_connect=CONNECT_S)
+    trust = await asyncio.to_thread(trust_in, order.certificate)
+    connector = aiohttp.TCPConnector(limit=0, ssl=trust)
+    with TemporaryDirectory(prefix="whisper-router-bench-") as folder:
+        clips = await asyncio.to_thread(_clips, order, Path(folder))
+        async with aiohttp.ClientSession(
+            headers=headers, timeout=timeout, connector=connector
+        ) as http:
+            load = Load(http, order, clips)
+            await load.warm_up()
+            for concurrency in order.concurrency:
+                rows.append(Row(concurrency=concurrency))
+                if not order.as_json and sys.stderr.isatty():
+                    print(f"{concurrency} at once …", file=sys.stderr)
+                await load.run(rows[-1])
 
 
 async def _until_interrupted(measuring: Coroutine[None, None, None]) -> bool:

@@ -1,6 +1,5 @@
 """The recordings that `whisper-router bench` sends."""
 
-import io
 import json
 import wave
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,11 +44,14 @@ def clips_of_files(paths: Sequence[Path]) -> list[Clip]:
     return [_clip(path) for path in paths]
 
 
-def bundled_clips(*, language: str | None, seconds: float | None) -> list[Clip]:
+def bundled_clips(*, language: str | None, seconds: float | None, folder: Path) -> list[Clip]:
     """Return recordings that come with an engine: as they are, or joined to so many seconds.
+
+    Those are written to `folder`, which must stay as long as they are sent.
 
     Raises:
         ConfigurationError: there are none in this language.
+        InvalidRequest: there is no room for them.
     """
     wanted = language or ENGLISH
     found = [
@@ -66,7 +68,12 @@ def bundled_clips(*, language: str | None, seconds: float | None) -> list[Clip]:
         for entry, path in found
         if entry["sample_rate"] == SAMPLE_RATE_HZ and entry["channels"] == 1
     ]
-    return [_joined(plain, seconds)]
+    joined = folder / f"speech-{seconds:g}s.wav"
+    try:
+        _join(plain, seconds, joined)
+    except OSError as error:
+        raise InvalidRequest(f"{joined}: {error.strerror or error}") from error
+    return [_clip(joined)]
 
 
 def _samples() -> Iterator[tuple[Path, Mapping[str, Any]]]:
@@ -103,20 +110,18 @@ def _seconds(path: Path) -> float:
         return sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
 
 
-def _joined(paths: Sequence[Path], seconds: float) -> Clip:
-    """Return recordings one after another, with silence between them, until it is enough."""
-    wanted = round(seconds * SAMPLE_RATE_HZ) * 2
-    gap, data = bytes(round(GAP_S * SAMPLE_RATE_HZ) * 2), bytearray()
-    for path in cycle(paths):
-        with wave.open(str(path)) as recording:
-            data += recording.readframes(recording.getnframes()) + gap
-        if len(data) >= wanted:
-            break
-    del data[wanted:]
-    file = io.BytesIO()
-    with wave.open(file, "wb") as whole:
+def _join(paths: Sequence[Path], seconds: float, target: Path) -> None:
+    """Write recordings one after another, with silence between them, until it is enough."""
+    left = round(seconds * SAMPLE_RATE_HZ) * 2
+    gap = bytes(round(GAP_S * SAMPLE_RATE_HZ) * 2)
+    with wave.open(str(target), "wb") as whole:
         whole.setnchannels(1)
         whole.setsampwidth(2)
         whole.setframerate(SAMPLE_RATE_HZ)
-        whole.writeframes(data)
-    return Clip(name=f"speech-{seconds:g}s.wav", seconds=seconds, data=file.getvalue())
+        for path in cycle(paths):
+            with wave.open(str(path)) as recording:
+                piece = recording.readframes(recording.getnframes()) + gap
+            whole.writeframesraw(piece[:left])
+            left -= len(piece)
+            if left <= 0:
+                return

@@ -2,9 +2,11 @@
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
 
 from whisper_router.errors import ConfigurationError
 
@@ -12,7 +14,10 @@ KEY_VARIABLES = ("WHISPER_ROUTER_KEY", "OPENAI_API_KEY", "API_KEY")
 FORMATS = ("json", "text", "verbose_json", "srt", "vtt")
 STREAMED_FORMATS = ("json", "text")
 DEFAULT_REQUESTS = 20
-EVERYWHERE = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 addresses to listen on, not to call
+LONGEST_S = 86_400.0
+PATH = "/audio/transcriptions"
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +49,9 @@ class BenchOrder:
 
     @property
     def address(self) -> str:
-        """Return where transcriptions are asked for; the URL may end with `/v1` or not."""
-        base = self.url.rstrip("/")
-        return f"{base if base.endswith('/v1') else base + '/v1'}/audio/transcriptions"
+        """Return where transcriptions are asked for; the URL may end with `/v1`, or be this one."""
+        base = self.url.rstrip("/").removesuffix(PATH)
+        return f"{base if base.endswith('/v1') else base + '/v1'}{PATH}"
 
     @property
     def fields(self) -> Mapping[str, str]:
@@ -63,11 +68,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     add = parser.add_argument
     add("files", nargs="*", type=Path, metavar="FILE", help="recordings (default: bundled ones)")
-    add("--url", help="the server (default: the configured one, on this machine)")
+    add(
+        "--url", type=_web_address, help="the server (default: the configured one, on this machine)"
+    )
     add("--key", help=f"key for it (default: {', '.join('$' + name for name in KEY_VARIABLES)})")
     add("--model", default="whisper-1", help="model alias (default: whisper-1)")
     add("--language", help="language code (default: detected)")
-    add("--seconds", type=_positive, help="join bundled recordings to about this length")
+    add("--seconds", type=_length, help="join bundled recordings to about this length")
     add(
         "--concurrency",
         type=_counts,
@@ -91,11 +98,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def order(
-    arguments: argparse.Namespace, *, host: str, port: int, certificate: Path | None = None
+    arguments: argparse.Namespace, *, url: str, certificate: Path | None = None
 ) -> BenchOrder:
-    """Return the order in parsed arguments; the rest is of the configured server.
+    """Return the order in parsed arguments, for the server at `url`.
 
-    It speaks TLS if it has a certificate.
+    `certificate` is that server's own, if it is the configured one.
 
     Raises:
         ConfigurationError: options do not go together.
@@ -105,11 +112,9 @@ def order(
     if arguments.files and arguments.seconds:
         raise ConfigurationError("--seconds is for bundled recordings; it does not cut files")
     given = (os.environ.get(name) for name in KEY_VARIABLES)
-    here = "127.0.0.1" if host in EVERYWHERE else f"[{host}]" if ":" in host else host
-    scheme = "http" if certificate is None else "https"
     return BenchOrder(
-        url=arguments.url or f"{scheme}://{here}:{port}/v1",
-        certificate=None if arguments.url else certificate,
+        url=url,
+        certificate=certificate,
         api_key=arguments.key or next(filter(None, given), None),
         model=arguments.model,
         files=tuple(arguments.files),
@@ -127,7 +132,7 @@ def order(
 
 
 def _count(text: str) -> int:
-    value = int(text)
+    value = _number(int, text)
     if value < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
     return value
@@ -138,7 +143,32 @@ def _counts(text: str) -> tuple[int, ...]:
 
 
 def _positive(text: str) -> float:
-    value = float(text)
+    value = _number(float, text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError("must be more than 0")
     return value
+
+
+def _length(text: str) -> float:
+    value = _positive(text)
+    if value > LONGEST_S:
+        raise argparse.ArgumentTypeError(f"must be {LONGEST_S:.0f} (a day) or less")
+    return value
+
+
+def _number(kind: Callable[[str], Number], text: str) -> Number:
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number") from error
+
+
+def _web_address(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        is_one = parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        is_one = False
+    if not is_one:
+        raise argparse.ArgumentTypeError(f"'{text}' is none such as http://gpu-box:8000")
+    return text

@@ -17,6 +17,7 @@ import av
 from av.error import FFmpegError
 from rich.cells import cell_len
 
+from whisper_router.commands.own_server import trust_in
 from whisper_router.commands.remote_key import key_headers
 from whisper_router.domain import SAMPLE_RATE_HZ
 from whisper_router.errors import EngineError, InvalidRequest, Unavailable
@@ -34,7 +35,10 @@ FADED, PLAIN, CLEAR_LINE = "\x1b[2m", "\x1b[22m", "\x1b[K"  # ECMA-48: SGR 2 and
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenOrder:
-    """What to listen to, and where. `path` None: standard input."""
+    """What to listen to, and where. `path` None: standard input.
+
+    `certificate` is the server's own, if it is the configured one.
+    """
 
     path: Path | None
     url: str
@@ -43,6 +47,7 @@ class ListenOrder:
     language: str | None
     prompt: str
     as_json: bool
+    certificate: Path | None = None
 
     @property
     def address(self) -> str:
@@ -69,12 +74,17 @@ async def listen(order: ListenOrder) -> int:
     Raises:
         InvalidRequest: the file is no audio.
         Unavailable: the server cannot be reached.
+        ConfigurationError: there is no certificate where one is configured.
         EngineError: it refused, or closed the session with an error; the message is its own.
     """
     headers = key_headers(order.api_key)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S)
+    trust = await asyncio.to_thread(trust_in, order.certificate)
+    connector = aiohttp.TCPConnector(ssl=trust)
     try:
-        async with aiohttp.ClientSession(headers=headers, timeout=timeout) as http:
+        async with aiohttp.ClientSession(
+            headers=headers, timeout=timeout, connector=connector
+        ) as http:
             await _listen(http, order)
     except aiohttp.ClientError as error:
         raise Unavailable(f"{order.address}: {error}") from error

@@ -8,7 +8,7 @@ from whisper_router.errors import ConfigurationError, ModelNotFound
 from whisper_router.models.catalogue import Presets, load_presets
 from whisper_router.models.source import ModelSource, ModelSpec, Origin
 
-__all__ = ["Catalog", "ListedModel", "load_presets"]
+__all__ = ["Catalog", "ListedModel", "did_you_mean", "load_presets"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ class Catalog:
             return replace(self._presets.specs[self._presets.default], alias=alias)
         raise ConfigurationError(
             f"default_model = '{alias}': no alias, bundled model or preset has this name"
-            f"{_did_you_mean(alias, self._names())}"
+            f"{did_you_mean(alias, self._names())}"
         )
 
     def _names(self) -> Sequence[str]:
@@ -105,13 +105,14 @@ class Catalog:
         ]
 
     def _explain(self, name: str) -> str:
-        hint = _did_you_mean(name, self._names())
+        hint = did_you_mean(name, self._names())
         return (
             f"The model '{name[:200]}' does not exist{hint or '.'} "
             "GET /v1/models lists what is ready; `whisper-router models list` lists every model."
         )
 
 
-def _did_you_mean(name: str, known: Sequence[str]) -> str:
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """Return a question with the name that may be meant, after a full stop; empty: none is near."""
     near = get_close_matches(name.lower()[:100], known, n=1, cutoff=0.6)
     return f". Did you mean '{near[0]}'?" if near else ""

@@ -91,7 +91,9 @@ async def _look_up_url(http: aiohttp.ClientSession, job: FetchJob, source: UrlFi
         async with http.head(source.url, allow_redirects=True) as response:
             headers, status = response.headers, response.status
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise TryAgainError(f"{source.url} cannot be reached ({error!r})") from error
+        raise TryAgainError(
+            f"{source.url} cannot be reached ({str(error) or type(error).__name__})"
+        ) from error
     if status in {405, 501}:  # no HEAD here; the download itself will tell
         return Remote(url=source.url)
     if status >= 400:
