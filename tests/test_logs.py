@@ -12,6 +12,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
+from whisper_router.errors import ConfigurationError
 from whisper_router.logs import LogFormat, chosen_format, configure_logging, masked
 
 PROGRAM = """
@@ -181,6 +182,34 @@ def test_a_line_that_cannot_be_written_ends_nothing(style):
         )
         os.close(stream)
         assert done.stdout == "went on\n"
+
+
+def test_a_file_takes_the_lines_and_may_be_moved_away(tmp_path: Path):
+    """Ours and those of libraries, as JSON; nothing is left for stderr."""
+    path, old = tmp_path / "router.log", tmp_path / "router.log.0"
+    program = f"""
+import logging, os, structlog, sys
+from pathlib import Path
+from whisper_router.logs import LogFormat, configure_logging
+
+configure_logging(level="info", style=LogFormat.AUTO, file=Path({str(path)!r}))
+structlog.get_logger().info("first")
+os.rename({str(path)!r}, {str(old)!r})
+structlog.get_logger().info("second", word="größer")
+logging.getLogger("library").warning("third")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    told = [[json.loads(line)["event"] for line in f.read_text().splitlines()] for f in (old, path)]
+    assert told == [["first"], ["second", "third"]]
+
+
+def test_a_log_that_cannot_be_opened_is_a_wrong_setting(tmp_path: Path):
+    """Before anything is set up."""
+    with pytest.raises(ConfigurationError, match=r"server\.log_file: .* Is a directory"):
+        configure_logging(level="error", style=LogFormat.TEXT, file=tmp_path)
 
 
 def test_what_a_command_sets_up_is_another_s_no_more():

@@ -31,6 +31,7 @@ EXAMPLES = {
     "keys_file": '"/etc/whisper-router/keys.toml"',
     "usage_file": '"/var/lib/whisper-router/usage.sqlite"',
     "audit.file": '"/var/log/whisper-router/audit.jsonl"',
+    "log_file": '"/var/log/whisper-router/router.log"',
     "tls_cert": '"/etc/whisper-router/tls/fullchain.pem"',
     "tls_key": '"/etc/whisper-router/tls/privkey.pem"',
     "store.directory": '"/var/lib/whisper-router/models"',

@@ -5,17 +5,23 @@ a key is masked in every line, and libraries are heard from `warning` on, whatev
 they tell below that are queries, addresses and headers in full.
 """
 
+import io
 import logging
 import os
 import re
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from enum import StrEnum
-from typing import TextIO
+from pathlib import Path
+from typing import TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from whisper_router.append_file import AppendFile, UnwrittenError
+from whisper_router.errors import ConfigurationError
 
 MASK = "***"
 JOURNAL = "JOURNAL_STREAM"
@@ -50,12 +56,39 @@ def chosen_format(style: LogFormat, stream: TextIO, environment: Mapping[str, st
     return LogFormat.TEXT if is_read else LogFormat.JSON
 
 
-def configure_logging(*, level: str, style: LogFormat) -> None:
+class LogFile(io.TextIOBase):
+    """The log as a file; where it was moved away, the next line goes to a new one."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ConfigurationError: it cannot be written."""
+        try:
+            self._file = AppendFile(path)
+        except OSError as error:
+            raise ConfigurationError(
+                f"server.log_file: {path} cannot be written: {error.strerror}"
+            ) from error
+        self._turn = threading.Lock()
+
+    def write(self, text: str) -> int:
+        """Append lines. Raises OSError."""
+        with self._turn:
+            try:
+                self._file.write(text.encode(errors="backslashreplace"))
+            except UnwrittenError as error:
+                raise error.cause from error
+        return len(text)
+
+
+def configure_logging(*, level: str, style: LogFormat, file: Path | None = None) -> None:
     """Send events to stderr, one line each, with the fields bound in the context (request_id).
 
-    So do libraries that log through `logging`, and Python's warnings.
+    So do libraries that log through `logging`, and Python's warnings. `file`: to that instead.
+
+    Raises:
+        ConfigurationError: it cannot be written.
     """
-    style = chosen_format(style, sys.stderr, os.environ)
+    stream = sys.stderr if file is None else cast(TextIO, LogFile(file))
+    style = chosen_format(style, stream, os.environ)
     least = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -65,9 +98,9 @@ def configure_logging(*, level: str, style: LogFormat) -> None:
     last: list[Processor] = [
         structlog.processors.format_exc_info,  # without local variables
         mask_keys,
-        _renderer(style),
+        _renderer(style, has_colors=stream.isatty()),
     ]
-    writer = _UnfailingWriter(sys.stderr)
+    writer = _UnfailingWriter(stream)
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(least),
@@ -79,6 +112,7 @@ def configure_logging(*, level: str, style: LogFormat) -> None:
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         ),
+        stream,
         least=max(least, logging.WARNING),
     )
 
@@ -129,19 +163,19 @@ class _UnfailingWriter(structlog.WriteLogger):
     fatal = failure = err = error = critical = exception = msg
 
 
-def _renderer(style: LogFormat) -> Processor:
+def _renderer(style: LogFormat, *, has_colors: bool) -> Processor:
     if style is LogFormat.JSON:
         return structlog.processors.JSONRenderer()
     return structlog.dev.ConsoleRenderer(
-        colors=sys.stderr.isatty(),
+        colors=has_colors,
         pad_event_to=28,
         # The default one prints local variables: transcripts, keys, paths of uploads.
         exception_formatter=structlog.dev.plain_traceback,
     )
 
 
-def _listen_to_libraries(formatter: logging.Formatter, *, least: int) -> None:
-    handler = logging.StreamHandler(sys.stderr)
+def _listen_to_libraries(formatter: logging.Formatter, stream: TextIO, *, least: int) -> None:
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
     root = logging.getLogger()
     for old in root.handlers[:]:

@@ -77,6 +77,8 @@ class ServerSettings(Section):
     log_format: LogFormat = LogFormat.AUTO
     """`text` for people, `json` for log collectors; `auto`: text on a terminal and in the journal,
     JSON anywhere else."""
+    log_file: Path | None = None
+    """Where log lines go instead of stderr. The file is opened again when it was moved away."""
 
     @field_validator("trusted_proxies")
     @classmethod

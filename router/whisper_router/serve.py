@@ -74,7 +74,8 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> int:
     Raises:
         ConfigurationError: the address cannot be used, or would be open to the network.
     """
-    configure_logging(level=settings.server.log_level, style=settings.server.log_format)
+    about = settings.server
+    configure_logging(level=about.log_level, style=about.log_format, file=about.log_file)
     stop = _stop_signals()
     before = file_limits()
     _report_limits(raise_file_limit(), before)

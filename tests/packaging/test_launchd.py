@@ -8,6 +8,7 @@ import pytest
 from whisper_router.settings import Settings
 
 PLIST = Path(__file__).parents[2] / "systemd" / "launchd" / "org.whisper-router.server.plist"
+GUIDE = PLIST.parents[2] / "docs" / "operations.md"
 DEFAULTS = Settings.model_construct()
 HOME = "/Users/somebody"
 
@@ -56,9 +57,13 @@ def test_files_are_private_and_may_be_many(job):
     assert job["SoftResourceLimits"]["NumberOfFiles"] >= 16384
 
 
-def test_both_outputs_go_to_the_log_of_the_user(job):
-    """Console.app shows what lies in ~/Library/Logs."""
-    assert {job[key] for key in log_keys(job)} == {f"{HOME}/Library/Logs/whisper-router.log"}
+def test_the_log_is_one_of_the_user_that_can_be_rotated(job):
+    """Console.app shows what lies in ~/Library/Logs. launchd would never open it again."""
+    log = job["EnvironmentVariables"]["WHISPER_ROUTER__SERVER__LOG_FILE"]
+    outputs = {job[key] for key in log_keys(job)}
+    assert outputs == {f"{HOME}/Library/Logs/whisper-router-start.log"}
+    assert log == f"{HOME}/Library/Logs/whisper-router.log"
+    assert f"/Users/USER/Library/Logs/{Path(log).name} " in GUIDE.read_text(encoding="utf-8")
 
 
 def test_no_library_reports_its_use_to_its_maker(job):

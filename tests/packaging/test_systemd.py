@@ -138,6 +138,17 @@ def test_the_keys_reach_the_router_as_a_credential_that_may_be_absent():
     assert "WHISPER_ROUTER__AUTH__KEYS_FILE=%d/keys.toml" in values(UNIT, "Environment")
 
 
+def test_what_the_settings_show_as_examples_can_be_written_under_the_sandbox():
+    """Nothing else of the file system can."""
+    example = (SYSTEMD.parent / "config" / "router.toml").read_text(encoding="utf-8")
+    named = re.findall(r'^#\w+ = "/var/(\w+)/whisper-router/', example, flags=re.MULTILINE)
+    directories = {"cache": "Cache", "lib": "State", "log": "Logs"}
+    assert {"lib", "log"} <= set(named)
+    for name in named:
+        assert values(UNIT, f"{directories[name]}Directory") == ["whisper-router"]
+        assert values(UNIT, f"{directories[name]}DirectoryMode") == ["0700"]
+
+
 def test_no_library_reports_its_use_to_its_maker():
     """ONNX Runtime 1.31 does; its switch must be set before it is imported."""
     assert "ORT_DISABLE_TELEMETRY=1" in values(UNIT, "Environment")

@@ -1,7 +1,6 @@
 """The audit's file: a line of JSON for each request, appended off the event loop."""
 
 import json
-import os
 import queue
 import threading
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from whisper_router.append_file import AppendFile, UnwrittenError
 from whisper_router.errors import ConfigurationError
 from whisper_router.logs import masked
 
@@ -21,24 +21,16 @@ log = structlog.get_logger(__name__)
 
 
 class AuditLog:
-    """Appends to a file, which is made readable for its owner alone.
-
-    A thread of its own writes what has come, all at once. Whoever moves the file away (logrotate)
-    finds what comes then in a new one.
-    """
+    """Appends to a file. A thread of its own writes what has come, all at once."""
 
     def __init__(self, path: Path) -> None:
         """Blocking. Raises ConfigurationError: the file cannot be written."""
-        self._path = path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = _opened(path)
+            self._file = AppendFile(path)
         except OSError as error:
             raise ConfigurationError(f"audit.file: {path} cannot be written: {error}") from error
         self._lines: queue.Queue[bytes | None] = queue.Queue()
         self._lost, self._has_failed = 0, False
-        self._is_torn = False
-        """Whether the file may end within a line."""
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
         self._thread.start()
 
@@ -58,7 +50,7 @@ class AuditLog:
         """Write what has come, and close the file. Blocking."""
         self._lines.put(None)
         self._thread.join()
-        os.close(self._file)
+        self._file.close()
 
     def _run(self) -> None:
         is_open = True
@@ -71,35 +63,14 @@ class AuditLog:
 
     def _append(self, data: bytes) -> None:
         try:
-            if self._is_moved():
-                before, self._file = self._file, _opened(self._path)
-                os.close(before)
-                self._is_torn = False
-            if self._is_torn:
-                os.write(self._file, b"\n")
-                self._is_torn = False
-            while data:
-                written = os.write(self._file, data)
-                self._is_torn = data[written - 1 : written] != b"\n"
-                data = data[written:]
-        except OSError as error:
-            self._lost += data.count(b"\n")  # also the line that has begun
+            self._file.write(data)
+        except UnwrittenError as error:
+            self._lost += error.lines
             if not self._has_failed:
-                log.warning("audit_not_written", path=str(self._path), reason=error.strerror)
+                reason = error.cause.strerror
+                log.warning("audit_not_written", path=str(self._file.path), reason=reason)
             self._has_failed = True
             return
         if self._has_failed or self._lost:
             log.warning("audit_written_again", lost=self._lost)
         self._has_failed, self._lost = False, 0
-
-    def _is_moved(self) -> bool:
-        ours = os.fstat(self._file)
-        try:
-            there = self._path.stat()
-        except FileNotFoundError:
-            return True
-        return (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino)
-
-
-def _opened(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
