@@ -3,7 +3,7 @@
 import { BASE_URL, ROOT, getJson, isAdmin } from "./api.js";
 import { fillModels, models } from "./choices.js";
 import { copyShown } from "./copying.js";
-import { $, button, el } from "./dom.js";
+import { $, button, el, update } from "./dom.js";
 import { getKey } from "./key.js";
 import { snippets } from "./snippets.js";
 
@@ -15,7 +15,6 @@ function draw() {
   const key = getKey();
   parts.reveal.hidden = !key;
   parts.reveal.textContent = isShown ? "Hide key" : "Show key";
-  parts.reveal.setAttribute("aria-pressed", String(isShown));
   const wanted = {
     base: BASE_URL,
     model: parts.model.value,
@@ -23,27 +22,31 @@ function draw() {
     host: ROOT.hostname,
     wyoming,
   };
-  parts.list.replaceChildren(
-    ...snippets(wanted).map(({ id, title, help, text }) =>
+  const cards = snippets(wanted).map(({ id, title, help, text }) =>
+    el(
+      "div",
+      { class: "card snippet", id: `snippet-${id}`, "data-key": id },
       el(
         "div",
-        { class: "card snippet", id: `snippet-${id}` },
-        el(
-          "div",
-          { class: "row between" },
-          el("h2", { text: title }),
-          button("Copy", ({ target }) => copyShown(text, target), { class: "small", "aria-label": `Copy ${title}` }),
-        ),
-        el("p", { class: "help", text: help }),
-        el(
-          "pre",
-          { tabindex: "0", role: "region", "aria-label": `Example for ${title}` },
-          el("code", { text }),
-        ),
+        { class: "row between" },
+        el("h2", { text: title }),
+        button("Copy", ({ target }) => copyShown(exampleAt(id), target), {
+          class: "small",
+          "aria-label": `Copy ${title}`,
+        }),
+      ),
+      el("p", { class: "help", text: help }),
+      el(
+        "pre",
+        { tabindex: "0", role: "region", "aria-label": `Example for ${title}` },
+        el("code", { text }),
       ),
     ),
   );
+  update(parts.list, el("div", {}, ...cards)); // whoever is at one of them stays there
 }
+
+const exampleAt = (id) => $(`snippet-${id}`).querySelector("code").textContent;
 
 export function init() {
   parts.model = el("select", { id: "a-model", onchange: draw });
@@ -54,7 +57,7 @@ export function init() {
       isShown = !isShown;
       draw();
     },
-    { id: "a-reveal", "aria-pressed": "false" },
+    { id: "a-reveal" },
   );
   $("api-body").append(
     el(
