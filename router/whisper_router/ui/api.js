@@ -6,10 +6,12 @@ import { getKey, needKey } from "./key.js";
 export const ROOT = new URL("../", document.baseURI);
 export const BASE_URL = new URL("v1", ROOT).href;
 
+export const UNREACHABLE = "unreachable";
+
 export class ApiError extends Error {
-  constructor(message, { status = 0, code = null, requestId = null, retryAfter_s = 0 } = {}) {
+  constructor(message, { status = 0, code = null, param = null, requestId = null, retryAfter_s = 0 } = {}) {
     super(message);
-    Object.assign(this, { status, code, requestId, retryAfter_s });
+    Object.assign(this, { status, code, param, requestId, retryAfter_s });
   }
 }
 
@@ -30,13 +32,20 @@ function refusal(status, text, header) {
   return new ApiError(message, {
     status,
     code: told.code ?? null,
+    param: told.param ?? null,
     requestId: header("x-request-id"),
     retryAfter_s: Number(header("retry-after")) || 0,
   });
 }
 
 const unreachable = () =>
-  new ApiError("The server cannot be reached. Is it running, and this device online?");
+  new ApiError("The server cannot be reached. Is it running, and this device online?", { code: UNREACHABLE });
+
+const brokenOff = (requestId) =>
+  new ApiError("The connection to the server broke off before the transcript was whole.", {
+    code: UNREACHABLE,
+    requestId,
+  });
 
 /** Ask for a path below the root. Throws ApiError for whatever is no success. */
 export async function call(path, { method = "GET", body, headers = {}, signal } = {}) {
@@ -140,7 +149,7 @@ export function upload(path, form, { id, signal, onUpload, onSent, onEvent, onWh
         reject(error);
       }
     };
-    request.onerror = () => reject(unreachable());
+    request.onerror = () => reject(read ? brokenOff(id) : unreachable());
     request.onabort = () => reject(new DOMException("Cancelled.", "AbortError"));
     signal.addEventListener("abort", () => request.abort());
     request.send(form);

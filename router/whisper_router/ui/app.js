@@ -1,7 +1,7 @@
 // Tabs, key and theme. Each tab is a module of its own, loaded when it is first looked at.
 
 import { ROOT } from "./api.js";
-import { $, showError } from "./dom.js";
+import { $, button, showError } from "./dom.js";
 import { initKey } from "./key.js";
 
 const TABS = {
@@ -48,8 +48,15 @@ async function refresh() {
     if (name === current) await loaded[name].show?.();
     showError($("page-error"), null);
   } catch (error) {
-    if (error.status !== 401) showError($("page-error"), error);
+    if (error.status === 401) return;
+    showError($("page-error"), error);
+    if (!$("retry")) $("page-error").append(button("Try again", refresh, { id: "retry", class: "small" }));
   }
+}
+
+/** Somebody looks again, or the device is online again: what failed may work now. */
+function again() {
+  if (document.visibilityState === "visible" && !$("page-error").hidden) refresh();
 }
 
 function initTabs() {
@@ -92,4 +99,6 @@ async function check(key) {
 initKey(check);
 initTabs();
 document.addEventListener("key-changed", refresh);
+document.addEventListener("visibilitychange", again);
+addEventListener("online", again);
 select(named());

@@ -40,12 +40,31 @@ export function languageName(code) {
 /** Fill a list with what the model hears. */
 export function fillLanguages(select, modelId, { mixed = false } = {}) {
   const chosen = select.value;
-  const codes = modelNamed(modelId)?.language ?? [];
-  const listed = codes.map((code) => [languageName(code), code]).sort(([a], [b]) => a.localeCompare(b));
+  const heard = modelNamed(modelId)?.language ?? [];
+  const listed = heard.map((code) => [languageName(code), code]).sort(([a], [b]) => a.localeCompare(b));
   select.replaceChildren(
     el("option", { value: "", text: "detect it" }),
     ...(mixed ? [el("option", { value: "mixed", text: "several, detect each" })] : []),
     ...listed.map(([name, code]) => el("option", { value: code, text: `${name} (${code})` })),
   );
   select.value = [...select.options].some((option) => option.value === chosen) ? chosen : "";
+}
+
+let codes = null;
+
+/** Return the code of a language by its English name in lower case, as answers have it; undefined: unknown. */
+function codeOf(name) {
+  codes ??= new Map(["yue", "haw", ...pairs()].map((code) => [languageName(code).toLowerCase(), code]));
+  return codes.get(name);
+}
+
+function pairs() {
+  const letters = [..."abcdefghijklmnopqrstuvwxyz"];
+  return letters.flatMap((one) => letters.map((other) => one + other));
+}
+
+/** Return the language that an entry of the history is written in, for who has it read aloud. */
+export function languageCode({ doc, options }) {
+  if (doc.task === "translate") return "en";
+  return options?.language && options.language !== "mixed" ? options.language : codeOf(doc.language);
 }

@@ -46,6 +46,33 @@ export function showError(place, error) {
   place.hidden = false;
 }
 
+/** Show what is wrong with a field, in `place`, so that who hears the page is told with the field. */
+export function fieldError(field, place, error) {
+  showError(place, error);
+  mark(field, place, error !== null);
+}
+
+/** Mark a field as wrong, or as right again, described by the failure in `place`. */
+export function mark(field, place, isWrong) {
+  const described = new Set((field.getAttribute("aria-describedby") ?? "").split(" ").filter(Boolean));
+  if (isWrong) described.add(place.id);
+  else described.delete(place.id);
+  if (described.size) field.setAttribute("aria-describedby", [...described].join(" "));
+  else field.removeAttribute("aria-describedby");
+  if (isWrong) field.setAttribute("aria-invalid", "true");
+  else field.removeAttribute("aria-invalid");
+}
+
+/** Do something that may take away what has the focus in `place`; then the first of `next()` that is seen has it. */
+export function keepingFocus(place, work, next) {
+  const had = place.contains(document.activeElement) ? document.activeElement : null;
+  work();
+  if (had && !had.checkVisibility())
+    next()
+      .find((one) => one?.isConnected && one.checkVisibility())
+      ?.focus();
+}
+
 const isAlike = (shown, fresh) =>
   shown !== null && shown.nodeName === fresh.nodeName && shown.dataset?.key === fresh.dataset?.key;
 

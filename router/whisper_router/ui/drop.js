@@ -4,10 +4,12 @@ let [take, held] = [null, []];
 
 const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
 
-/** `taken(files)` is given what was dropped so far, and from now on. */
+const isFolder = (item) => item.webkitGetAsEntry?.()?.isDirectory ?? false;
+
+/** `taken(files, hasFolders)` is given what was dropped so far, and from now on; folders are left out. */
 export function onDropped(taken) {
   take = taken;
-  take(held);
+  if (held.length) take(held, false);
   held = [];
 }
 
@@ -15,8 +17,9 @@ addEventListener("dragover", (event) => holdsFiles(event) && event.preventDefaul
 addEventListener("drop", (event) => {
   if (!holdsFiles(event)) return;
   event.preventDefault();
-  const files = [...event.dataTransfer.files];
-  if (take) take(files);
+  const items = [...event.dataTransfer.items].filter(({ kind }) => kind === "file");
+  const files = items.filter((item) => !isFolder(item)).map((item) => item.getAsFile());
+  if (take) take(files, files.length < items.length);
   else held.push(...files);
   location.hash = "transcribe";
 });

@@ -2,7 +2,9 @@
 //
 // `doc` is the object of `verbose_json`; what a person has changed is in `segments` and `words`.
 
-const ENGLISH_SPACE = /[\s\x1c-\x1f\x85]+/u;
+import { isPlain, shaped } from "./shaping.js";
+import { milliseconds, oneLine, pad, parts, rounded, trimmed } from "./texts.js";
+
 const SAME_TURN_MS = 500;
 const FLOATS = new Set([
   "start",
@@ -14,35 +16,18 @@ const FLOATS = new Set([
   "no_speech_prob",
 ]);
 
-/** Round half to even, as Python does. */
-function rounded(value) {
-  const low = Math.floor(value);
-  if (value - low === 0.5) return low % 2 ? low + 1 : low;
-  return Math.round(value);
-}
-
-const milliseconds = (time_s) => rounded(Math.max(time_s, 0) * 1000);
-const pad = (value, width) => String(value).padStart(width, "0");
-
 function timestamp(ms, point) {
   const [seconds, minutes] = [Math.floor(ms / 1000), Math.floor(ms / 60_000)];
   const whole = [Math.floor(minutes / 60), minutes % 60, seconds % 60].map((part) => pad(part, 2));
   return `${whole.join(":")}${point}${pad(ms % 1000, 3)}`;
 }
 
-export function oneLine(text) {
-  let line = text.split(ENGLISH_SPACE).filter(Boolean).join(" ");
-  while (line.includes("-->")) line = line.replaceAll("-->", "->");
-  return line;
-}
-
-const trimmed = (text) => text.replace(/^[\s\x1c-\x1f\x85]+|[\s\x1c-\x1f\x85]+$/gu, "");
 const flat = (text) => text.replaceAll("\n", " ");
 const cleanName = (speaker) => oneLine(speaker).replace(/[<>&[\]]/g, "");
 const lead = (cue) => (cue.speaker === undefined ? "" : `[${cleanName(cue.speaker)}]: `);
 
 /** Subtitles from segments: those with text, in an order in which starts never go back. */
-export function cues(doc) {
+function cues(doc) {
   let start = 0;
   const made = [];
   for (const segment of doc.segments) {
@@ -53,6 +38,13 @@ export function cues(doc) {
   }
   return made;
 }
+
+/** Subtitles, shaped if `shape` wants that. `namesSpeakers`: their texts are written behind the names. */
+function subtitles(doc, shape, { namesSpeakers = false } = {}) {
+  return isPlain(shape) ? cues(doc) : shaped(doc, shape, namesSpeakers ? lead : null);
+}
+
+const named = (doc, shape) => subtitles(doc, shape, { namesSpeakers: true });
 
 function srt(shown) {
   const line = (cue, number) =>
@@ -90,7 +82,7 @@ function lrc(shown) {
 function rttm(shown) {
   const turns = [];
   for (const cue of shown) {
-    const name = (cue.speaker ?? "unknown").split(ENGLISH_SPACE).filter(Boolean).join("_");
+    const name = parts(cue.speaker ?? "unknown").join("_");
     const last = turns.at(-1);
     if (last && last.name === name && cue.start - last.end <= SAME_TURN_MS)
       last.end = Math.max(last.end, cue.end);
@@ -110,13 +102,17 @@ function float(value) {
   return value.toExponential().replace(/e([+-])(\d)$/, "e$10$2");
 }
 
+const quoted = (name) => (FLOATS.has(name) ? `"${name}"` : JSON.stringify(name));
+
 /** Compact JSON in which times and probabilities have a decimal point, also whole ones. */
 function json(value, name = "") {
   if (typeof value === "number") return FLOATS.has(name) ? float(value) : String(value);
   if (Array.isArray(value)) return `[${value.map((item) => json(item)).join(",")}]`;
   if (value === null || typeof value !== "object") return JSON.stringify(value);
-  const pairs = Object.entries(value).filter(([, item]) => item !== undefined);
-  return `{${pairs.map(([key, item]) => `${JSON.stringify(key)}:${json(item, key)}`).join(",")}}`;
+  let pairs = "";
+  for (const key in value)
+    if (value[key] !== undefined) pairs += `${pairs && ","}${quoted(key)}:${json(value[key], key)}`;
+  return `{${pairs}}`;
 }
 
 const textOf = (doc) => trimmed(doc.segments.map((segment) => segment.text).join(""));
@@ -155,11 +151,24 @@ function diarized(doc) {
 const onlySegments = (doc) => ({ ...verbose(doc), words: undefined });
 const JSON_TYPE = "application/json";
 
-/** Every format: how it is written, what its files are called, and whether it needs speakers. */
+/**
+ * Every format: how it is written, what its files are called, whether it needs speakers, and whether it
+ * has subtitles that can be shaped.
+ */
 export const FORMATS = {
   text: { name: "Text", suffix: "txt", write: (doc) => `${textOf(doc)}\n` },
-  srt: { name: "SubRip subtitles", suffix: "srt", write: (doc) => srt(cues(doc)) },
-  vtt: { name: "WebVTT subtitles", suffix: "vtt", write: (doc) => vtt(cues(doc)) },
+  srt: {
+    name: "SubRip subtitles",
+    suffix: "srt",
+    shapes: true,
+    write: (doc, shape) => srt(named(doc, shape)),
+  },
+  vtt: {
+    name: "WebVTT subtitles",
+    suffix: "vtt",
+    shapes: true,
+    write: (doc, shape) => vtt(subtitles(doc, shape)),
+  },
   json: {
     name: "JSON",
     suffix: "json",
@@ -176,11 +185,27 @@ export const FORMATS = {
     name: "JSON with WebVTT",
     suffix: "json",
     type: JSON_TYPE,
-    write: (doc) => json({ ...onlySegments(doc), vtt_text: vtt(cues(doc)) }),
+    shapes: true,
+    write: (doc, shape) => json({ ...onlySegments(doc), vtt_text: vtt(subtitles(doc, shape)) }),
   },
-  tsv: { name: "Table (TSV)", suffix: "tsv", write: (doc) => tsv(cues(doc)) },
-  lrc: { name: "Lyrics (LRC)", suffix: "lrc", write: (doc) => lrc(cues(doc)) },
-  aud: { name: "Audacity labels", suffix: "txt", write: (doc) => aud(cues(doc)) },
+  tsv: {
+    name: "Table (TSV)",
+    suffix: "tsv",
+    shapes: true,
+    write: (doc, shape) => tsv(named(doc, shape)),
+  },
+  lrc: {
+    name: "Lyrics (LRC)",
+    suffix: "lrc",
+    shapes: true,
+    write: (doc, shape) => lrc(named(doc, shape)),
+  },
+  aud: {
+    name: "Audacity labels",
+    suffix: "txt",
+    shapes: true,
+    write: (doc, shape) => aud(subtitles(doc, shape)),
+  },
   diarized_json: {
     name: "JSON with speakers",
     suffix: "json",
@@ -193,12 +218,12 @@ export const FORMATS = {
 
 /** Put new text in a segment; its words keep their times where there are as many, else share its time. */
 export function edited(segment, words, text) {
-  const parts = text.split(ENGLISH_SPACE).filter(Boolean);
+  const written = parts(text);
   const length = segment.end - segment.start;
-  const place = (index) => Number((segment.start + (length * index) / parts.length).toFixed(3));
+  const place = (index) => Number((segment.start + (length * index) / written.length).toFixed(3));
   const speaker = segment.speaker === undefined ? {} : { speaker: segment.speaker };
-  const kept = parts.map((word, index) =>
-    words.length === parts.length
+  const kept = written.map((word, index) =>
+    words.length === written.length
       ? { ...words[index], word }
       : { word, start: place(index), end: place(index + 1), ...speaker },
   );

@@ -1,6 +1,6 @@
 // The key: in this tab's session storage and nowhere else, never in an address.
 
-import { $, announce } from "./dom.js";
+import { $, announce, mark } from "./dom.js";
 
 const NAME = "whisper-router-key";
 let [held, refused] = [null, null];
@@ -42,6 +42,7 @@ function open(problem) {
   const place = $("key-problem");
   place.textContent = problem ?? "";
   place.hidden = !problem;
+  mark($("key-input"), place, Boolean(problem));
   if (!$("key-dialog").open) {
     $("key-input").value = "";
     $("key-dialog").showModal();

@@ -1,6 +1,7 @@
 // The microphone as samples, where browsers allow it: on https and on this machine itself.
 
 const LAST_PIECE_MS = 2000;
+const START_MS = 8000;
 
 /** Tell why there is no microphone, in sentences, or null where there may be one. */
 export function obstacle() {
@@ -24,30 +25,43 @@ function inWords(error) {
     NotAllowedError: "The microphone is not allowed. Allow it for this page in the browser's settings.",
     NotFoundError: "No microphone is connected.",
     NotReadableError: "The microphone is used by another program.",
+    SecurityError: "This page may not use the microphone.",
   };
   return new Error(known[error.name] ?? `The microphone cannot be used: ${error.message}`);
 }
 
 /**
- * Listen. `onSamples` is given pieces of mono samples between -1 and 1.
+ * Listen. `onSamples` is given pieces of mono samples between -1 and 1; `onLost(error)` is called once if the
+ * microphone vanishes, or is taken back, before `stop()`.
  *
  * Returns `{rate, stop}`; `stop()` resolves when the last piece was handed over. Where listening fails,
  * the microphone is off.
  */
-export async function listen(rate, onSamples) {
+export async function listen(rate, onSamples, onLost) {
   let [stream, context] = [null, null];
   try {
     stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1 } });
     context = new AudioContext({ sampleRate: rate });
-    return { rate, stop: await capture(stream, context, onSamples) };
+    const stop = await capture(stream, context, onSamples);
+    const gone = new Error("The microphone is gone: it was unplugged, or is not allowed any more.");
+    for (const track of stream.getTracks()) {
+      if (track.readyState === "ended") throw gone;
+      track.addEventListener("ended", () => onLost(gone), { once: true });
+    }
+    return { rate, stop };
   } catch (error) {
     await release(stream, context);
-    throw inWords(error);
+    throw error instanceof DOMException ? inWords(error) : error;
   }
 }
 
 async function capture(stream, context, onSamples) {
-  await context.audioWorklet.addModule("capture.js");
+  if (!context.audioWorklet) throw new Error("This browser cannot listen: it is too old for this page.");
+  try {
+    await context.audioWorklet.addModule("capture.js");
+  } catch {
+    throw new Error("A part of this page (capture.js) could not be loaded, without which it cannot listen.");
+  }
   const node = new AudioWorkletNode(context, "capture", {
     numberOfOutputs: 0,
     channelCount: 1,
@@ -57,7 +71,12 @@ async function capture(stream, context, onSamples) {
   const end = new Promise((resolve) => (ended = resolve));
   node.port.onmessage = ({ data }) => (data === null ? ended() : onSamples(data));
   context.createMediaStreamSource(stream).connect(node);
-  await context.resume();
+  await Promise.race([context.resume(), new Promise((late) => setTimeout(late, START_MS))]);
+  if (context.state !== "running") {
+    throw new Error(
+      "This browser's sound does not start. Some browsers (Firefox) need loudspeakers or headphones to listen, too.",
+    );
+  }
   return async () => {
     node.port.postMessage("end");
     const patience = setTimeout(ended, LAST_PIECE_MS); // a device that is gone hands nothing over

@@ -1,12 +1,12 @@
 // The list of what was done in this browser. A browser that keeps nothing is told of, and no obstacle.
 
-import { $, badge, button, day, el, seconds, showError } from "./dom.js";
-import { entries, forget, forgetAll, keep } from "./history.js";
+import { $, announce, badge, button, day, el, seconds, showError, update } from "./dom.js";
+import { entries, entryOf, forget, keep, onOthers } from "./history.js";
 
 const SAVED_AFTER_MS = 400;
 const forgotten = new Set();
-const rows = new Map(); // of each entry's id: the entry, and where the list shows its text
-let [pending, onOpen, onForgotten] = [null, null, null];
+let listed = []; // ids, as the list shows them
+let [pending, told] = [null, null];
 
 /** Do something with the history; what fails is told where the history is. */
 async function attempt(work) {
@@ -18,8 +18,6 @@ async function attempt(work) {
     showError($("history-error"), new Error(`This browser cannot keep the history: ${why}`));
   }
 }
-
-const start = (entry) => entry.doc.text.slice(0, 160) || "(nobody speaks)";
 
 /** Keep an entry that is new. */
 export const remember = (entry) =>
@@ -36,16 +34,14 @@ export function changed(entry) {
 }
 
 function saveNow() {
+  if (!pending) return;
   const { entry, timer } = pending;
   clearTimeout(timer);
   pending = null;
   if (forgotten.has(entry.id)) return;
   attempt(async () => {
     await keep(entry);
-    const row = rows.get(entry.id);
-    if (!row) return;
-    row.entry = entry;
-    row.text.textContent = start(entry);
+    await list();
   });
 }
 
@@ -55,58 +51,74 @@ function markForgotten(ids) {
     clearTimeout(pending.timer);
     pending = null;
   }
-  onForgotten((id) => forgotten.has(id));
+  told.gone((id) => forgotten.has(id));
 }
 
-function rowOf(entry) {
-  const remove = () =>
-    attempt(async () => {
-      await forget(entry.id);
-      markForgotten([entry.id]);
-      await list();
-    });
-  const row = { entry, text: el("p", { class: "item-text", text: start(entry) }) };
-  rows.set(entry.id, row);
+/** Open an entry as it is kept, with what was just written in it. */
+const openKept = (id) =>
+  attempt(async () => {
+    saveNow();
+    const entry = await entryOf(id);
+    if (entry) told.open(entry);
+    else await list(); // another tab has deleted it
+  });
+
+/** Delete entries; the focus goes to what follows them in the list. */
+const remove = (ids) =>
+  attempt(async () => {
+    const at = listed.indexOf(ids[0]);
+    await forget(ids);
+    markForgotten(ids);
+    await list();
+    const left = $("history").querySelectorAll("button[data-action=delete]");
+    (left[Math.min(at, left.length - 1)] ?? $("history-title")).focus();
+    announce(ids.length > 1 ? `${ids.length} transcripts are deleted.` : "The transcript is deleted.");
+  });
+
+function rowOf({ id, created, name, model, start, duration, language }) {
   return el(
     "li",
-    { class: "item" },
+    { class: "item", "data-key": id },
     el(
       "div",
       { class: "item-head" },
-      el("span", { class: "item-name", text: entry.name }),
-      el("span", {
-        class: "help",
-        text: `${day(entry.created)} · ${entry.options.model} · ${seconds(entry.doc.duration)}`,
+      el("span", { class: "item-name", dir: "auto", text: name }),
+      el("span", { class: "help", text: `${day(created)} · ${model} · ${seconds(duration)}` }),
+      badge(language),
+      button("Open", () => openKept(id), { class: "small", "aria-label": `Open ${name}` }),
+      button("Delete", () => remove([id]), {
+        class: "small quiet danger",
+        dataset: { action: "delete" },
+        "aria-label": `Delete ${name}`,
       }),
-      badge(entry.doc.language),
-      button("Open", () => onOpen(row.entry), { class: "small", "aria-label": `Open ${entry.name}` }),
-      button("Delete", remove, { class: "small quiet danger", "aria-label": `Delete ${entry.name}` }),
     ),
-    row.text,
+    el("p", { class: "item-text", dir: "auto", text: start || "(nobody speaks)" }),
   );
 }
 
 async function list() {
   const all = await entries();
   $("history-clear").hidden = all.length === 0;
-  rows.clear();
-  const drawn = all.map(rowOf);
-  $("history").replaceChildren(
-    ...(drawn.length ? drawn : [el("li", { class: "empty", text: "Nothing yet." })]),
-  );
+  listed = all.map(({ id }) => id);
+  const nothing = el("li", { class: "empty", text: "Nothing yet." });
+  update($("history"), el("ul", {}, ...(all.length ? all.map(rowOf) : [nothing])));
 }
 
 export const listHistory = () => attempt(list);
 
-/** `open(entry)` shows an entry; `gone(isForgotten)` is called when some were deleted. */
-export function initHistory(open, gone) {
-  [onOpen, onForgotten] = [open, gone];
+/**
+ * `open(entry)` shows an entry; `gone(isForgotten)` is called when some were deleted, `kept(id)` when another
+ * tab has kept one.
+ */
+export function initHistory({ open, gone, kept }) {
+  told = { open, gone, kept };
+  onOthers(async ({ kept: id, forgotten: ids }) => {
+    if (ids) markForgotten(ids);
+    await listHistory();
+    if (id && pending?.entry.id !== id) attempt(async () => kept(await entryOf(id)));
+  });
+  addEventListener("pagehide", saveNow);
   $("history-clear").addEventListener("click", () => {
-    if (!confirm("Delete all transcripts that this browser keeps?")) return;
-    attempt(async () => {
-      await forgetAll();
-      markForgotten([...rows.keys()]);
-      await list();
-    });
+    if (confirm("Delete all transcripts that this browser keeps?")) remove(listed);
   });
 }

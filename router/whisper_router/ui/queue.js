@@ -1,7 +1,8 @@
 // Files and addresses that are to be transcribed, one after the other.
 
+import { UNREACHABLE } from "./api.js";
 import { copyShown } from "./copying.js";
-import { $, announce, badge, button, el, seconds, showError } from "./dom.js";
+import { $, announce, badge, button, el, keepingFocus, mark, save, seconds, showError } from "./dom.js";
 import { options, transcribe } from "./run.js";
 
 const KINDS = {
@@ -12,12 +13,28 @@ const KINDS = {
   failed: ["failed", "bad"],
   cancelled: ["cancelled", "warn"],
 };
+const FIELDS = {
+  model: "t-model",
+  language: "t-language",
+  prompt: "t-prompt",
+  hotwords: "t-hotwords",
+  temperature: "t-temperature",
+  diarize: "t-diarize",
+  diarization: "t-diarize",
+  url: "t-url",
+};
 const LONGEST_PAUSE_S = 900; // a day's limit is told instead
 const items = [];
 let [isRunning, number, told] = [false, 0, null];
 
-/** Tell whether something runs, or waits for it. */
-export const isBusy = () => items.some(({ state }) => ["waiting", "running", "paused"].includes(state));
+/** Tell whether something would be lost: work that runs or waits for it, or a recording that is nowhere else. */
+export const isBusy = () =>
+  items.some(
+    ({ state, source }) =>
+      ["running", "paused"].includes(state) ||
+      (state === "waiting" && isRunning) ||
+      (state !== "done" && source.isRecorded),
+  );
 export const count = () => items.length;
 
 export function add(source) {
@@ -30,12 +47,20 @@ export function add(source) {
 }
 
 function draw(item) {
-  const name = item.source.name;
+  const { name, file, isRecorded } = item.source;
+  const keep = button("Save the audio", () => save(file, name, file.type), {
+    class: "small",
+    "aria-label": `Save the audio of ${name}`,
+  });
   item.parts = {
     state: el("span"),
-    open: button("Show", () => told.again(item), { class: "small", hidden: true, "aria-label": `Show ${name}` }),
+    open: button("Show", () => told.again(item), {
+      class: "small",
+      hidden: true,
+      "aria-label": `Show ${name}`,
+    }),
     cancel: button("Cancel", () => cancel(item), { class: "small", "aria-label": `Cancel ${name}` }),
-    remove: button("Remove", () => remove(item), { class: "small quiet", "aria-label": `Remove ${name}` }),
+    remove: button("Remove", () => remove([item]), { class: "small quiet", "aria-label": `Remove ${name}` }),
     retry: button("Try again", () => retry(item), {
       class: "small",
       hidden: true,
@@ -43,13 +68,19 @@ function draw(item) {
     }),
     stage: el("span", { class: "help number" }),
     bar: el("progress", { max: 100, value: 0, "aria-label": `Progress of ${name}` }),
-    text: el("p", { class: "item-text", role: "log", "aria-label": `Text of ${name}`, tabindex: "0" }),
+    text: el("p", {
+      class: "item-text",
+      dir: "auto",
+      role: "log",
+      "aria-label": `Text of ${name}`,
+      tabindex: "0",
+    }),
     part: button("Copy the text so far", ({ target }) => copyShown(item.text, target), {
       class: "small",
       hidden: true,
       "aria-label": `Copy what was recognised of ${name}`,
     }),
-    error: el("div", { class: "alert", role: "alert", hidden: true }),
+    error: el("div", { class: "alert", role: "alert", id: `item-error-${item.id}`, hidden: true }),
   };
   const { state, open, cancel: stop, remove: drop, retry: again, stage, bar, text, part, error } = item.parts;
   item.row = el(
@@ -58,12 +89,13 @@ function draw(item) {
     el(
       "div",
       { class: "item-head" },
-      el("span", { class: "item-name", text: name }),
+      el("span", { class: "item-name", dir: "auto", text: name }),
       stage,
       state,
       open,
       again,
       stop,
+      isRecorded ? keep : null,
       drop,
     ),
     bar,
@@ -75,7 +107,18 @@ function draw(item) {
   show(item);
 }
 
+const buttonsOf = (item) => (item ? [...item.row.querySelectorAll("button")] : []);
+
+/** Show an item as it is; where that hides the button that was pressed, its next one has the focus. */
 function show(item) {
+  keepingFocus(
+    item.row,
+    () => showState(item),
+    () => [...buttonsOf(item), $("start")],
+  );
+}
+
+function showState(item) {
   const [words, kind] = KINDS[item.state];
   const { state, open, cancel: stop, remove: drop, retry: again, bar, text, part, stage } = item.parts;
   state.replaceChildren(badge(words, kind));
@@ -96,7 +139,7 @@ const isOver = (item) => ["done", "failed", "cancelled"].includes(item.state);
 function update() {
   const waiting = items.filter((item) => item.state === "waiting").length;
   $("queue-box").hidden = items.length === 0;
-  $("start").disabled = waiting === 0 || isRunning;
+  $("start").ariaDisabled = String(waiting === 0 || isRunning); // not `disabled`, which would let the focus fall
   $("start").textContent = isRunning
     ? "Transcribing …"
     : waiting > 1
@@ -105,18 +148,34 @@ function update() {
   $("clear").hidden = !items.some((item) => isOver(item));
 }
 
-function remove(item) {
-  items.splice(items.indexOf(item), 1);
-  item.row.remove();
-  update();
+function remove(gone) {
+  const at = items.indexOf(gone[0]);
+  for (const item of gone) items.splice(items.indexOf(item), 1);
+  const work = () => {
+    for (const { row } of gone) row.remove();
+    update();
+  };
+  keepingFocus($("queue-box"), work, () => [
+    ...buttonsOf(items[Math.min(at, items.length - 1)]),
+    $("start"),
+    $("choose"),
+  ]);
 }
 
 function retry(item) {
   Object.assign(item, { state: "waiting", text: "" });
   item.parts.text.textContent = "";
-  showError(item.parts.error, null);
+  showProblem(item, null);
   show(item);
   update();
+}
+
+/** Tell what went wrong with an item, and at the option that it is about, if it is about one. */
+function showProblem(item, problem) {
+  const { error } = item.parts;
+  showError(error, problem);
+  for (const id of Object.values(FIELDS))
+    mark($(id), error, problem !== null && FIELDS[problem.param] === id);
 }
 
 function cancel(item) {
@@ -124,7 +183,8 @@ function cancel(item) {
 }
 
 async function run(item) {
-  const { stage, bar, text, error } = item.parts;
+  const { stage, bar, text } = item.parts;
+  let announced = "";
   item.abort = new AbortController();
   item.options = options();
   const onProgress = ({ stage: words, percent }) => {
@@ -132,6 +192,9 @@ async function run(item) {
     if (isKnown) bar.value = percent;
     else bar.removeAttribute("value");
     stage.textContent = isKnown ? `${words} ${percent.toFixed(percent < 100 ? 1 : 0)} %` : words;
+    const quarter = isKnown ? `${words}, ${Math.floor(percent / 25) * 25} %` : words;
+    if (quarter !== announced) announce(`${item.source.name}: ${quarter}`);
+    announced = quarter;
   };
   const onText = (delta) => {
     item.text += delta;
@@ -149,13 +212,15 @@ async function run(item) {
     } catch (problem) {
       if (isPause(problem) && (await pause(item, problem.retryAfter_s))) continue;
       item.state = signal.aborted || problem.name === "AbortError" ? "cancelled" : "failed";
-      if (item.state === "failed") showError(error, problem);
+      if (item.state === "failed") showProblem(item, problem);
+      item.isServerAway = problem.code === UNREACHABLE;
     }
   }
   show(item);
 }
 
-const isPause = ({ status, retryAfter_s: wanted_s }) => status === 429 && wanted_s > 0 && wanted_s <= LONGEST_PAUSE_S;
+const isPause = ({ status, retryAfter_s: wanted_s }) =>
+  status === 429 && wanted_s > 0 && wanted_s <= LONGEST_PAUSE_S;
 
 /** Wait as long as the server asks for, counting down; false if somebody cancels. */
 function pause(item, wanted_s) {
@@ -177,7 +242,16 @@ function pause(item, wanted_s) {
   });
 }
 
+/** What an option cannot be is said at the option, before anything is sent. */
+function areOptionsValid() {
+  const form = $("options");
+  const wrong = form.querySelector(":invalid");
+  if (wrong?.closest("details")) wrong.closest("details").open = true;
+  return form.reportValidity();
+}
+
 async function start() {
+  if ($("start").ariaDisabled === "true" || !areOptionsValid()) return;
   isRunning = true;
   try {
     for (;;) {
@@ -186,6 +260,7 @@ async function start() {
       if (!next) break;
       await run(next);
       if (next.state === "done") told.finished(next);
+      if (next.isServerAway) break; // the others need not fail, too
     }
   } finally {
     isRunning = false;
@@ -198,6 +273,6 @@ export function initQueue({ finished, again }) {
   told = { finished, again };
   $("start").addEventListener("click", start);
   $("clear").addEventListener("click", () => {
-    for (const item of [...items]) if (isOver(item)) remove(item);
+    remove(items.filter((item) => isOver(item)));
   });
 }

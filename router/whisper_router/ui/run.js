@@ -1,6 +1,6 @@
 // One transcription: its form, its progress, its text as it comes, its result.
 
-import { ApiError, events, upload } from "./api.js";
+import { ApiError, UNREACHABLE, events, upload } from "./api.js";
 import { modelNamed } from "./choices.js";
 import { $ } from "./dom.js";
 
@@ -108,6 +108,8 @@ export async function transcribe(source, wanted, { signal, onProgress, onText })
         doc = answer;
       },
     });
+  } catch (problem) {
+    throw await reasonOf(problem, source);
   } finally {
     ended.abort();
   }
@@ -115,6 +117,19 @@ export async function transcribe(source, wanted, { signal, onProgress, onText })
   if (!isOldStyle && modelNamed(wanted.model)?.engine !== "upstream")
     throw new ApiError("The answer ended before the transcript did.", { requestId: id });
   return plain(text, wanted);
+}
+
+/** Return a better reason where it is not the server that is away, but the file. */
+async function reasonOf(problem, { file }) {
+  if (problem.code !== UNREACHABLE || !file) return problem;
+  const reader = file.stream().getReader();
+  try {
+    await reader.read();
+    reader.cancel();
+    return problem;
+  } catch {
+    return new Error("This file cannot be read: it is a folder, or was moved, changed or deleted.");
+  }
 }
 
 /** A transcript of which nothing is known but its text. */

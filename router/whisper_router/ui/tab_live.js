@@ -100,9 +100,13 @@ class Session {
     if (this.microphone) return;
     this.microphone = {};
     try {
-      const microphone = await listen(RATE_HZ, (samples) => {
+      const onSamples = (samples) => {
         $("l-level").value = level(samples);
         this.tell({ type: "input_audio_buffer.append", audio: base64(pcm16(samples)) });
+      };
+      const microphone = await listen(RATE_HZ, onSamples, (gone) => {
+        showError($("l-error"), gone);
+        this.stop(); // what was said until then is still to be heard
       });
       if (this.isStopping || this.isClosed) {
         await microphone.stop(); // it was allowed after all was over
@@ -118,13 +122,14 @@ class Session {
 
   /** Send what is left, wait for its words, say goodbye. */
   async stop() {
+    if (this.isStopping) return;
     if (!this.isConfigured) {
       await this.end(null);
       return;
     }
     this.isStopping = true;
     state("waiting for the last words …");
-    $("l-stop").disabled = true;
+    $("l-stop").ariaDisabled = "true"; // not `disabled`, which would let the focus fall
     await this.microphone?.stop?.();
     this.tell({ type: "input_audio_buffer.commit" });
     const late = new Error(`The last words did not come within ${LAST_WORDS_MS / 1000} seconds.`);
@@ -186,8 +191,12 @@ async function mayListen() {
 const state = (text) => ($("l-state").textContent = text);
 
 function setRunning(isRunning) {
-  $("l-start").disabled = isRunning;
-  $("l-stop").disabled = !isRunning;
+  const [pressed, next] = isRunning ? ["l-start", "l-stop"] : ["l-stop", "l-start"];
+  const hadFocus = document.activeElement === $(pressed);
+  $(next).disabled = false;
+  if (hadFocus) $(next).focus();
+  $(pressed).disabled = true;
+  $("l-stop").ariaDisabled = null;
   for (const id of ["l-model", "l-language", "l-turns"]) $(id).disabled = isRunning;
 }
 

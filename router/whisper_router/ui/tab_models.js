@@ -1,7 +1,7 @@
 // Models: which engines run, what they take, and what may be done with them.
 
 import { events, fitting, getJson, isAdmin, post, supports } from "./api.js";
-import { $, announce, badge, button, bytes, el, empty, seconds, showError } from "./dom.js";
+import { $, announce, badge, button, bytes, el, empty, fieldError, seconds, showError } from "./dom.js";
 import { getKey } from "./key.js";
 import { Poll } from "./poll.js";
 
@@ -277,7 +277,7 @@ async function fetchNamed(event) {
     if (key === getKey()) place.textContent = text;
   };
   start.disabled = true;
-  showError($("pull-error"), null);
+  fieldError($("pull-name"), $("pull-error"), null);
   try {
     await fetchModel(name, ({ downloaded_bytes: done, total_bytes: whole }) =>
       tell(`${name}: ${bytes(done)}${whole ? ` of ${bytes(whole)}` : ""}`),
@@ -286,7 +286,7 @@ async function fetchNamed(event) {
     if (!parts.engines.hidden) await poll.start();
   } catch (error) {
     tell("");
-    if (key === getKey()) showError($("pull-error"), error);
+    if (key === getKey()) fieldError($("pull-name"), $("pull-error"), error);
   }
   start.disabled = false;
   if (hadFocus && document.activeElement === document.body) start.focus();

@@ -1,7 +1,7 @@
 // Transcribe: what comes in (files, microphone, addresses), and what was done in this browser.
 
 import { fillLanguages, fillModels, models } from "./choices.js";
-import { $, announce, clock, showError } from "./dom.js";
+import { $, announce, clock, fieldError, showError } from "./dom.js";
 import { onDropped } from "./drop.js";
 import { level, listen, obstacle, wav } from "./microphone.js";
 import { changed, initHistory, listHistory, remember } from "./past.js";
@@ -10,7 +10,7 @@ import { TranscriptView } from "./transcript.js";
 
 const RATE_HZ = 16_000;
 const view = new TranscriptView($("result"));
-let recording = null;
+let [recording, isTurning] = [null, false];
 
 function addFiles(files) {
   for (const file of files) add({ file, name: file.name || "recording.wav" });
@@ -30,7 +30,13 @@ function initDrop() {
   drop.addEventListener("dragover", over(true));
   drop.addEventListener("dragleave", over(false));
   drop.addEventListener("drop", over(false));
-  onDropped(addFiles);
+  onDropped((files, hasFolders) => {
+    addFiles(files);
+    const problem = hasFolders
+      ? new Error("Folders cannot be taken: drop the files that are in them.")
+      : null;
+    showError($("t-error"), problem);
+  });
   $("from-url").addEventListener("submit", (event) => {
     event.preventDefault();
     addAddress();
@@ -41,10 +47,11 @@ function addAddress() {
   const address = $("t-url").value.trim();
   const url = new URL(address); // the field lets nothing else pass
   if (!["http:", "https:"].includes(url.protocol)) {
-    showError($("t-error"), new Error("Only addresses that begin with http:// or https:// can be fetched."));
+    const problem = new Error("Only addresses that begin with http:// or https:// can be fetched.");
+    fieldError($("t-url"), $("t-error"), problem);
     return;
   }
-  showError($("t-error"), null);
+  fieldError($("t-url"), $("t-error"), null);
   add({ url: address, name: nameIn(url) || url.hostname });
   $("t-url").value = "";
 }
@@ -59,7 +66,7 @@ function nameIn(url) {
 }
 
 async function record() {
-  showError($("t-error"), null);
+  fieldError($("t-url"), $("t-error"), null);
   const problem = obstacle();
   if (problem) {
     showError($("t-error"), new Error(problem.join(" ")));
@@ -67,41 +74,57 @@ async function record() {
   }
   const pieces = [];
   let count = 0;
-  $("record").disabled = true;
+  const onSamples = (samples) => {
+    pieces.push(samples);
+    count += samples.length;
+    $("record-time").textContent = clock(count / RATE_HZ);
+    $("record-level").value = level(samples);
+  };
   try {
-    const microphone = await listen(RATE_HZ, (samples) => {
-      pieces.push(samples);
-      count += samples.length;
-      $("record-time").textContent = clock(count / RATE_HZ);
-      $("record-level").value = level(samples);
-    });
+    const microphone = await listen(RATE_HZ, onSamples, (gone) => turn(() => stopRecording(gone)));
     recording = { microphone, pieces };
-    $("record-name").textContent = "Stop recording";
   } catch (error) {
     showError($("t-error"), error);
   }
-  $("record").disabled = false;
-  $("record").classList.toggle("recording", recording !== null);
-  $("recording").hidden = recording === null;
+  showRecording();
 }
 
-async function stopRecording() {
+function showRecording() {
+  $("record-name").textContent = recording ? "Stop recording" : "Record";
+  $("record").classList.toggle("recording", recording !== null);
+  $("recording").hidden = recording === null;
+  if (recording) announce("Recording.");
+}
+
+/** End the recording, and put it in the queue; `problem` tells why, unless somebody wanted it. */
+async function stopRecording(problem = null) {
+  if (!recording) return;
   const { microphone, pieces } = recording;
-  $("record").disabled = true; // a second click is not meant as a new recording
   try {
     await microphone.stop();
   } catch (error) {
-    showError($("t-error"), error);
+    problem ??= error;
   }
   recording = null;
+  showRecording();
+  if (problem) showError($("t-error"), problem);
+  if (!pieces.some(({ length }) => length)) return; // it has heard nothing
   const now = new Date();
   const part = (value) => String(value).padStart(2, "0");
   const name = `recording-${part(now.getHours())}${part(now.getMinutes())}${part(now.getSeconds())}.wav`;
-  add({ file: new File([wav(pieces, RATE_HZ)], name, { type: "audio/wav" }), name });
-  $("record-name").textContent = "Record";
-  $("record").classList.remove("recording");
-  $("recording").hidden = true;
-  $("record").disabled = false;
+  const file = new File([wav(pieces, RATE_HZ)], name, { type: "audio/wav" });
+  add({ file, name, isRecorded: true });
+  announce(`${name} is in the queue.`);
+}
+
+/** Start or stop recording, one after the other: a second click is not meant as a new recording. */
+async function turn(work) {
+  if (isTurning) return;
+  isTurning = true;
+  $("record").ariaDisabled = "true"; // not `disabled`, which would let the focus fall
+  await work();
+  isTurning = false;
+  $("record").ariaDisabled = null;
 }
 
 /** Keep a finished item, and show it unless that would take another from somebody's hands. */
@@ -131,15 +154,24 @@ function open(entry, file) {
   if (!isWriting()) $("result-title").focus();
 }
 
+/** Show what another tab has written, unless somebody is at it here, too. */
+function corrected(entry) {
+  const hasFocus = $("result").contains(document.activeElement);
+  if (!entry || entry.id !== view.entry?.id || (hasFocus && isWriting())) return;
+  view.show(entry, { file: view.file, onChange: changed });
+  if (hasFocus) $("result-title").focus();
+}
+
 export function init() {
   initQueue({ finished, again: (item) => open(item.entry, item.source.file) });
-  initHistory(
-    (entry) => open(entry, null),
-    (isForgotten) => view.entry && isForgotten(view.entry.id) && view.hide(),
-  );
+  initHistory({
+    open: (entry) => open(entry, null),
+    gone: (isForgotten) => view.entry && isForgotten(view.entry.id) && view.hide(),
+    kept: corrected,
+  });
   initDrop();
   $("options").addEventListener("submit", (event) => event.preventDefault());
-  $("record").addEventListener("click", () => (recording ? stopRecording() : record()));
+  $("record").addEventListener("click", () => turn(recording ? () => stopRecording() : record));
   $("t-model").addEventListener("change", () =>
     fillLanguages($("t-language"), $("t-model").value, { mixed: true }),
   );
