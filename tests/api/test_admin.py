@@ -1,8 +1,11 @@
 """The administrators' routes on a real server with the demo model."""
 
 import asyncio
+import contextlib
 import json
 import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import aiohttp
 import psutil
@@ -11,7 +14,7 @@ import pytest
 from support.client import ask, session
 from support.engine_processes import engine_processes, frozen, the_worker
 from support.processes import begun, gone
-from support.server import running_server
+from support.server import ServerProcess, running_server
 from support.speech import sample
 from whisper_router.api.keys import hash_key
 
@@ -37,22 +40,50 @@ LIMIT_S = 60
 ADMIN = {"Authorization": "Bearer a-secret-key-for-tests"}
 
 
+@contextlib.contextmanager
+def administered(folder: Path) -> Iterator[ServerProcess]:
+    """Run a server with one model that is none."""
+    garbage = folder / "garbage.bin"
+    garbage.write_bytes(b"this is no model\n" * 100)
+    with running_server(folder, config=CONFIG.format(garbage=garbage)) as running:
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def administrator(server: ServerProcess) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client with the key."""
+    async with (
+        asyncio.timeout(LIMIT_S),
+        aiohttp.ClientSession(server.url, headers=ADMIN) as client,
+    ):
+        yield client
+
+
 @pytest.fixture
 def server(tmp_path):
     """A server whose engines nobody else uses."""
-    garbage = tmp_path / "garbage.bin"
-    garbage.write_bytes(b"this is no model\n" * 100)
-    with running_server(tmp_path, config=CONFIG.format(garbage=garbage)) as running:
+    with administered(tmp_path) as running:
         yield running
 
 
 @pytest.fixture
 async def http(server):
-    """A client that is an administrator."""
-    async with (
-        asyncio.timeout(LIMIT_S),
-        aiohttp.ClientSession(server.url, headers=ADMIN) as client,
-    ):
+    """A client that is an administrator of it."""
+    async with administrator(server) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A server on which no engine is started but the one that cannot."""
+    with administered(tmp_path_factory.mktemp("shared")) as running:
+        yield running
+
+
+@pytest.fixture
+async def guest(shared):
+    """A client that is an administrator of that one."""
+    async with administrator(shared) as client:
         yield client
 
 
@@ -83,9 +114,9 @@ async def test_an_engine_is_loaded_looked_at_and_unloaded(http, server):
     assert not engine_processes(server)
 
 
-async def test_a_model_that_cannot_be_loaded_says_why(http):
+async def test_a_model_that_cannot_be_loaded_says_why(guest):
     """The answer of `load` is the error that a request would get."""
-    status, body = await call(http, "POST", "processes/broken/load")
+    status, body = await call(guest, "POST", "processes/broken/load")
     assert (status, body["error"]["code"]) == (503, "model_unavailable")
     assert "/no/such/model.bin" in body["error"]["message"]
 
@@ -133,20 +164,20 @@ async def test_a_request_may_say_how_long_its_engine_stays(http, server):
     assert (await call(http, "GET", "processes/demo"))[1]["state"] == "ready"
 
 
-async def test_logs_are_a_tail_and_a_stream(http):
+async def test_logs_are_a_tail_and_a_stream(guest):
     """Each line is an event; what comes later comes by itself."""
-    _, body = await call(http, "GET", "processes/garbage/logs")
+    _, body = await call(guest, "GET", "processes/garbage/logs")
     assert body == {"object": "list", "data": []}
     headers = {"Accept": "text/event-stream"}
-    async with http.get("/v1/processes/garbage/logs", headers=headers) as response:
+    async with guest.get("/v1/processes/garbage/logs", headers=headers) as response:
         assert response.content_type == "text/event-stream"
-        status, _ = await call(http, "POST", "processes/garbage/load")
+        status, _ = await call(guest, "POST", "processes/garbage/load")
         assert status == 503
         line = json.loads((await response.content.readline()).removeprefix(b"data: "))["line"]
     assert line.startswith("error: ")
     assert "garbage.bin" in line
-    assert (await call(http, "GET", "processes/garbage/logs", lines="1"))[1]["data"] == [line]
-    assert (await call(http, "GET", "processes/garbage/logs", lines="0"))[1]["data"] == []
+    assert (await call(guest, "GET", "processes/garbage/logs", lines="1"))[1]["data"] == [line]
+    assert (await call(guest, "GET", "processes/garbage/logs", lines="0"))[1]["data"] == []
 
 
 async def test_an_alias_that_never_starts_is_left_alone_and_says_so(http):
@@ -172,21 +203,21 @@ async def test_an_alias_that_never_starts_is_left_alone_and_says_so(http):
         ("POST", "processes/demo/unload", {"force": "perhaps"}, "force"),
     ],
 )
-async def test_what_makes_no_sense_is_refused(http, method, path, query, param):
+async def test_what_makes_no_sense_is_refused(guest, method, path, query, param):
     """With the name of the parameter."""
-    status, body = await call(http, method, path, **query)
+    status, body = await call(guest, method, path, **query)
     assert (status, body["error"]["param"]) == (400, param)
 
 
-async def test_an_alias_that_does_not_exist_is_not_found(http):
+async def test_an_alias_that_does_not_exist_is_not_found(guest):
     """As everywhere."""
-    status, body = await call(http, "GET", "processes/nobody")
+    status, body = await call(guest, "GET", "processes/nobody")
     assert (status, body["error"]["code"]) == (404, "model_not_found")
 
 
-async def test_the_configuration_is_shown_without_its_secrets(http):
+async def test_the_configuration_is_shown_without_its_secrets(guest):
     """All settings, also those that were not set."""
-    status, body = await call(http, "GET", "config")
+    status, body = await call(guest, "GET", "config")
     assert status == 200
     assert body["default_model"] == "demo"
     assert body["models"]["team/clips"]["idle_unload_s"] == 0.3
@@ -197,18 +228,18 @@ async def test_the_configuration_is_shown_without_its_secrets(http):
     assert "hidden" not in json.dumps(body)
 
 
-async def test_pages_of_other_sites_may_change_nothing(http, server):
+async def test_pages_of_other_sites_may_change_nothing(guest, shared):
     """Where no key is needed a browser lets them try; looking is what CORS is for."""
     for origin, wanted in (
         ("http://evil.example", 403),
         ("null", 403),
-        (server.url, 200),
+        (shared.url, 200),
         ("https://page.example", 200),
     ):
         headers = {"Origin": origin}
-        async with http.post("/v1/processes/demo/unpin", headers=headers) as response:
+        async with guest.post("/v1/processes/demo/unpin", headers=headers) as response:
             assert response.status == wanted, origin
-        async with http.get("/v1/processes/demo", headers=headers) as response:
+        async with guest.get("/v1/processes/demo", headers=headers) as response:
             assert response.status == 200
 
 

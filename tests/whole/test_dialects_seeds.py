@@ -201,6 +201,7 @@ def whisperx(request, server):
     return request.getfixturevalue("rooted").url
 
 
+@pytest.mark.parametrize("whisperx", ["prefix"], indirect=True)
 async def test_d_every_format(whisperx, http):
     """Their shapes are its own: segments are nested where words are aligned."""
     url = f"{whisperx}/v1/audio/transcriptions"
@@ -226,6 +227,7 @@ async def test_d_every_format(whisperx, http):
     assert both["text"] == HELLO.text
 
 
+@pytest.mark.parametrize("whisperx", ["root"], indirect=True)
 async def test_d_speakers_and_its_other_fields(whisperx, http):
     fields = {
         "diarize": "true",
