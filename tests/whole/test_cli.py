@@ -66,12 +66,11 @@ def test_transcribe_prints_the_text(run, samples):
 
 
 def test_listen_prints_what_a_server_hears_of_a_file(run, server, samples):
-    """At real-time speed, with nothing but the text on stdout; a stereo file of 44.1 kHz, too."""
-    for name in ("en_digits_fast.wav", "stereo_two_speakers_44k.wav"):
-        began_s = time.monotonic()
-        done = run("listen", str(samples[name]["path"]), "--url", server.url)
-        assert (done.returncode, done.stdout) == (0, samples[name]["text"] + "\n")
-        assert time.monotonic() - began_s > samples[name]["seconds"]
+    """At real-time speed, with nothing but the text on stdout; in stereo of 44.1 kHz."""
+    said, began_s = samples["stereo_two_speakers_44k.wav"], time.monotonic()
+    done = run("listen", str(said["path"]), "--url", server.url)
+    assert (done.returncode, done.stdout) == (0, said["text"] + "\n")
+    assert time.monotonic() - began_s > said["seconds"]
 
 
 def test_listen_takes_raw_samples_from_a_pipe_and_prints_messages(run, server, samples):

@@ -51,9 +51,9 @@ def transcribe(tmp_path) -> Command:
 
 @pytest.fixture(scope="module")
 def long_speech(samples, tmp_path_factory) -> tuple[Path, list[str]]:
-    """Three minutes in six chunks or so: the file, and the segments that are heard in it."""
+    """Two minutes in four chunks or so: the file, and the segments that are heard in it."""
     directory = tmp_path_factory.mktemp("long")
-    path = joined(directory / "long.wav", *[samples["en_two_speakers_long.wav"]["path"]] * 3)
+    path = joined(directory / "long.wav", *[samples["en_two_speakers_long.wav"]["path"]] * 2)
     done = subprocess.run(
         [*ARGV, "--format", "verbose_json", str(path)],
         env=demo_environment(directory),
