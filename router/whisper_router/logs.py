@@ -22,6 +22,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from whisper_router.append_file import AppendFile, UnwrittenError
 from whisper_router.errors import ConfigurationError
+from whisper_router.log_outlet import Outlet
 
 MASK = "***"
 JOURNAL = "JOURNAL_STREAM"
@@ -100,7 +101,8 @@ def configure_logging(*, level: str, style: LogFormat, file: Path | None = None)
         mask_keys,
         _renderer(style, has_colors=stream.isatty()),
     ]
-    writer = _UnfailingWriter(stream)
+    outlet = Outlet(stream)
+    writer = _Lines(outlet)
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(least),
@@ -112,7 +114,7 @@ def configure_logging(*, level: str, style: LogFormat, file: Path | None = None)
             foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         ),
-        stream,
+        outlet,
         least=max(least, logging.WARNING),
     )
 
@@ -130,6 +132,7 @@ def masked(text: str) -> str:
     return _KEY.sub(lambda found: f"{found['scheme'] or found['prefix']}{MASK}", text)
 
 
+log = structlog.get_logger(__name__)
 _PLAIN = frozenset({int, float, bool, type(None)})
 
 
@@ -148,16 +151,16 @@ def _masked(value: object) -> object:
     return masked(repr(value))
 
 
-class _UnfailingWriter(structlog.WriteLogger):
-    """Loses a line that cannot be written, because the disk is full or the reader has gone.
+class _Lines:
+    """The logger behind structlog's: writes a line, and how many were lost before it."""
 
-    What was logged goes on: `logging` treats its callers so, structlog raises in their midst.
-    """
+    def __init__(self, outlet: Outlet) -> None:
+        self._outlet = outlet
 
     def msg(self, message: str) -> None:
-        """Write and flush the line, or lose it."""
-        with suppress(OSError, ValueError):  # a closed stream is a ValueError
-            super().msg(message)
+        """Write the line, or lose it."""
+        if self._outlet.write(message + "\n") and (lost := self._outlet.take_lost()):
+            log.warning("log_lines_lost", count=lost)
 
     log = debug = info = warn = warning = msg
     fatal = failure = err = error = critical = exception = msg
@@ -174,8 +177,8 @@ def _renderer(style: LogFormat, *, has_colors: bool) -> Processor:
     )
 
 
-def _listen_to_libraries(formatter: logging.Formatter, stream: TextIO, *, least: int) -> None:
-    handler = logging.StreamHandler(stream)
+def _listen_to_libraries(formatter: logging.Formatter, outlet: Outlet, *, least: int) -> None:
+    handler = logging.StreamHandler(outlet)
     handler.setFormatter(formatter)
     root = logging.getLogger()
     for old in root.handlers[:]:

@@ -1,13 +1,16 @@
 """A server that cannot write: its spool directory is nearly full, its log is read no more."""
 
 import asyncio
+import json
+import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
 from support.client import ask, session
-from support.server import running_server
+from support.server import environment, running_server
 
 LIMIT_S = 60
 SMALL = "mount -t tmpfs -o size={mib}m tmpfs '{spool}'"
@@ -69,3 +72,32 @@ async def test_it_serves_although_nobody_reads_its_log(tmp_path, samples):
                 assert response.status == 404
         assert server.stop() == 0
         assert server.log[-1]["event"] == "serving"
+
+
+async def test_it_serves_although_its_log_is_full_of_lines_that_nobody_reads(tmp_path):
+    """A terminal that was halted, a collector that hangs: far more than a pipe holds."""
+    reading, writing = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "whisper_router.cli", "serve"),
+        env=environment(tmp_path),
+        stderr=writing,
+    )
+    os.close(writing)
+
+    def url() -> str:
+        with os.fdopen(os.dup(reading), "r") as log:
+            return str(json.loads(next(line for line in log if '"serving"' in line))["url"])
+
+    try:
+        async with asyncio.timeout(LIMIT_S), session() as http:
+            address = f"{await asyncio.to_thread(url)}/nothing"
+            for _ in range(600):  # 64 KiB are 250 lines
+                async with http.get(address) as response:
+                    assert response.status == 404
+            process.terminate()
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        os.close(reading)

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import socket
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from support.client import ask, session
@@ -13,6 +15,7 @@ from support.server import running_server
 HOSTILE = Path(__file__).parents[1] / "support" / "hostile.py"
 KEY = "wr-the-good-key-of-this-test"
 LIMIT_S = 60
+READERS = 60
 CONFIG = """
 default_model = "demo"
 [server]
@@ -66,3 +69,40 @@ async def test_others_are_served_under_attack(server, samples, kind: str, count:
         if child.returncode is None:
             child.kill()
     assert tally[seen] >= (count if kind == "wrong_keys" else 1)
+
+
+def stubborn(host: str, port: int) -> socket.socket:
+    """A client that asks for much and reads nothing."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect((host, port))
+    asked = f"GET /openapi.json HTTP/1.1\r\nHost: h\r\nX-Api-Key: {KEY}\r\n\r\n".encode()
+    client.sendall(asked * 30)  # more than the system takes from the server
+    return client
+
+
+async def cut_off(url: str) -> int:
+    """Return how many were cut off because they did not read."""
+    async with session() as http, http.get(f"{url}/metrics", headers={"X-Api-Key": KEY}) as answer:
+        lines = (await answer.text()).splitlines()
+    name = 'whisper_router_connections_cut_total{reason="does_not_read"}'
+    return int(float(next((line for line in lines if line.startswith(name)), "0").split()[-1]))
+
+
+@pytest.mark.alone
+async def test_what_slow_readers_held_comes_back(tmp_path):
+    """What answers took that nobody read is there for the next ones."""
+    config = CONFIG.replace("max_connections = 40", "max_connections = 100")
+    after: list[int] = []
+    with running_server(tmp_path, config=config, env={"API_KEY": KEY}) as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        for _ in range(3):
+            before = await cut_off(server.url)
+            async with asyncio.timeout(LIMIT_S):
+                clients = [stubborn(host, int(port)) for _ in range(READERS)]
+                while await cut_off(server.url) - before < READERS:  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+            for client in clients:
+                client.close()
+            after.append(psutil.Process(server.pid).memory_info().rss >> 20)
+    assert after[-1] - after[0] < 12, after
