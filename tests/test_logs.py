@@ -37,6 +37,20 @@ except ValueError:
 """
 
 
+VALIDATED = """
+import logging, sys
+import structlog
+from pydantic import TypeAdapter, ValidationError
+from whisper_router.logs import LogFormat, configure_logging
+
+configure_logging(level=sys.argv[1], style=LogFormat(sys.argv[2]))
+try:
+    TypeAdapter(list[int]).validate_python([chr(10) + "what " + "was said, input_type=1"])
+except ValidationError:
+    structlog.get_logger("x").exception("job_not_read")
+    logging.getLogger("x").exception("job_not_read")
+"""
+
 LIBRARIES = """
 import asyncio, logging, sys, warnings
 import structlog
@@ -109,6 +123,15 @@ def test_the_level_is_the_least_severe_that_is_printed():
     events = [json.loads(line)["event"] for line in logged("debug", LogFormat.JSON)]
     assert events == ["too_fine", "engine_ready", "request_failed"]
     assert len(logged("error", LogFormat.JSON)) == 1
+
+
+@pytest.mark.parametrize("style", [LogFormat.JSON, LogFormat.TEXT])
+def test_a_traceback_never_shows_what_was_validated(style):
+    """Such as the request of a job, with its prompt, as a damaged file has it."""
+    text = "\n".join(logged("info", style, program=VALIDATED))
+    assert text.count("Input should be a valid integer") == 2
+    assert "what was said" not in text
+    assert "input_type=str" in text
 
 
 @pytest.mark.parametrize("style", LogFormat)

@@ -37,6 +37,10 @@ _KEY = re.compile(
 )
 
 
+_VALIDATED = re.compile(r"input_value=.*(?=, input_type=\w+\]$)", re.MULTILINE)
+"""What pydantic quotes, as `repr` of it: on one line."""
+
+
 class LogFormat(StrEnum):
     """How log lines look."""
 
@@ -120,10 +124,15 @@ def configure_logging(*, level: str, style: LogFormat, file: Path | None = None)
 
 
 def mask_keys(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Put `***` in the place of what looks like a key, in every field (a structlog processor)."""
+    """Put `***` in the place of what looks like a key, in every field (a structlog processor).
+
+    And of what was validated in the traceback of a validation: text, or a prompt.
+    """
     for name, value in event.items():
         if type(value) not in _PLAIN:
             event[name] = _masked(value)
+    if isinstance(trace := event.get("exception"), str):
+        event["exception"] = _VALIDATED.sub(f"input_value={MASK}", trace)
     return event
 
 
