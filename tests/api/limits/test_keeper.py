@@ -39,6 +39,48 @@ async def test_figures_and_the_minute_outlive_the_process(tmp_path: Path):
             account.admit(LIMITS)
 
 
+async def test_a_file_that_is_taken_away_is_made_anew(tmp_path: Path, logs):
+    """With all that was counted, also by who does nothing more: else a restart forgets it."""
+    path = tmp_path / "usage.sqlite"
+    async with open_usage(path) as usage:
+        for name in ("laptop", "phone"):
+            usage.account(name).charge(20.0, LIMITS)
+            usage.changed(usage.account(name))
+        await usage.written()
+        for file in await asyncio.to_thread(lambda: list(tmp_path.iterdir())):
+            await asyncio.to_thread(file.unlink)
+        usage.account("phone").charge(5.0, LIMITS)
+        usage.changed(usage.account("phone"))
+        await usage.written()
+        assert [line["event"] for line in logs] == ["usage_file_made_anew"]
+    async with open_usage(path) as usage:
+        assert usage.account("laptop").audio_left_s(LIMITS) == pytest.approx(40.0)
+        assert usage.account("phone").audio_left_s(LIMITS) == pytest.approx(35.0)
+
+
+async def test_a_file_that_cannot_be_made_anew_is_tried_again(tmp_path: Path, logs):
+    """It is told of once, and once when it works again."""
+    folder, away = tmp_path / "state", tmp_path / "away"
+    async with open_usage(folder / "usage.sqlite") as usage:
+        account = usage.account("laptop")
+        await asyncio.to_thread(folder.rename, away)
+        await asyncio.to_thread(folder.touch)  # a file in the place of the folder
+        for _ in range(3):
+            account.charge(5.0, LIMITS)
+            usage.changed(account, began=True)
+            await usage.written()
+        assert [line["event"] for line in logs] == ["usage_not_written"]
+        await asyncio.to_thread(folder.unlink)
+        usage.changed(account)
+        await usage.written()
+        events = [line["event"] for line in logs][1:]
+        assert events == ["usage_file_made_anew", "usage_written_again"]
+    async with open_usage(folder / "usage.sqlite") as usage:
+        account = usage.account("laptop")
+        assert account.audio_left_s(LIMITS) == pytest.approx(45.0)
+        assert account.window.count(account.clocks.monotonic()) == 3
+
+
 async def test_who_waits_for_it_finds_all_in_the_file(tmp_path: Path):
     """Of fifty that wait at once, as few writes as can be."""
     path = tmp_path / "usage.sqlite"

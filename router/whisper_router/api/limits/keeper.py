@@ -102,21 +102,44 @@ class UsageKeeper:
         async with self._writing:
             if self._saved >= wanted or self._file is None:
                 return  # somebody else has written it meanwhile
-            changes, changed, begun = self._changes, self._changed, self._begun
-            self._changed, self._begun = set(), {}
-            rows = {name: self._row(name, begun.get(name, ())) for name in changed}
+            changes = self._changes
             try:
-                before = await asyncio.to_thread(self._file.save, rows, unix_s=self.clocks.unix())
-                self._complete(rows, before)
-                if self._has_failed:
-                    log.info("usage_written_again")
-                self._has_failed = False
-            except sqlite3.Error as error:
-                self._keep_for_later(changed, begun)
+                await self._renew(self._file)
+                changes = await self._save(self._file)
+            except (sqlite3.Error, ConfigurationError) as error:
                 if not self._has_failed:
                     log.warning("usage_not_written", reason=str(error))
                 self._has_failed = True
+            else:
+                if self._has_failed:
+                    log.info("usage_written_again")
+                self._has_failed = False
             self._saved = changes
+
+    async def _renew(self, file: UsageFile) -> None:
+        """Have everything written to a new file if the one that there was is gone."""
+        try:
+            if not await asyncio.to_thread(file.renew):
+                return
+        except ConfigurationError:
+            begun, self._begun = self._begun, {}
+            self._keep_for_later(set(), begun)  # which may be long
+            raise
+        log.warning("usage_file_made_anew")
+        self._changed |= self._accounts.keys()
+
+    async def _save(self, file: UsageFile) -> int:
+        """Write what has changed, or keep it for later; return how many changes that was."""
+        changes, changed, begun = self._changes, self._changed, self._begun
+        self._changed, self._begun = set(), {}
+        rows = {name: self._row(name, begun.get(name, ())) for name in changed}
+        try:
+            before = await asyncio.to_thread(file.save, rows, unix_s=self.clocks.unix())
+        except sqlite3.Error:
+            self._keep_for_later(changed, begun)
+            raise
+        self._complete(rows, before)
+        return changes
 
     def _row(self, name: str, begun: Iterable[float]) -> Saved:
         account = self._accounts[name]

@@ -70,22 +70,23 @@ class UsageFile:
 
     def __init__(self, path: Path) -> None:
         """Raises ConfigurationError: it cannot be used, or another process uses it."""
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            self._connection = sqlite3.connect(
-                path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
-            )
-        except (OSError, sqlite3.Error) as error:
-            raise ConfigurationError(f"the usage file {path} cannot be used: {error}") from error
-        try:
-            self._prepare(path)
-        except sqlite3.Error as error:
-            self._connection.close()
-            raise ConfigurationError(f"the usage file {path} cannot be used: {error}") from error
-        except ConfigurationError:
-            self._connection.close()
-            raise
+        self._path = path
+        self._connection, self._identity = self._open()
+
+    def renew(self) -> bool:
+        """Make the file anew if somebody has moved it away or deleted it; True: so it was.
+
+        What is written to one that is gone is gone with the process.
+
+        Raises:
+            ConfigurationError: that cannot be done; the old one is written still.
+        """
+        if _identity(self._path) == self._identity:
+            return False
+        old = self._connection
+        self._connection, self._identity = self._open()
+        old.close()
+        return True
 
     def load(self, *, unix_s: float, days: Sequence[str]) -> Mapping[str, Saved]:
         """Return what is kept of every key: its total, some days, and the last minute."""
@@ -144,17 +145,37 @@ class UsageFile:
         """Close the file."""
         self._connection.close()
 
-    def _prepare(self, path: Path) -> None:
+    def _open(self) -> tuple[sqlite3.Connection, object]:
+        path = self._path
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            connection = sqlite3.connect(
+                path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+            )
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigurationError(f"the usage file {path} cannot be used: {error}") from error
+        try:
+            self._prepare(connection)
+        except sqlite3.Error as error:
+            connection.close()
+            raise ConfigurationError(f"the usage file {path} cannot be used: {error}") from error
+        except ConfigurationError:
+            connection.close()
+            raise
+        return connection, _identity(path)
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
         for pragma in PRAGMAS:
-            self._connection.execute(pragma).fetchall()
-        [[version]] = self._connection.execute("PRAGMA user_version").fetchall()
+            connection.execute(pragma).fetchall()
+        [[version]] = connection.execute("PRAGMA user_version").fetchall()
         if version > VERSION:
             raise ConfigurationError(
-                f"the usage file {path} is of version {version}; this program knows {VERSION}"
+                f"the usage file {self._path} is of version {version}; this program knows {VERSION}"
             )
         if version < VERSION:
-            self._connection.executescript(SCHEMA)
-        self._connection.execute(  # takes the lock that other processes find
+            connection.executescript(SCHEMA)
+        connection.execute(  # takes the lock that other processes find
             "DELETE FROM days WHERE (key, day) IN (SELECT key, day FROM (SELECT key, day, "
             "row_number() OVER (PARTITION BY key ORDER BY day DESC) AS place FROM days) "
             "WHERE place > ?)",
@@ -172,6 +193,15 @@ class UsageFile:
 
     def _many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
         self._connection.executemany(sql, rows)
+
+
+def _identity(path: Path) -> object:
+    """Return which file this is; None: there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _totals(changed: Mapping[str, Saved]) -> Iterable[Sequence[object]]:
