@@ -264,7 +264,7 @@ async def test_a_stop_ends_the_questions(watch):
         await external.stop()
         assert external.state is State.STOPPED
         assert external._watch is None
-        assert (await external.family(), external.output(), external.pid) == ([], None, None)
+        assert (await external.family(), external.outputs(), external.pid) == ([], [], None)
         external.start()
         await watched.reach(State.READY)
 

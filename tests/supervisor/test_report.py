@@ -1,5 +1,9 @@
 """What is told of several processes in one word."""
 
+import asyncio
+import os
+import signal
+
 from whisper_router.supervisor import report
 from whisper_router.supervisor.breaker import Breaker
 from whisper_router.supervisor.machine import State
@@ -63,3 +67,21 @@ async def test_only_what_has_been_started_prints(make_process):
     assert report.rings(slots) == []
     await slots[0].process.ensure_ready()
     assert [ring.tail(1) for ring in report.rings(slots)] == [["hi"]]
+
+
+async def test_what_a_crashed_process_said_last_is_there_after_the_next_one_started(make_process):
+    """And with what it ended: nobody could read it in between."""
+    process = make_process("--say", r"one\ntwo\n")
+    slots = [slot_of(process)]
+    async with asyncio.timeout(10):
+        await process.ensure_ready()
+        pid = process.pid
+        os.kill(pid, signal.SIGSEGV)
+        await process.wait_for(State.STOPPED)
+        end = f"process {pid}: Model 'test' crashed: killed by SIGSEGV"
+        assert report.tail(slots, 10) == ["one", "two", end]
+        process.start()
+        await process.wait_for(State.READY)
+    assert report.tail(slots, 10) == ["one", "two", end, "one", "two"]
+    assert report.tail(slots, 3) == [end, "one", "two"]
+    assert report.tail(slots, 0) == []

@@ -15,6 +15,7 @@ from whisper_router.errors import EngineStartFailed, RouterError
 from whisper_router.supervisor import proctable
 from whisper_router.supervisor.connection import Connection, open_session
 from whisper_router.supervisor.machine import State
+from whisper_router.supervisor.output import OutputRing
 from whisper_router.supervisor.standing import Standing
 from whisper_router.tasks import Tasks
 
@@ -142,8 +143,9 @@ class External:
         """Return no process."""
         return []
 
-    def output(self) -> None:
+    def outputs(self) -> list[OutputRing]:
         """Return nothing."""
+        return []
 
     def _begin_watch(self, *, after_rest: bool = False) -> None:
         watch = self._look_after(after_rest=after_rest)

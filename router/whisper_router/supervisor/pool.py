@@ -132,7 +132,7 @@ class ModelPool:
 
     def output(self, lines: int) -> list[str]:
         """Return the last lines that each process printed, one process after the other."""
-        return [line for ring in report.rings(self._slots) for line in ring.tail(lines)]
+        return report.tail(self._slots, lines)
 
     def follow(self, lines: int) -> AsyncGenerator[list[str], None]:
         """Yield what processes print; see `output.follow`."""

@@ -98,6 +98,7 @@ class EngineProcess:
         self._now = _Incarnation(run=self._new_run(), attempt=0)
         self._waiters: list[tuple[frozenset[State], asyncio.Future[_Arrival]]] = []
         self._is_closing = False
+        self._crashed: OutputRing | None = None
 
     # What it is now: for reports, or for a decision with no await in between.
 
@@ -124,6 +125,14 @@ class EngineProcess:
         """Return what the current child prints, or the last one has printed; None before any."""
         child = self._now.run.child
         return child.output if child is not None else None
+
+    def outputs(self) -> list[OutputRing]:
+        """Return the same, after what the child that crashed last had to say, if one did.
+
+        The next one is started so soon that nobody could read it otherwise.
+        """
+        rings = dict.fromkeys((self._crashed, self.output()))
+        return [ring for ring in rings if ring is not None]
 
     async def family(self) -> list[proctable.Row]:
         """Return the process, its workers and whatever else they started."""
@@ -300,6 +309,9 @@ class EngineProcess:
             log.error("engine_start_failed", alias=self.alias, reason=self.last_error)
         else:
             self.crashes += 1
+            if now.run.child is not None:
+                self._crashed = now.run.child.output
+                self._crashed.append(f"process {now.run.child.pid}: {self.last_error}")
             log.error("engine_crashed", alias=self.alias, reason=self.last_error)
 
     def _report_ready(self, run: Run) -> None:

@@ -70,5 +70,10 @@ def unloads_in_s(slots: Sequence[Slot]) -> float | None:
 
 def rings(slots: Sequence[Slot]) -> list[OutputRing]:
     """Return what the processes print, as far as there are any."""
-    found = (slot.process.output() for slot in slots)
-    return [ring for ring in found if ring is not None]
+    return [ring for slot in slots for ring in slot.process.outputs()]
+
+
+def tail(slots: Sequence[Slot], lines: int) -> list[str]:
+    """Return the last lines of each process, one process after the other."""
+    printed = ([line for ring in rings([slot]) for line in ring.tail(lines)] for slot in slots)
+    return [line for of_one in printed for line in (of_one[-lines:] if lines else [])]
