@@ -64,6 +64,11 @@ def test_the_settings_are_frozen():
         ("[server]\nmax_upload_bytes = '12 apples'", "server.max_upload_bytes"),
         ("[models.x]\nmodel = 'a'\npath = 'b'", "model and path cannot be given together"),
         ("[models.x]\nrepo = 'a'", "repo and file go together"),
+        (
+            "[tracing]\nendpoint = 'collector:4318'",
+            "must begin with http:// or https:// and a host",
+        ),
+        ("[store]\nendpoint = ''", "store.endpoint: "),
         ("[server", "is not valid TOML"),
     ],
 )

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError
 
@@ -23,6 +22,7 @@ from whisper_router.models.source import (
     Origin,
     UrlFile,
 )
+from whisper_router.section import is_web_address
 from whisper_router.settings import Settings
 from whisper_router.settings_sources import describe_errors
 
@@ -112,7 +112,7 @@ def _check_source(alias: str, source: ModelSource) -> None:
         return
     if source.sha256 is not None and not SHA256.fullmatch(source.sha256):
         raise ConfigurationError(f"models.{alias}.sha256: not 64 hexadecimal digits")
-    if isinstance(source, UrlFile) and not _is_web_address(source.url):
+    if isinstance(source, UrlFile) and not is_web_address(source.url):
         raise ConfigurationError(f"models.{alias}.url: not an http(s) address")
     if isinstance(source, HubFile) and not REPO.fullmatch(source.repo):
         raise ConfigurationError(f"models.{alias}.repo: '{source.repo}' is not OWNER/NAME")
@@ -120,14 +120,6 @@ def _check_source(alias: str, source: ModelSource) -> None:
         path_of(source, Path())
     except ConfigurationError as error:
         raise ConfigurationError(f"models.{alias}: {error}") from error
-
-
-def _is_web_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname)
-    except ValueError:
-        return False
 
 
 def _bundled(engines: Mapping[str, Engine]) -> Iterator[ModelSpec]:

@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from whisper_router.audio.media import EXTENSIONS
-from whisper_router.section import MEBIBYTE, Section, SomeBytes, Words
+from whisper_router.section import MEBIBYTE, Section, SomeBytes, WebAddress, Words
 
 
 class AudioSettings(Section):
@@ -66,7 +66,7 @@ class StoreSettings(Section):
     """Fetch an absent model when a request asks for it."""
     wait_s: float = Field(default=600.0, ge=0)
     """How long a request waits for a download; then it gets 503 with Retry-After. 0: no wait."""
-    endpoint: str | None = None
+    endpoint: WebAddress | None = None
     """Hub to fetch from; default $HF_ENDPOINT or https://huggingface.co."""
     token: SecretStr | None = None
     """Hub access token; better set as the variable HF_TOKEN."""

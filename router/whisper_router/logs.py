@@ -67,7 +67,7 @@ class LogFile(io.TextIOBase):
     def __init__(self, path: Path) -> None:
         """Raises ConfigurationError: it cannot be written."""
         try:
-            self._file = AppendFile(path)
+            self._file = AppendFile(path.expanduser())
         except OSError as error:
             raise ConfigurationError(
                 f"server.log_file: {path} cannot be written: {error.strerror}"

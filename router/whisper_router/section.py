@@ -1,8 +1,10 @@
 """What every table of the configuration file is made of."""
 
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ByteSize,
@@ -23,6 +25,22 @@ def _words(value: object) -> object:
     return value
 
 
+def is_web_address(text: str) -> bool:
+    """Tell whether it begins with http:// or https:// and names a host."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
+def _web_address(text: str) -> str:
+    if not is_web_address(text):
+        raise ValueError("must begin with http:// or https:// and a host")
+    return text
+
+
+WebAddress = Annotated[str, AfterValidator(_web_address)]
 SomeBytes = Annotated[ByteSize, Field(ge=1)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 Dialects = Annotated[tuple[Dialect, ...], NoDecode, BeforeValidator(_words)]

@@ -18,7 +18,7 @@ from whisper_router.api.deps import Dialect
 from whisper_router.api.proxies import ProxyHeaders, parse_network
 from whisper_router.api.wyoming.address import parse_uri
 from whisper_router.logs import LogFormat
-from whisper_router.section import Dialects, Section, Words
+from whisper_router.section import Dialects, Section, WebAddress, Words
 
 
 class ServerSettings(Section):
@@ -203,7 +203,7 @@ class TracingSettings(Section):
 
     enabled: bool = False
     """Record where the time of each request goes, and send that to a collector."""
-    endpoint: str | None = None
+    endpoint: WebAddress | None = None
     """The collector, for OTLP over HTTP: `http://collector:4318`. Default: as the variables of
     OpenTelemetry say (`OTEL_EXPORTER_OTLP_ENDPOINT`), else this machine."""
 

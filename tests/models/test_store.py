@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from support import fetch_once
 from support.hub import Fault, Hub
@@ -264,6 +265,21 @@ async def test_a_router_killed_half_way_leaves_no_worker_and_the_next_resumes(
     assert alive == []
     assert (await store.fetch(SOURCE)).read_bytes() == CONTENT
     assert hub.starts(NAME) == [0, HALF]
+
+
+async def test_why_a_download_was_interrupted_is_in_the_log(
+    hub: Hub, make_store: MakeStore
+) -> None:
+    """Although it is tried again and comes to its end."""
+    hub.add(NAME, CONTENT)
+    hub.faults[NAME].extend([Fault(after_bytes=HALF, cut=True), Fault(status=503)])
+    with capture_logs() as logs:
+        await make_store().fetch(SOURCE)
+    told = [line for line in logs if line["event"] == "model_download_interrupted"]
+    assert [line["done_bytes"] for line in told] == [HALF, HALF]
+    assert "503" in told[1]["reason"]
+    assert told[0]["reason"] != told[1]["reason"]
+    assert [line["event"] for line in logs][-1] == "model_download_finished"
 
 
 async def test_a_killed_download_program_is_reported_and_the_next_resumes(

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from whisper_router.errors import ConfigurationError
+from whisper_router.section import is_web_address
 
 KEY_VARIABLES = ("WHISPER_ROUTER_KEY", "OPENAI_API_KEY", "API_KEY")
 FORMATS = ("json", "text", "verbose_json", "srt", "vtt")
@@ -164,11 +164,6 @@ def _number(kind: Callable[[str], Number], text: str) -> Number:
 
 
 def _web_address(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        is_one = parts.scheme in {"http", "https"} and bool(parts.hostname)
-    except ValueError:
-        is_one = False
-    if not is_one:
+    if not is_web_address(text):
         raise argparse.ArgumentTypeError(f"'{text}' is none such as http://gpu-box:8000")
     return text

@@ -1,6 +1,7 @@
 """One download under way: owns its program, knows its progress, wakes who waits."""
 
 import asyncio
+import logging
 import signal
 import sys
 import time
@@ -74,6 +75,7 @@ class Download:
         self._name = name_of(job.source)
         self._began: tuple[float, int] | None = None
         self._logged_s = time.monotonic()
+        self._trouble: str | None = None
 
     async def wait(self, on_progress: OnProgress | None = None) -> None:
         """Return when the file is there. Leaving does not stop the download.
@@ -163,25 +165,30 @@ class Download:
         )
         for listener in tuple(self._listeners):
             listener(self.progress)
-        self._log_now_and_then(now_s)
+        self._log_now_and_then(now_s, event.trouble)
 
     def _speed(self, now_s: float, done_bytes: int) -> float:
         if self._began is None or now_s <= self._began[0]:
             return 0.0
         return (done_bytes - self._began[1]) / (now_s - self._began[0])
 
-    def _log_now_and_then(self, now_s: float) -> None:
-        if now_s < self._logged_s + LOG_EVERY_S:
+    def _log_now_and_then(self, now_s: float, trouble: str | None) -> None:
+        """Log how far it is; each new reason why it was interrupted has a line of its own."""
+        is_news = trouble is not None and trouble != self._trouble
+        if not is_news and now_s < self._logged_s + LOG_EVERY_S:
             return
-        self._logged_s = now_s
+        self._logged_s, self._trouble = now_s, trouble or self._trouble
         progress = self.progress
-        log.info(
-            "model_download_progress",
+        told: dict[str, object] = {} if trouble is None else {"reason": trouble}
+        log.log(
+            logging.INFO if trouble is None else logging.WARNING,
+            "model_download_progress" if trouble is None else "model_download_interrupted",
             file=self._name,
             done_bytes=progress.done_bytes,
             total_bytes=progress.total_bytes,
             percent=progress.percent,
             waiting=progress.waiting,
+            **told,
         )
 
     def _finish(self, outcome: FetchEvent, *, took_s: float) -> None:

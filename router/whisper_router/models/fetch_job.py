@@ -45,12 +45,14 @@ class FetchJob:
 class Progress:
     """How far it is. `total_bytes` is None while it is not known.
 
-    `waiting`: another process fetches this file, and this one waits for it.
+    `waiting`: another process fetches this file, and this one waits for it. `trouble`: why it has
+    just been interrupted; it is tried again.
     """
 
     done_bytes: int = 0
     total_bytes: int | None = None
     waiting: bool = False
+    trouble: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

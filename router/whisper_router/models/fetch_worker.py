@@ -60,9 +60,10 @@ class Reporter:
         self._unsent: Progress | None = None
 
     def __call__(self, progress: Progress) -> None:
-        """Send `progress` now or soon."""
+        """Send `progress` now or soon; trouble now, or the next progress would take its place."""
         self._unsent = progress
-        if time.monotonic() >= self._next_s:  # also while hashing keeps the event loop busy
+        # The clock is asked here because hashing keeps the event loop busy.
+        if progress.trouble is not None or time.monotonic() >= self._next_s:
             self._flush()
 
     async def run(self) -> None:

@@ -55,6 +55,7 @@ async def _try_often(http: aiohttp.ClientSession, job: FetchJob, report: Report)
                     f"{name_of(job.source)} could not be fetched: {error}. If this machine has no "
                     f"way to it, put the file at {job.target}"
                 ) from error
+            report(Progress(done_bytes=_bytes_on_disk(job), trouble=str(error)))
             await asyncio.sleep(min(job.limits.backoff_s * 2 ** (failures - 1), MAX_BACKOFF_S))
 
 
