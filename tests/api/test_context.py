@@ -65,16 +65,16 @@ async def test_one_line_per_request_without_the_query(
     assert "secret" not in repr(logs)
 
 
-async def test_probes_and_scrapes_are_logged_for_debugging_only(
+async def test_probes_and_who_only_watches_are_logged_for_debugging_only(
     start: Start, http: aiohttp.ClientSession, logs: Logs
 ):
     """They come every few seconds."""
     async with start(Setup(open_metrics=True)) as api:
-        for path in ("/health", "/metrics"):
+        for path in ("/health", "/metrics", "/v1/queue", "/v1/activity"):
             async with http.get(api.root + path) as answer:
                 assert answer.status == 200
     levels = [entry["log_level"] for entry in logs if entry["event"] == "request_done"]
-    assert levels == ["debug", "debug"]
+    assert levels == ["debug"] * 4
 
 
 async def test_a_client_that_leaves_is_logged_as_499(

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from support.processes import begun, gone, is_alive, written
 from support.program_engine import ProgramEngine, TcpProgramEngine, program_argv
@@ -208,10 +209,13 @@ async def test_an_unexpected_exit_leads_back_to_stopped_and_a_new_start_works(ma
 async def test_an_error_of_a_start_that_went_well_does_not_explain_a_later_crash(make_process):
     """A device that was not there, say; it stays in the output."""
     process = make_process("--say", r"error: no GPU\n")
-    async with asyncio.timeout(15):
-        await process.ensure_ready()
-        os.kill(process.pid, signal.SIGSEGV)
-        await process.wait_for(State.STOPPED)
+    with capture_logs() as logs:
+        async with asyncio.timeout(15):
+            await process.ensure_ready()
+            pid = process.pid
+            os.kill(pid, signal.SIGSEGV)
+            await process.wait_for(State.STOPPED)
+    assert [line["pid"] for line in logs if line["event"] == "engine_crashed"] == [pid]
     assert process.last_error == "Model 'test' crashed: killed by SIGSEGV"
     assert process.output().tail(2)[0] == "error: no GPU"
 

@@ -25,9 +25,10 @@ STARTED_S = web.RequestKey("started_s", float)
 NOISE = web.RequestKey("noise", bool)
 """One of very many that are refused alike: not worth a log line, nor its body being read."""
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-SCRAPES = frozenset({"/metrics"})
 PROBES = frozenset({"/health", "/ready", "/healthcheck", "/whisperx/healthcheck"})
-UNTRACED = PROBES | SCRAPES
+UNTRACED = PROBES | {"/metrics"}
+WATCHING = frozenset({"/v1/activity", "/v1/processes", "/v1/progress/{id}", "/v1/queue"})
+"""Routes that are asked every second or two, such as by a page that is open all day."""
 CLIENT_LEFT = 499  # nginx's status for a client that closed the connection first
 SWITCHED = 101
 MAX_LOGGED_PATH = 200
@@ -107,7 +108,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
 def _note(request: web.Request, status: int) -> None:
     """Write the request's line, and the audit's, of which health checks are no part."""
     is_probe = request.path in PROBES and status == 200
-    is_usual = status == 200 and request.path in UNTRACED
+    is_usual = status == 200 and (request.path in UNTRACED or route_of(request) in WATCHING)
     took_s, known = round(elapsed_s(request), 3), audit_fields(request, status)
     log.log(
         logging.DEBUG if is_usual or NOISE in request else logging.INFO,

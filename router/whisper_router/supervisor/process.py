@@ -301,18 +301,20 @@ class EngineProcess:
     def _note_failure(self, now: _Incarnation) -> None:
         cause = now.cause or now.run.start_failed("its clean-up failed")
         self.last_error = str(cause)
+        child = now.run.child
+        pid = None if child is None else child.pid  # the kernel's log names it
         if now.run.ready is None:
             self.start_failure = cause
             if isinstance(cause, EngineError) and not isinstance(cause, NO_FAILURES):
                 self.failed_starts += 1
             START_FAILURES.labels(self.alias).inc()
-            log.error("engine_start_failed", alias=self.alias, reason=self.last_error)
+            log.error("engine_start_failed", alias=self.alias, pid=pid, reason=self.last_error)
         else:
             self.crashes += 1
-            if now.run.child is not None:
-                self._crashed = now.run.child.output
-                self._crashed.append(f"process {now.run.child.pid}: {self.last_error}")
-            log.error("engine_crashed", alias=self.alias, reason=self.last_error)
+            if child is not None:
+                self._crashed = child.output
+                self._crashed.append(f"process {pid}: {self.last_error}")
+            log.error("engine_crashed", alias=self.alias, pid=pid, reason=self.last_error)
 
     def _report_ready(self, run: Run) -> None:
         LOAD_SECONDS.labels(self.alias).observe(time.monotonic() - run.began_s)
