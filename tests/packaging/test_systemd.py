@@ -117,6 +117,15 @@ def test_systemd_waits_longer_for_the_start_than_a_silent_engine_may_take():
     assert seconds(start) > DEFAULTS.supervision.start_silence_s
 
 
+def test_the_start_is_tried_until_a_late_network_is_there_and_not_for_ever():
+    """A wrong setting would fill the journal otherwise."""
+    [pause], [burst], [interval] = (
+        values(UNIT, key) for key in ("RestartSec", "StartLimitBurst", "StartLimitIntervalSec")
+    )
+    tried_s = seconds(pause) * int(burst)
+    assert 240 <= tried_s < seconds(interval)
+
+
 def test_the_router_is_told_of_its_notify_socket_and_watchdog():
     """READY, STOPPING and WATCHDOG are taken from the router's own process only."""
     assert values(UNIT, "Type") == ["notify"]
