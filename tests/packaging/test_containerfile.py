@@ -92,6 +92,19 @@ def test_the_image_runs_as_nobody_in_particular_under_an_init():
     assert arguments("CMD") == ['["serve"]']
 
 
+def test_what_must_survive_the_container_lies_in_a_volume():
+    """Models, and the state: jobs, what keys have used. The user can write to both."""
+    volumes = json.loads(arguments("VOLUME")[-1])
+    variables = dict(item.split("=", 1) for item in arguments("ENV")[-1].split())
+    kept = [variables["WHISPER_ROUTER__STORE__DIRECTORY"], variables["STATE_DIRECTORY"]]
+    made = " ".join(arguments("RUN"))
+
+    assert volumes == kept
+    assert all(
+        re.search(rf"install -d [^&]*-o whisper-router [^&]*{name}\b", made) for name in kept
+    )
+
+
 def test_no_library_reports_its_use_to_its_maker():
     """ONNX Runtime does; its switch must be set before it is imported."""
     assert "ORT_DISABLE_TELEMETRY=1" in arguments("ENV")[-1].split()
