@@ -46,10 +46,10 @@ def job_of(url, path, *fields):
     return job
 
 
-def result_of(job, name):
-    """Return the job's result in a format, with all times that it can have."""
+def result_of(job, name, *shape):
+    """Return the job's result in a format and shape, with all times that it can have."""
     stamps = [("timestamp_granularities[]", kind) for kind in ("segment", "word")]
-    fields = [("response_format", name), *(stamps if name == "verbose_json" else [])]
+    fields = [("response_format", name), *(stamps if name == "verbose_json" else []), *shape]
     with urlopen(f"{job}/result?{urlencode(fields)}", timeout=20) as answer:
         return answer.read()
 
@@ -93,6 +93,14 @@ def test_every_format_is_the_servers_own_without_asking_again(browser, server):
                 page.click("#export-download")
             assert saved.value.path().read_bytes() == own
             assert saved.value.suggested_filename.startswith(f"{path.stem}.")
+            page.select_option("#export-format", "srt")
+            page.fill("#shape-width", "12")
+            page.check("#shape-marks")
+            wanted = (("max_line_width", 12), ("highlight_words", "true"))
+            for name in ("srt", "vtt"):
+                assert exported(ui, name) == result_of(job, name, *wanted).decode("utf-8"), name
+            page.fill("#shape-width", "")
+            page.uncheck("#shape-marks")
             assert [url for url in asked if not url.startswith("blob:")] == []
             page.click("#clear")
 

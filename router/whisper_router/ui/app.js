@@ -38,11 +38,19 @@ async function select(name) {
   await refresh();
 }
 
+async function part(name) {
+  try {
+    return await TABS[name]();
+  } catch {
+    throw new Error("This part of the page cannot be loaded: the server cannot be reached.");
+  }
+}
+
 async function refresh() {
   const name = current;
   try {
     if (!loaded[name]) {
-      loaded[name] = await TABS[name]();
+      loaded[name] = await part(name);
       loaded[name].init?.();
     }
     if (name === current) await loaded[name].show?.();
@@ -101,4 +109,5 @@ initTabs();
 document.addEventListener("key-changed", refresh);
 document.addEventListener("visibilitychange", again);
 addEventListener("online", again);
-select(named());
+await select(named());
+for (const name of Object.keys(TABS)) part(name).catch(() => {}); // so that they are here if the server goes

@@ -203,7 +203,7 @@ function setRunning(isRunning) {
 function paragraph(item) {
   let found = $("l-said").querySelector(`[data-item="${CSS.escape(item)}"]`);
   if (!found) {
-    found = el("p", { dataset: { item } });
+    found = el("p", { dir: "auto", dataset: { item } });
     $("l-said").append(found);
   }
   return found;
