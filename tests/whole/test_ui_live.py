@@ -41,6 +41,16 @@ def test_words_are_shown_while_they_are_spoken(browser, server):
         with page.expect_download() as saved:
             page.click("#l-save")
         assert saved.value.path().read_text("utf-8").split("\n")[:2] == said[:2]
+        page.click("#tab-transcribe")
+        page.click("#history button:text-is('Open')")
+        page.wait_for_selector("#result .said >> nth=1")
+        assert page.locator("#result .said").all_inner_texts()[:2] == said[:2]
+        page.select_option("#export-format", "srt")
+        page.click("#export-copy")
+        ui.text("#announcer", "Copied.")
+        begins, until = re.findall(r"\d\d:\d\d:(\d\d),", page.evaluate(CLIPBOARD))[:2]
+        assert int(begins) < int(until)
+        page.click("#tab-live")
         assert ui.violations() == []
 
 
@@ -60,6 +70,7 @@ def test_a_model_that_is_not_there_is_said(browser, server):
         page.wait_for_selector("#l-start:enabled")
 
 
+CLIPBOARD = "navigator.clipboard.readText()"
 WITHHELD = """
 navigator.mediaDevices.getUserMedia = (own => function (...wanted) {
   return new Promise((allow) => { window.allow = allow; }).then(() => own.apply(this, wanted))

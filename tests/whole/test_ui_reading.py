@@ -274,6 +274,8 @@ def test_shaping_is_offered_where_there_are_subtitles(browser, server):
             page.click("#export-download")
         assert "<u>red</u> green\n" in saved.value.path().read_text("utf-8")
         assert ui.violations() == []
+        page.set_viewport_size({"width": 320, "height": 740})
+        assert ui.width() == 320
         page.fill("#shape-width", "1001")
         page.click("#export-copy")
         ui.until("document.activeElement.id === 'shape-width'")

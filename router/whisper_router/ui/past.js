@@ -19,6 +19,15 @@ async function attempt(work) {
   }
 }
 
+/** Return a new entry for a transcript. */
+export const newEntry = (name, options, doc) => ({
+  id: crypto.getRandomValues(new Uint32Array(3)).join("-"),
+  created: Date.now(),
+  name,
+  options,
+  doc,
+});
+
 /** Keep an entry that is new. */
 export const remember = (entry) =>
   attempt(async () => {

@@ -1,11 +1,13 @@
 // Live: the microphone over `WS /v1/realtime`, confirmed words and those that may change.
 
 import { ROOT, getJson, supports } from "./api.js";
-import { fillLanguages, fillModels, models } from "./choices.js";
+import { fillLanguages, fillModels, languageName, models } from "./choices.js";
 import { copyShown } from "./copying.js";
 import { $, announce, el, save, showError } from "./dom.js";
 import { getKey } from "./key.js";
 import { base64, level, listen, obstacle, pcm16 } from "./microphone.js";
+import { newEntry, remember } from "./past.js";
+import { Spoken } from "./spoken.js";
 
 const RATE_HZ = 24_000;
 const LAST_WORDS_MS = 20_000;
@@ -15,6 +17,8 @@ let session = null;
 
 class Session {
   pending = new Set();
+  spoken = new Spoken();
+  heard = 0; // samples
   isOpen = false;
 
   constructor() {
@@ -46,6 +50,7 @@ class Session {
   }
 
   take(event) {
+    this.spoken.take(event);
     switch (event.type) {
       case "session.created":
         this.isOpen = true;
@@ -101,6 +106,7 @@ class Session {
     this.microphone = {};
     try {
       const onSamples = (samples) => {
+        this.heard += samples.length;
         $("l-level").value = level(samples);
         this.tell({ type: "input_audio_buffer.append", audio: base64(pcm16(samples)) });
       };
@@ -169,11 +175,20 @@ class Session {
     this.socket?.close();
     if (!this.isStopping) await this.microphone?.stop?.();
     session = null;
+    this.keep();
     tentative("");
     $("l-level").value = 0;
     $("l-lag").textContent = "–";
     state("not connected");
     setRunning(false);
+  }
+
+  /** What was said is in the history, with the times of its turns where the server tells them. */
+  keep() {
+    const [model, language] = [$("l-model").value, $("l-language").value];
+    const name = language ? languageName(language).toLowerCase() : "unknown";
+    const doc = this.spoken.doc({ language: name, until: Number((this.heard / RATE_HZ).toFixed(3)) });
+    if (doc) remember(newEntry("Live", { model, language }, doc));
   }
 }
 

@@ -4,7 +4,7 @@ import { fillLanguages, fillModels, models } from "./choices.js";
 import { $, announce, clock, fieldError, showError } from "./dom.js";
 import { onDropped } from "./drop.js";
 import { level, listen, obstacle, wav } from "./microphone.js";
-import { changed, initHistory, listHistory, remember } from "./past.js";
+import { changed, initHistory, listHistory, newEntry, remember } from "./past.js";
 import { add, count, initQueue, isBusy } from "./queue.js";
 import { TranscriptView } from "./transcript.js";
 
@@ -129,13 +129,7 @@ async function turn(work) {
 
 /** Keep a finished item, and show it unless that would take another from somebody's hands. */
 function finished(item) {
-  item.entry = {
-    id: crypto.getRandomValues(new Uint32Array(3)).join("-"),
-    created: Date.now(),
-    name: item.source.name,
-    options: item.options,
-    doc: item.doc,
-  };
+  item.entry = newEntry(item.source.name, item.options, item.doc);
   const isCorrecting = isWriting() && $("result").contains(document.activeElement);
   if ($("result").hidden || (count() === 1 && !isCorrecting)) {
     open(item.entry, item.source.file);
