@@ -27,11 +27,13 @@ AXE = Axe()
 expect.set_options(timeout=WAIT_MS)
 FAR = "router.lan"
 """A name of this machine that is not local to the browser: there it grants no microphone."""
+REBOUND = "rebound.example.org"
+"""A site's name, which it has point at this machine."""
 ARGUMENTS = (
     "--no-sandbox",
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
-    f"--host-resolver-rules=MAP {FAR} 127.0.0.1",
+    f"--host-resolver-rules=MAP {FAR} 127.0.0.1, MAP {REBOUND} 127.0.0.1",
 )
 
 
@@ -96,7 +98,7 @@ class Ui:
 
 
 @contextmanager
-def chromium(*, speech: Path | None = None) -> Iterator[Browser]:
+def chromium(*options: str, speech: Path | None = None) -> Iterator[Browser]:
     """Run the browser. Its microphone hears `speech` once, if there is any."""
     path = shutil.which("chromium")
     assert path, "chromium is missing: tools/apt-packages.sh chromium"
@@ -104,7 +106,7 @@ def chromium(*, speech: Path | None = None) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=path,
-            args=[*ARGUMENTS, *heard],
+            args=[*ARGUMENTS, *heard, *options],
             ignore_default_args=["--mute-audio"],
         )
         yield browser

@@ -13,7 +13,9 @@ EXPOSED = (
     "x-request-id, openai-processing-ms, x-queue-position, x-queue-time, "
     "retry-after, retry-after-ms, "
     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
-    "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
+    "x-ratelimit-limit-concurrent-requests, x-ratelimit-remaining-concurrent-requests, "
+    "x-ratelimit-limit-audio-seconds, x-ratelimit-remaining-audio-seconds, "
+    "x-ratelimit-reset-audio-seconds"
 )
 MAX_AGE_S = 600
 HEADER_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,4096}")
