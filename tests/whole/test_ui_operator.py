@@ -9,6 +9,7 @@ import pytest
 from support.server import running_server
 from support.speech import joined, sample
 from support.ui_page import PHONE, chromium, opened_ui
+from whisper_router.api.key_file import save_keys
 
 FOCUSED = "document.activeElement.getAttribute('aria-label')"
 KEY = "secret-of-sixteen"
@@ -18,6 +19,8 @@ model = "demo"
 workers = 2
 [models.broken]
 path = "broken.bin"
+[auth]
+keys_file = "keys.toml"
 """
 
 
@@ -26,7 +29,9 @@ def operated(tmp_path_factory):
     """A server with an administrator's key; its configuration may be written anew."""
     directory = tmp_path_factory.mktemp("operated")
     (directory / "broken.bin").write_bytes(b"no weights at all" * 1000)
+    save_keys(directory / "keys.toml", [])
     config = CONFIG.replace("broken.bin", str(directory / "broken.bin"))
+    config = config.replace("keys.toml", str(directory / "keys.toml"))
     with running_server(directory, config=config, env={"API_KEY": KEY}) as server:
         yield server, directory / "router.toml"
 
@@ -112,6 +117,11 @@ def test_settings_are_shown_without_secrets_and_read_again(browser, operated):
         config.write_text(whole, encoding="utf-8")
         page.click("button:text-is('Read it again')")
         ui.text("#panel-system", "removed: third")
+        keys = config.with_name("keys.toml")
+        keys.write_text("[keys.", encoding="utf-8")
+        page.click("button:text-is('Read it again')")
+        ui.text("#panel-system [role=alert]:visible", "what was there before goes on")
+        save_keys(keys, [])
 
 
 def test_jobs_are_listed_downloaded_and_deleted(browser, url):
