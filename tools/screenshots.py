@@ -85,6 +85,7 @@ def transcribed(directory: Path) -> Callable[[Ui], None]:
         ui.page.set_input_files("#files", [str(sample("fr_digits").path), str(interview)])
         ui.page.click("#start")
         ui.page.wait_for_selector("#queue .badge.good >> nth=1")
+        ui.page.get_by_role("button", name=f"Show {interview.name}").click()
         ui.text("#result-title", interview.name)
         ui.page.click("#result .said span >> nth=4")
         ui.page.wait_for_selector("#result .said .now")
@@ -92,6 +93,9 @@ def transcribed(directory: Path) -> Callable[[Ui], None]:
         ui.page.evaluate("scrollTo(0, 0)")
         if ui.page.viewport_size and ui.page.viewport_size["width"] < SIZE[0]:
             ui.page.evaluate("document.getElementById('result').scrollIntoView()")
+        else:
+            ui.page.select_option("#export-format", "srt")
+            ui.page.evaluate("document.activeElement.blur()")
 
     return prepare
 
