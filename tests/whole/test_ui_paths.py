@@ -272,6 +272,7 @@ def test_a_server_that_goes_and_comes_back(browser, tmp_path):
         ui.text("#queue", re.compile(r"Uploading [1-9][\d.]* %"))
         mortal.stop(signal.SIGKILL)
         ui.text("#queue [role=alert] >> nth=0", "The server cannot be reached.")
+        assert "code" not in page.inner_text("#queue [role=alert] >> nth=0")
         ui.text("#queue .item >> nth=1", "waiting")
         ui.text("#start", re.compile("^Transcribe$"))
         slow.send("Network.emulateNetworkConditions", {**speed, "uploadThroughput": -1})

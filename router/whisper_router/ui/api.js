@@ -6,12 +6,12 @@ import { getKey, needKey } from "./key.js";
 export const ROOT = new URL("../", document.baseURI);
 export const BASE_URL = new URL("v1", ROOT).href;
 
-export const UNREACHABLE = "unreachable";
-
+/** What the server answered, or that it is away and answers nothing. */
 export class ApiError extends Error {
-  constructor(message, { status = 0, code = null, param = null, requestId = null, retryAfter_s = 0 } = {}) {
+  constructor(message, told = {}) {
     super(message);
-    Object.assign(this, { status, code, param, requestId, retryAfter_s });
+    const nothing = { status: 0, code: null, param: null, requestId: null, retryAfter_s: 0, isAway: false };
+    Object.assign(this, nothing, told);
   }
 }
 
@@ -39,11 +39,11 @@ function refusal(status, text, header) {
 }
 
 const unreachable = () =>
-  new ApiError("The server cannot be reached. Is it running, and this device online?", { code: UNREACHABLE });
+  new ApiError("The server cannot be reached. Is it running, and this device online?", { isAway: true });
 
 const brokenOff = (requestId) =>
   new ApiError("The connection to the server broke off before the transcript was whole.", {
-    code: UNREACHABLE,
+    isAway: true,
     requestId,
   });
 

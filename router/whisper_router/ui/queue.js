@@ -1,6 +1,5 @@
 // Files and addresses that are to be transcribed, one after the other.
 
-import { UNREACHABLE } from "./api.js";
 import { copyShown } from "./copying.js";
 import { $, announce, badge, button, el, keepingFocus, mark, save, seconds, showError } from "./dom.js";
 import { options, transcribe } from "./run.js";
@@ -187,6 +186,7 @@ async function run(item) {
   let announced = "";
   item.abort = new AbortController();
   item.options = options();
+  item.isServerAway = false;
   const onProgress = ({ stage: words, percent }) => {
     const isKnown = percent !== null && percent !== undefined;
     if (isKnown) bar.value = percent;
@@ -213,7 +213,7 @@ async function run(item) {
       if (isPause(problem) && (await pause(item, problem.retryAfter_s))) continue;
       item.state = signal.aborted || problem.name === "AbortError" ? "cancelled" : "failed";
       if (item.state === "failed") showProblem(item, problem);
-      item.isServerAway = problem.code === UNREACHABLE;
+      item.isServerAway = problem.isAway;
     }
   }
   show(item);

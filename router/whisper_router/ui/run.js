@@ -1,6 +1,6 @@
 // One transcription: its form, its progress, its text as it comes, its result.
 
-import { ApiError, UNREACHABLE, events, upload } from "./api.js";
+import { ApiError, events, upload } from "./api.js";
 import { modelNamed } from "./choices.js";
 import { $ } from "./dom.js";
 
@@ -121,7 +121,7 @@ export async function transcribe(source, wanted, { signal, onProgress, onText })
 
 /** Return a better reason where it is not the server that is away, but the file. */
 async function reasonOf(problem, { file }) {
-  if (problem.code !== UNREACHABLE || !file) return problem;
+  if (!problem.isAway || !file) return problem;
   const reader = file.stream().getReader();
   try {
     await reader.read();
