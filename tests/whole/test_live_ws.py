@@ -112,7 +112,7 @@ async def test_silence_has_an_empty_text(server, http):
 async def test_a_flood_has_to_wait_and_loses_nothing(server, http):
     """Half a minute at once: what cannot be heard yet is not read from the socket."""
     async with connected(http, server.url) as socket:
-        sending = begun(send(socket, (pcm(THREE) + bytes(32_000)) * 4, 1 << 20))
+        sending = begun(send(socket, (pcm(THREE) + bytes(32_000)) * 4, 1 << 18))
         words = (await last(socket))["text"].split()
         await sending
     matcher = SequenceMatcher(None, words, sample(THREE).text.split() * 4, autojunk=False)
