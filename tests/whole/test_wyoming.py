@@ -225,7 +225,7 @@ async def test_a_killed_worker_costs_nothing_but_time(server, client):
 
 
 async def test_a_flood_has_to_wait_and_loses_nothing(client):
-    """Half a minute in pieces of eight seconds: what cannot be heard yet is not read from the socket."""
+    """Half a minute in four pieces: what cannot be heard yet is not read from the socket."""
     flood = (audio(THREE, PLAIN) + bytes(32_000)) * 4
     events = await dictate(client, flood, size=1 << 18)
     said, words = sample(THREE).text.split() * 4, text_in(events).split()
