@@ -194,7 +194,7 @@ def test_text_is_text_and_runs_as_its_script_does(browser, server):
         page.keyboard.type(" <u>x</u>")
         page.reload()
         page.click(OPEN)
-        assert page.inner_text("#result .said >> nth=1").endswith(" <u>x</u>")
+        ui.text("#result .said >> nth=1", " <u>x</u>")
 
 
 def test_a_transcript_is_walked_and_corrected_without_a_mouse(browser, server):
