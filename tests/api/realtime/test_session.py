@@ -13,7 +13,8 @@ from support.in_process import settings_in
 from support.processes import begun
 from support.realtime_client import TRANSCRIPTION, pcm24
 from whisper_router.api.realtime.handshake import usual_config
-from whisper_router.api.realtime.session import RealtimeSession, SessionOrder, error_event
+from whisper_router.api.realtime.order import SessionOrder
+from whisper_router.api.realtime.session import RealtimeSession, error_event
 from whisper_router.app import build_router
 from whisper_router.directory import Directory
 from whisper_router.domain import TranscriptionRequest

@@ -15,7 +15,7 @@ from whisper_router.api.realtime.config import (
     SessionConfig,
     Transcription,
 )
-from whisper_router.api.realtime.session import DEFAULT_MODEL
+from whisper_router.api.realtime.order import DEFAULT_MODEL
 from whisper_router.api.services import ModelDirectory
 from whisper_router.live.turns import TurnOptions
 

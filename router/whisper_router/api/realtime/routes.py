@@ -13,7 +13,7 @@ from whisper_router.api.model_access import models_of
 from whisper_router.api.realtime.config import SessionConfig
 from whisper_router.api.realtime.handshake import usual_config
 from whisper_router.api.realtime.items import new_id
-from whisper_router.api.realtime.session import DEFAULT_MODEL
+from whisper_router.api.realtime.order import model_of
 from whisper_router.api.realtime.shapes import beta_path, beta_session, from_beta, ga_session
 from whisper_router.api.realtime.socket import realtime
 from whisper_router.api.wire import json_response
@@ -83,7 +83,7 @@ async def make_beta_session(request: web.Request) -> web.Response:
 def _check_model(request: web.Request, config: SessionConfig) -> None:
     """Raise InvalidParameter if sessions could not begin with this."""
     try:
-        models_of(request).check(config.input.transcription.model or DEFAULT_MODEL)
+        models_of(request).check(model_of(config))
     except ModelNotFound as error:
         raise InvalidParameter(
             str(error), param="session.audio.input.transcription.model", code="invalid_model"

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -18,20 +18,18 @@ from whisper_router.api.realtime.client_events import (
     too_little,
     unpacked,
 )
-from whisper_router.api.realtime.config import Pcm, Pcma, Pcmu, SessionConfig
-from whisper_router.api.realtime.items import AudioLog, Items, new_id
+from whisper_router.api.realtime.config import SessionConfig
+from whisper_router.api.realtime.items import Items, new_id
+from whisper_router.api.realtime.order import SessionOrder, input_of, model_of
 from whisper_router.api.realtime.shapes import beta_path, beta_session, from_beta, ga_session
 from whisper_router.api.realtime.tellers import ByCommits, ByTurns, server_event
 from whisper_router.api.services import Live, ModelDirectory
 from whisper_router.audio.ear import Floats
-from whisper_router.audio.stream import Codec, StreamDecoder
-from whisper_router.domain import TranscriptionRequest
 from whisper_router.errors import (
     IncorrectApiKey,
     InvalidParameter,
     InvalidRequest,
     LimitReached,
-    ModelNotFound,
     RouterError,
 )
 from whisper_router.live.events import LiveEvent, Reached
@@ -39,25 +37,12 @@ from whisper_router.pipeline.live import LiveRun
 
 Json = dict[str, Any]
 
-DEFAULT_MODEL = "whisper-1"
 LEAST_COMMIT_S = 0.1
 APPEND = "input_audio_buffer.append"
 MAX_EVENT_BYTES = 256 << 10
 """Of an event that is no audio."""
 PIECE_BYTES = 96_000
 """So much is decoded at a time, 2 s of 24 kHz samples, which takes about a millisecond."""
-CODECS = {Pcm: (Codec.S16LE, 24_000), Pcmu: (Codec.MULAW, 8000), Pcma: (Codec.ALAW, 8000)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionOrder:
-    """How a session begins. `request` says on whose behalf; its model and language are not used."""
-
-    config: SessionConfig
-    defaults: SessionConfig
-    request: TranscriptionRequest
-    expires_at: int
-    is_beta: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +72,7 @@ class RealtimeSession:
         self._live, self._models, self._send, self._let_hear = live, models, send, hear
         self._id = new_id("sess")
         self._items = Items()
-        self._log, self._decoder = _input_of(order.config, at_s=0.0)
+        self._log, self._decoder = input_of(order.config, at_s=0.0)
         self._committed_s = 0.0
         self._turns = self._telling = self._teller()
         self._leg: _Leg | None = None
@@ -99,7 +84,7 @@ class RealtimeSession:
     @property
     def model(self) -> str:
         """The model that it listens with."""
-        return _request_model(self._config)
+        return model_of(self._config)
 
     @property
     def heard_s(self) -> float:
@@ -179,7 +164,7 @@ class RealtimeSession:
         self._stacks.clear()
         self._cuts.clear()
         self._leg, self._legs, self._heard_s = None, asyncio.Queue(), self.heard_s
-        self._log, self._decoder = _input_of(self._config, at_s=0.0)
+        self._log, self._decoder = input_of(self._config, at_s=0.0)
 
     async def _update(self, body: Json) -> None:
         await self._configure(
@@ -205,9 +190,9 @@ class RealtimeSession:
                 "Commit or clear it first.",
                 param="session.audio.input.format",
             )
-        self._check(config)
-        alias = self._live.alias(_request_model(config))
-        if self._leg is not None and alias != self._live.alias(_request_model(before)):
+        self._order.check(config, models=self._models, live=self._live)
+        alias = self._live.alias(model_of(config))
+        if self._leg is not None and alias != self._live.alias(model_of(before)):
             following = await self._open(config)  # or the session stays with the model it has
             await self._end_leg()
             self._leg = following
@@ -215,30 +200,15 @@ class RealtimeSession:
         await self._flush()
         self._config = config
         if is_other_format:
-            self._log, self._decoder = _input_of(config, at_s=self._log.end_s)
+            self._log, self._decoder = input_of(config, at_s=self._log.end_s)
         run = (await self._begun()).run
         run.tune(config.turns(self._live.turns))
-        if self._request(config) != self._request(before):
-            run.expect(self._request(config))
+        if self._order.request_of(config) != self._order.request_of(before):
+            run.expect(self._order.request_of(config))
         if (config.input.turn_detection is None) != isinstance(self._turns, ByCommits):
             await self._switch(run)
         shown = self._shown(is_beta=reply.startswith("transcription_session"))
         await self._send([server_event(reply, session=shown)])
-
-    def _check(self, config: SessionConfig) -> None:
-        model = _request_model(config)
-        path = "session.audio.input.transcription"
-        try:
-            self._models.check(model)
-            self._live.check(self._request(config))
-        except ModelNotFound as error:
-            raise InvalidParameter(
-                str(error), param=f"{path}.model", code="invalid_model"
-            ) from error
-        except InvalidParameter as error:
-            raise InvalidParameter(
-                str(error), param=f"{path}.{error.param}", code=error.code
-            ) from error
 
     async def _append(self, body: Json) -> None:
         await self._hear(await audio_of(body))
@@ -324,7 +294,7 @@ class RealtimeSession:
         return self._leg
 
     async def _open(self, config: SessionConfig) -> _Leg:
-        request = self._request(config)
+        request = self._order.request_of(config)
         check_model(self._models, request.model)  # it may be the usual one, or a secret's
         stack = AsyncExitStack()
         self._stacks.append(stack)
@@ -354,16 +324,6 @@ class RealtimeSession:
             return ByCommits(self._items, is_beta=self._is_beta)
         return ByTurns(self._items, is_beta=self._is_beta)
 
-    def _request(self, config: SessionConfig) -> TranscriptionRequest:
-        spoken = config.input.transcription
-        return replace(
-            self._order.request,
-            model=_request_model(config),
-            language=config.language,
-            prompt=spoken.prompt or "",
-            hotwords=tuple(spoken.keywords or ()),
-        )
-
     def _shown(self, *, is_beta: bool | None = None) -> Json:
         shape = beta_session if (self._is_beta if is_beta is None else is_beta) else ga_session
         return shape(self._config, session_id=self._id, expires_at=self._order.expires_at)
@@ -382,17 +342,8 @@ HANDLERS: Mapping[str, Callable[[RealtimeSession, Json], Awaitable[None]]] = Map
 )
 
 
-def _input_of(config: SessionConfig, *, at_s: float) -> tuple[AudioLog, StreamDecoder]:
-    codec, rate_hz = CODECS[type(config.input.format)]
-    return AudioLog(rate_hz * codec.sample_bytes, at_s=at_s), StreamDecoder(codec, rate_hz)
-
-
 def error_event(error: RouterError, event_id: object = None) -> Json:
     """Return an error as an event; `event_id` is that of the client's event."""
     body: Json = dict(error.envelope()["error"])
     body["event_id"] = event_id if isinstance(event_id, str) else None
     return server_event("error", error=body)
-
-
-def _request_model(config: SessionConfig) -> str:
-    return config.input.transcription.model or DEFAULT_MODEL

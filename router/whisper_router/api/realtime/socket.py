@@ -27,10 +27,9 @@ from whisper_router.api.realtime.handshake import (
     secret_of,
     usual_config,
 )
+from whisper_router.api.realtime.order import SessionOrder, model_of
 from whisper_router.api.realtime.session import (
-    DEFAULT_MODEL,
     RealtimeSession,
-    SessionOrder,
     error_event,
 )
 from whisper_router.api.wire import encode_json
@@ -81,7 +80,7 @@ async def realtime(request: web.Request) -> web.StreamResponse:
         config = first_config(models_of(request), deps.live.turns, request.query, secret)
     except ModelNotFound as error:
         return await _refuse(request, socket, error)
-    request[MODEL] = config.input.transcription.model or DEFAULT_MODEL
+    request[MODEL] = model_of(config)
     order = SessionOrder(
         config=config,
         defaults=usual_config(deps.live.turns),
