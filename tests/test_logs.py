@@ -51,6 +51,23 @@ except ValidationError:
     logging.getLogger("x").exception("job_not_read")
 """
 
+UNTELLABLE = """
+import sys
+import structlog
+from whisper_router.logs import LogFormat, configure_logging
+
+class Odd(Exception):
+    @property
+    def __notes__(self):
+        raise ValueError("what was said")
+
+configure_logging(level="debug", style=LogFormat(sys.argv[2]))
+try:
+    raise Odd
+except Odd:
+    structlog.get_logger("x").exception("request_failed", alias="demo")
+"""
+
 LIBRARIES = """
 import asyncio, logging, sys, warnings
 import structlog
@@ -187,6 +204,15 @@ def test_keys_are_masked_wherever_they_are(style):
 def test_what_looks_like_a_key_is_masked_and_no_more(said, shown):
     """Names of programs and plain words stay readable."""
     assert masked(said) == (shown or said)
+
+
+@pytest.mark.parametrize("style", [LogFormat.JSON, LogFormat.TEXT])
+def test_a_traceback_that_cannot_be_formatted_ends_nothing(style):
+    """The rest of the line is there."""
+    text = "\n".join(logged("info", style, UNTELLABLE))
+    assert "request_failed" in text
+    assert "a traceback that cannot be formatted: ValueError" in text
+    assert "what was said" not in text
 
 
 @pytest.mark.parametrize("style", [LogFormat.JSON, LogFormat.TEXT])

@@ -101,7 +101,7 @@ def configure_logging(*, level: str, style: LogFormat, file: Path | None = None)
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: list[Processor] = [
-        structlog.processors.format_exc_info,  # without local variables
+        with_traceback,
         mask_keys,
         _renderer(style, has_colors=stream.isatty()),
     ]
@@ -121,6 +121,20 @@ def configure_logging(*, level: str, style: LogFormat, file: Path | None = None)
         outlet,
         least=max(least, logging.WARNING),
     )
+
+
+def with_traceback(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Put the traceback into the event, without local variables (a structlog processor).
+
+    That one cannot be formatted must end nothing: an error may have attributes that fail, and
+    Python 3.11 may fail by itself where two threads format one at a time (python/cpython#106905).
+    """
+    try:
+        return structlog.processors.format_exc_info(logger, method, event)
+    except Exception as error:  # noqa: BLE001 - whatever fails there
+        event.pop("exc_info", None)
+        event["exception"] = f"a traceback that cannot be formatted: {type(error).__name__}"
+        return event
 
 
 def mask_keys(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
