@@ -161,7 +161,7 @@ def test_an_ordinary_key_is_told_what_it_may_not_see(browser, tmp_path):
     command = [sys.executable, "-m", "whisper_router.cli", "keys", "new", "laptop"]
     made = subprocess.run([*command, "--keys-file", keys], check=True, capture_output=True)
     key = made.stdout.decode().strip()
-    config = f'{CONFIG}[auth]\nkeys_file = "{keys}"\n'
+    config = CONFIG.replace("keys.toml", keys)
     with (
         running_server(tmp_path, config=config) as server,
         opened_ui(browser, server.url, key=key) as ui,
