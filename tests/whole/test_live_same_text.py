@@ -89,7 +89,7 @@ async def pairs(url: str, files: dict[Path, dict[str, str]]) -> list[Pair]:
 
 
 async def test_a_stream_has_the_words_of_the_file(tmp_path):
-    """Twenty recordings in four languages: at most two words of a hundred differ."""
+    """Ten recordings (`LIVE_FILES`) in four languages: at most two words of a hundred differ."""
     files = await asyncio.to_thread(recordings, tmp_path)
     with running_server(tmp_path, config=CONFIG) as server:
         found = await pairs(server.url, files)

@@ -6,6 +6,7 @@ import { $, announce, badge, button, el, empty, save, seconds, showError, table,
 import { FORMATS } from "./formats.js";
 import { getKey } from "./key.js";
 import { Poll } from "./poll.js";
+import { usageTable } from "./usage_table.js";
 
 const EVERY_MS = 2000;
 const KEPT = 200;
@@ -161,38 +162,6 @@ async function usage() {
   const rows = own.scopes.includes("admin") ? (await getJson("v1/usage/keys")).data : [own];
   if (key !== getKey()) return;
   draw("usage", rows, () => [rows.length ? usageTable(rows) : empty("Nobody has called yet.")]);
-}
-
-function usageTable(rows) {
-  const of = (used, limit) => (limit === null || limit === undefined ? String(used) : `${used} of ${limit}`);
-  const heads = [
-    "Key",
-    "Today",
-    "Errors",
-    "Audio today",
-    "This minute",
-    "At once",
-    "All audio",
-    "May",
-    "Expires",
-  ];
-  return table(
-    "Use per key",
-    heads,
-    rows.map((row) => [
-      row.key ?? "(no key)",
-      row.today.requests,
-      row.today.errors,
-      row.limits.audio_minutes_per_day === null
-        ? seconds(row.today.audio_seconds)
-        : `${(row.today.audio_seconds / 60).toFixed(1)} of ${row.limits.audio_minutes_per_day} min`,
-      of(row.now.requests_in_minute, row.limits.requests_per_minute),
-      of(row.now.concurrent_requests, row.limits.concurrent_requests),
-      seconds(row.total.audio_seconds),
-      row.scopes.join(", "),
-      row.expires_at ? new Date(row.expires_at * 1000).toLocaleDateString() : "never",
-    ]),
-  );
 }
 
 async function jobs() {
