@@ -7,7 +7,14 @@ import sys
 
 import pytest
 
-from whisper_router.supervisor.listeners import Listener, free_port, is_taken, who_listens
+from whisper_router.supervisor import listeners
+from whisper_router.supervisor.listeners import (
+    Listener,
+    ephemeral_ports,
+    free_port,
+    is_taken,
+    who_listens,
+)
 
 SERVE = (
     "import socket, sys\n"
@@ -44,6 +51,32 @@ def test_nobody_listens_on_a_free_port():
     port = free_port()
     assert who_listens(port, os.getpid()) is Listener.NOBODY
     assert not is_taken(port)
+
+
+def test_no_outgoing_connection_takes_a_free_port():
+    """One may be made between the choice of the port and the engine's start."""
+    first, last = ephemeral_ports()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert first <= server.getsockname()[1] <= last
+    assert not any(first <= free_port() <= last for _ in range(200))
+
+
+@pytest.mark.parametrize(
+    ("text", "bounds"),
+    [
+        ("32768\t60999\n", (32768, 60999)),
+        ("1024 65535\n", (1024, 65535)),
+        ("", (49152, 65535)),
+        (None, (49152, 65535)),
+    ],
+)
+def test_the_kernel_may_use_any_ports(tmp_path, monkeypatch, text, bounds):
+    """Whatever is left of ours is used; without any, a port that is free now has to do."""
+    monkeypatch.setattr(listeners, "EPHEMERAL", tmp_path / "range")
+    if text is not None:
+        (tmp_path / "range").write_text(text)
+    assert ephemeral_ports() == bounds
+    assert not is_taken(free_port())
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])

@@ -5,7 +5,6 @@ import contextlib
 import json
 import math
 import signal
-import socket
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ import psutil
 
 from support.router_kills import GONE_S, stale_sockets
 from support.server import ServerProcess, running_server
+from whisper_router.supervisor.listeners import free_port
 
 BUGS = frozenset(
     {
@@ -85,7 +85,7 @@ class KeptRouter:
         self.broken: list[str] = []
         self.ends: Counter[str] = Counter()
         self._directory, self._log = directory, log
-        self._env = {**env, "WHISPER_ROUTER__SERVER__PORT": str(_free_port())}
+        self._env = {**env, "WHISPER_ROUTER__SERVER__PORT": str(free_port())}
         self._running = contextlib.ExitStack()
 
     @property
@@ -176,8 +176,3 @@ def _lives(process: psutil.Process) -> bool:
 
 def _is_bug(line: Mapping[str, object]) -> bool:
     return line.get("event") in BUGS or "exception" in line
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

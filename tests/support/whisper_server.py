@@ -7,7 +7,6 @@ is no error; it runs one request at a time; without `language` it hears English.
 
 import contextlib
 import re
-import socket
 import subprocess
 import time
 import urllib.error
@@ -15,6 +14,8 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from whisper_router.supervisor.listeners import free_port
 
 COMPILERS = Path(__file__).parents[2] / "tools" / "compilers.sh"
 SCRIPT = Path(__file__).parents[2] / "tools" / "whisper-server.sh"
@@ -49,7 +50,7 @@ def running_whisper_server(
     program: Path, model: Path, directory: Path, *, threads: int, flags: Sequence[str] = ()
 ) -> Iterator[WhisperServer]:
     """Serve `model` on a free port of loopback until the block ends; files go to `directory`."""
-    port = _free_port()
+    port = free_port()
     command = [str(program), "-m", str(model), "-t", str(threads), "--port", str(port), *flags]
     output = directory / "whisper-server.log"
     with output.open("wb") as file:
@@ -67,11 +68,6 @@ def running_whisper_server(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(STOP_S)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
 
 
 def _wait_until_it_serves(server: WhisperServer) -> None:

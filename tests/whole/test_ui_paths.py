@@ -177,7 +177,10 @@ def test_a_recording_is_stopped_once_and_not_lost(browser, url):
         ui.text("#record-time", re.compile(r"0:00\.[3-9]|0:0[1-9]"))
         page.dblclick("#record")
         page.wait_for_selector("#queue .item")
-        page.wait_for_selector("#record:not([aria-disabled]):has-text('Record')")
+        page.wait_for_selector("#record:not([aria-disabled])")
+        assert page.inner_text("#record-name") == "Record"
+        page.dispatch_event("#record", "click", {"detail": 2})  # a double click's second one, late
+        assert page.get_attribute("#record", "aria-disabled") is None
         assert page.locator("#queue .item").count() == 1
         assert page.is_hidden("#recording")
         assert page.evaluate(WARNS)

@@ -6,6 +6,7 @@ orphan of an earlier run may even share it. Audio must not go to a stranger.
 
 import enum
 import os
+import random
 import socket
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,10 @@ from typing import Final
 from whisper_router.supervisor.proctable import PROC, family, has_proc, read_table
 
 LOOPBACK: Final = "127.0.0.1"
+ENGINE_PORTS: Final = range(20_000, 30_000)  # few of them are registered, and Linux uses none
+TRIED_PORTS: Final = 100
+EPHEMERAL: Final = PROC / "sys/net/ipv4/ip_local_port_range"  # ip(7)
+DYNAMIC_PORTS: Final = (49_152, 65_535)  # RFC 6335, section 6; what macOS uses
 LISTEN: Final = "0A"  # TCP_LISTEN in include/net/tcp_states.h
 REACHES_LOOPBACK: Final = frozenset(
     {
@@ -35,11 +40,28 @@ class Listener(enum.Enum):
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on at this moment."""
+    """Return a port of 127.0.0.1 that nobody uses at this moment. Blocks.
+
+    It lies outside the range from which the kernel serves outgoing connections, if that leaves
+    any: one of those could take the port before the engine that it is meant for listens on it.
+    """
+    first, last = ephemeral_ports()
+    ports = [port for port in ENGINE_PORTS if not first <= port <= last]
+    for port in random.sample(ports, min(TRIED_PORTS, len(ports))):
+        if not is_taken(port):
+            return port
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+        return int(probe.getsockname()[1])
+
+
+def ephemeral_ports() -> tuple[int, int]:
+    """Return the first and the last port that the kernel gives to outgoing connections."""
+    try:
+        first, last = map(int, EPHEMERAL.read_text("ascii").split())
+    except (OSError, ValueError):
+        return DYNAMIC_PORTS
+    return first, last
 
 
 def is_taken(port: int) -> bool:

@@ -136,7 +136,7 @@ class Run:
         """
         model = await self._blueprint.model()
         self._oom_kills = await asyncio.to_thread(oom_kills, self._vmstat)
-        endpoint = self._new_endpoint()
+        endpoint = await self._new_endpoint()
         launch = self._blueprint.launch(model, endpoint)
         self.connection = Connection(endpoint, open_session(endpoint), tasks=self._tasks)
         self.child = Child(
@@ -232,11 +232,12 @@ class Run:
     def _text(self, reason: str) -> str:
         return f"Model '{self._blueprint.alias}' could not be started: {reason}"
 
-    def _new_endpoint(self) -> Endpoint:
+    async def _new_endpoint(self) -> Endpoint:
         if self._blueprint.endpoint_kind is EndpointKind.UNIX:
             socket = self._runs.new_socket()
             return Endpoint(kind=EndpointKind.UNIX, url="http://engine", socket=socket)
-        return Endpoint(kind=EndpointKind.TCP, url=f"http://{LOOPBACK}:{free_port()}")
+        port = await asyncio.to_thread(free_port)
+        return Endpoint(kind=EndpointKind.TCP, url=f"http://{LOOPBACK}:{port}")
 
     async def _record(self, pid: int, socket: Path | None) -> None:
         loop = asyncio.get_running_loop()

@@ -4,7 +4,6 @@ import array
 import asyncio
 import os
 import signal
-import socket
 import sys
 import tempfile
 import wave
@@ -18,6 +17,7 @@ from pydantic import BaseModel
 
 from whisper_router.domain import SAMPLE_RATE_HZ, Chunk
 from whisper_router.engine_api import Endpoint, EndpointKind, Engine, Launch, ReadyInfo
+from whisper_router.supervisor.listeners import LOOPBACK, free_port
 from whisper_router.supervisor.proctable import family, read_table
 
 START_TIMEOUT_S = 60.0
@@ -100,8 +100,7 @@ def make_endpoint(kind: EndpointKind, folder: Path) -> Endpoint:
     """Return a fresh endpoint: a socket in `folder`, or a loopback port that is free now."""
     if kind is EndpointKind.UNIX:
         return Endpoint(kind=kind, url="http://engine", socket=folder / "engine.sock")
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return Endpoint(kind=kind, url=f"http://127.0.0.1:{server.getsockname()[1]}")
+    return Endpoint(kind=kind, url=f"http://{LOOPBACK}:{free_port()}")
 
 
 def write_spool(source: Path, target: Path, *, repeat: int = 1) -> Chunk:

@@ -117,7 +117,7 @@ async function stopRecording(problem = null) {
   announce(`${name} is in the queue.`);
 }
 
-/** Start or stop recording, one after the other: a second click is not meant as a new recording. */
+/** Start or stop recording, one after the other. */
 async function turn(work) {
   if (isTurning) return;
   isTurning = true;
@@ -165,7 +165,10 @@ export function init() {
   });
   initDrop();
   $("options").addEventListener("submit", (event) => event.preventDefault());
-  $("record").addEventListener("click", () => turn(recording ? () => stopRecording() : record));
+  $("record").addEventListener("click", ({ detail }) => {
+    // the second of a double click is not meant as a new recording, however soon the first one had ended
+    if (detail <= 1) turn(recording ? () => stopRecording() : record);
+  });
   $("t-model").addEventListener("change", () =>
     fillLanguages($("t-language"), $("t-model").value, { mixed: true }),
   );
