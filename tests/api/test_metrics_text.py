@@ -20,7 +20,7 @@ def library(*registries: CollectorRegistry) -> bytes:
 
 @pytest.mark.parametrize("alias", ["demo", 'a "b"\\c\nd', "größe", ""])
 def test_each_line_is_the_library_s(alias):
-    """With every kind of number and of label; and again, when what stands before them is kept."""
+    """With every kind of number and of label; and again, when lines, or their begins, are kept."""
     registry = CollectorRegistry()
     counter = Counter("c", "One\nline \\.", ["alias", "a"], registry=registry)
     histogram = Histogram("h", "About.", ["alias"], registry=registry, buckets=(0.1, 1, 10))
@@ -31,7 +31,10 @@ def test_each_line_is_the_library_s(alias):
                 counter.labels(alias, str(value)).inc(value)
             histogram.labels(alias).observe(value)
             plain.observe(value)
-        assert encode([counter, histogram, plain], []) == library(registry)
+        for _ in range(2):  # the second time nothing has been counted
+            assert encode([counter, histogram, plain], []) == library(registry)
+    histogram.labels(alias).observe(0)  # neither the sum nor another's lines change
+    assert encode([counter, histogram, plain], []) == library(registry)
 
 
 def test_figures_of_the_moment_too():

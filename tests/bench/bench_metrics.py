@@ -1,6 +1,8 @@
 """What it costs to be watched: a scrape of /metrics, and the counting and logging of a request.
 
-The scrape: a server with 50 aliases, each of which has transcribed, so that every series is there.
+The scrape: a server with 50 aliases, each of which has transcribed, so that every series is there,
+and counts nothing from one scrape to the next. How much longer the text takes when everything has
+been counted since is the encoder's part, and measured alone, in processor time.
 
 The cost of a request: a router in this process, with the real engine, whose log goes to a file. All
 time that it spends in metrics and in logging is added up for each request; and a light request
@@ -10,6 +12,7 @@ time that it spends in metrics and in logging is added up for each request; and 
 
 import argparse
 import asyncio
+import itertools
 import platform
 import statistics
 import sys
@@ -32,11 +35,14 @@ from support.client import ask, session
 from support.in_process import settings_in
 from support.server import running_server
 from support.speech import sample
+from whisper_router.api.metrics_text import encode
 from whisper_router.commands.bench_figures import nearest_rank
 from whisper_router.logs import LogFormat, configure_logging
+from whisper_router.metrics import COUNTED
 from whisper_router.serve import running_server as running_router
 
 SCRAPES = 200
+ENCODED = 50
 TURNS = 20
 LIMIT_SCRAPE_MS = 20.0
 LIMIT_REQUEST_MS = 1.0
@@ -73,6 +79,7 @@ async def measure(aliases: int, requests: int, level: str) -> list[Row]:
         scrapes = await scrape_rows(directory, aliases)
         with (directory / "log").open("w") as log, patch.object(sys, "stderr", log):
             configure_logging(level=level, style=LogFormat.JSON)
+            scrapes += encoder_rows(aliases)
             settings = settings_in(directory)
             async with running_router(settings) as server, session() as http:
                 costs = await request_rows(http, server.url, requests)
@@ -100,6 +107,26 @@ async def scrape_rows(directory: Path, aliases: int) -> list[Row]:
     return [
         (f"{about}: p50", nearest_rank(took_ms, 50) or 0.0, None),
         (f"{about}: p95", nearest_rank(took_ms, 95) or 0.0, LIMIT_SCRAPE_MS),
+    ]
+
+
+def encoder_rows(aliases: int) -> list[Row]:
+    """Time the text of what is counted, with each figure of each alias changed, and with none."""
+    told = [metric for metric in COUNTED if "alias" in metric._labelnames]
+    names = [f"alias-{number:02}" for number in range(aliases)]
+    took_ms: dict[bool, list[float]] = {True: [], False: []}
+    for turn in range(2 * ENCODED):
+        is_changed = turn % 2 == 0
+        for metric, name in itertools.product(told, names) if is_changed else ():
+            child = metric.labels(*[name if key == "alias" else "x" for key in metric._labelnames])
+            child.observe(0.37) if isinstance(metric, Histogram) else child.inc(0.37)
+        began_s = time.process_time()
+        encode(COUNTED, [])
+        took_ms[is_changed].append((time.process_time() - began_s) * 1000)
+    what = f"the encoder's part, {ENCODED} times: p50"
+    return [
+        (f"{what}, everything changed", nearest_rank(took_ms[True], 50) or 0.0, None),
+        (f"{what}, nothing changed", nearest_rank(took_ms[False], 50) or 0.0, None),
     ]
 
 
