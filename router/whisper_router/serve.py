@@ -161,7 +161,7 @@ async def _parts(
                 JobParts(
                     fetcher=fetcher,
                     in_use=directory.in_use,
-                    transcriber=MeteredTranscriber(router.transcriber, usage, keys),
+                    transcriber=MeteredTranscriber(router.transcriber, usage, keys, directory),
                     activity=activity,
                 ),
             )

@@ -2,20 +2,31 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import aiohttp
 import pytest
 
-from support.api_app import GOOD, HELD, LATE_CRASH, Api, Setup, Start, sample, sample_path
+from support.api_app import (
+    GOOD,
+    HELD,
+    LATE_CRASH,
+    SECOND,
+    Api,
+    Names,
+    Setup,
+    Start,
+    sample,
+    sample_path,
+)
 from support.live_client import connected, told
 from support.quiet_live import Listener
 from support.realtime_client import realtime
 from support.rings import Keys, a_key, sent
-from whisper_router.api.key_source import FixedKeys
-from whisper_router.api.keys import Key
+from whisper_router.api.key_source import FixedKeys, KeySource
+from whisper_router.api.keys import Key, Scope
 from whisper_router.api.limits.keeper import UsageKeeper
 from whisper_router.api.metering import MeteredTranscriber
 from whisper_router.domain import (
@@ -25,7 +36,13 @@ from whisper_router.domain import (
     TranscriptEvent,
     TranscriptionRequest,
 )
-from whisper_router.errors import EngineCrashed, IncorrectApiKey, LimitReached
+from whisper_router.errors import (
+    EngineCrashed,
+    IncorrectApiKey,
+    InsufficientScope,
+    LimitReached,
+    ModelNotAllowed,
+)
 from whisper_router.pipeline.progress import Tracker
 
 CLIP, SECONDS = "en_three_segments.wav", sample("en_three_segments.wav")["seconds"]
@@ -167,6 +184,10 @@ class Scripted:
             raise self.error
 
 
+def recogniser(transcriber: Scripted, usage: UsageKeeper, keys: KeySource) -> MeteredTranscriber:
+    return MeteredTranscriber(transcriber, usage, keys, Names())
+
+
 async def read(
     transcriber: MeteredTranscriber, lane: Lane = Lane.JOB, name: str = "laptop"
 ) -> list[TranscriptEvent]:
@@ -179,10 +200,10 @@ async def test_jobs_are_charged_once_they_are_done():
     usage, keys = UsageKeeper(), Keys(a_key("laptop", audio_minutes_per_day=0.4))
     ready = AudioReady(duration_s=10.5, speech_s=None)
     with pytest.raises(EngineCrashed):
-        await read(MeteredTranscriber(Scripted(error=EngineCrashed("x")), usage, keys))
+        await read(recogniser(Scripted(error=EngineCrashed("x")), usage, keys))
     account = usage.account("laptop")
     assert (account.today().audio_s, account.held_s) == (0.0, {})
-    good = MeteredTranscriber(Scripted(ready), usage, keys)
+    good = recogniser(Scripted(ready), usage, keys)
     assert await read(good) == [ready]
     assert await read(good) == [ready]
     with pytest.raises(LimitReached):
@@ -203,22 +224,41 @@ async def test_a_job_whose_key_is_no_longer_good_is_not_recognised(now: list[Key
     """Its limits went with the key, so it may have nothing."""
     usage, ready = UsageKeeper(), AudioReady(duration_s=10.5, speech_s=None)
     with pytest.raises(IncorrectApiKey, match=f"'laptop' {reason}"):
-        await read(MeteredTranscriber(Scripted(ready), usage, Keys(*now)))
+        await read(recogniser(Scripted(ready), usage, Keys(*now)))
     assert usage.account("laptop").total.audio_s == 0.0
+
+
+@pytest.mark.parametrize(
+    ("about", "error"),
+    [
+        ({"scopes": {Scope.TRANSCRIBE}}, InsufficientScope),
+        ({"models": ("org/model:q5",)}, ModelNotAllowed),
+        ({"models": (SECOND,)}, None),
+        ({"scopes": {Scope.JOBS}}, None),
+        ({"admin": True, "scopes": set()}, None),
+    ],
+)
+async def test_a_job_whose_key_may_not_have_it_any_more_is_not_recognised(about, error):
+    """What counts is what the key may do when its turn comes."""
+    usage, ready = UsageKeeper(), AudioReady(duration_s=10.5, speech_s=None)
+    jobs = recogniser(Scripted(ready), usage, Keys(a_key("laptop", **about)))
+    with nullcontext() if error is None else pytest.raises(error, match="'laptop'"):
+        assert await read(jobs) == [ready]
+    assert usage.account("laptop").total.audio_s == (10.5 if error is None else 0.0)
 
 
 async def test_a_job_of_before_any_key_was_needed_runs():
     """And so does that of a key where none is needed any more."""
     usage, ready = UsageKeeper(), AudioReady(duration_s=10.5, speech_s=None)
-    nobodys = MeteredTranscriber(Scripted(ready), usage, Keys(a_key("laptop")))
+    nobodys = recogniser(Scripted(ready), usage, Keys(a_key("laptop")))
     assert await read(nobodys, name="") == [ready]
-    assert await read(MeteredTranscriber(Scripted(ready), usage, FixedKeys([]))) == [ready]
+    assert await read(recogniser(Scripted(ready), usage, FixedKeys([]))) == [ready]
 
 
 async def test_a_file_that_is_longer_than_it_says_is_held_to_what_it_lasts():
     """Its text is not given out."""
     usage, keys = UsageKeeper(), Keys(a_key("laptop", audio_minutes_per_day=0.2))
-    long = MeteredTranscriber(Scripted(AudioReady(duration_s=13.0, speech_s=None)), usage, keys)
+    long = recogniser(Scripted(AudioReady(duration_s=13.0, speech_s=None)), usage, keys)
     with pytest.raises(LimitReached):
         await read(long, Lane.INTERACTIVE)
     assert usage.account("laptop").today().audio_s <= 12.0

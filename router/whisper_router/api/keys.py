@@ -131,18 +131,17 @@ class KeyRing:
         is_same = found is not None and found.hash == key.hash
         return _still_good(found if is_same else None, key.name, unix_s)
 
-    def limits_of(self, name: str, unix_s: float) -> KeyLimits:
-        """Return the limits of who made something with the key of this name.
+    def maker(self, name: str, unix_s: float) -> Key | None:
+        """Return the key of this name as it is now: something was made with it.
 
-        Nothing limits anybody where no key is needed, nor what was made (name empty) while none
-        was.
+        None where no key is needed, and for what was made (name empty) while none was.
 
         Raises:
             IncorrectApiKey: the key was revoked, disabled, or has expired.
         """
         if not self.required or not name:
-            return NO_LIMITS
-        return _still_good(self.named(name), name, unix_s).limits
+            return None
+        return _still_good(self.named(name), name, unix_s)
 
     def named(self, name: str) -> Key | None:
         """Return the key of this name, also a disabled one."""

@@ -5,11 +5,10 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from whisper_router.api.access import check_scope
 from whisper_router.api.deps import DEPS
 from whisper_router.api.exchange import KEY
 from whisper_router.api.keys import Key, Scope
-from whisper_router.api.model_access import AllowedModels
+from whisper_router.api.model_access import check_rights
 from whisper_router.errors import IncorrectApiKey, InsufficientScope, ModelNotAllowed, ModelNotFound
 
 LostRight = IncorrectApiKey | InsufficientScope | ModelNotAllowed
@@ -38,6 +37,4 @@ async def lost_right(request: web.Request, model: Callable[[], str]) -> LostRigh
 async def _check(request: web.Request, begun_with: Key, model: str) -> None:
     deps = request.app[DEPS]
     key = (await deps.keys.ring()).current(begun_with, deps.usage.clocks.unix())
-    check_scope(key, Scope.LIVE)
-    if key.models is not None:
-        AllowedModels(deps.models, key, key.models).check(model)
+    check_rights(key, Scope.LIVE, deps.models, model)

@@ -13,9 +13,11 @@ from whisper_router.api.access import rule_of
 from whisper_router.api.deps import DEPS
 from whisper_router.api.exchange import HEARD, KEY
 from whisper_router.api.key_source import KeySource
-from whisper_router.api.keys import NO_LIMITS, Key, KeyLimits
+from whisper_router.api.keys import NO_LIMITS, Key, KeyLimits, Scope
 from whisper_router.api.limits.account import Account, Hold
 from whisper_router.api.limits.keeper import UsageKeeper
+from whisper_router.api.model_access import check_rights
+from whisper_router.api.services import ModelDirectory
 from whisper_router.domain import (
     SAMPLE_RATE_HZ,
     AudioReady,
@@ -97,7 +99,8 @@ async def metered(
         IncorrectApiKey: the key is no longer good; of a job it may have been long ago.
     """
     account = usage.account(request.client.name)
-    limits = (await keys.ring()).limits_of(request.client.name, account.clocks.unix())
+    maker = (await keys.ring()).maker(request.client.name, account.clocks.unix())
+    limits = NO_LIMITS if maker is None else maker.limits
     hold, is_charged = account.hold(limits), False
     try:
         async with aclosing(events):
@@ -121,22 +124,40 @@ async def metered(
 
 
 class MeteredTranscriber:
-    """Recognises for jobs, on the accounts of those who made them."""
+    """Recognises for jobs, on the accounts of those who made them, if they still may have it."""
 
-    def __init__(self, transcriber: Transcriber, usage: UsageKeeper, keys: KeySource) -> None:
-        self._transcriber, self._usage, self._keys = transcriber, usage, keys
+    def __init__(
+        self,
+        transcriber: Transcriber,
+        usage: UsageKeeper,
+        keys: KeySource,
+        models: ModelDirectory,
+    ) -> None:
+        self._transcriber, self._usage = transcriber, usage
+        self._keys, self._models = keys, models
 
-    def run(
+    async def run(
         self,
         request: TranscriptionRequest,
         media: MediaSource,
         tracker: Tracker | None = None,
         memory: ChunkMemory = NO_MEMORY,
     ) -> AsyncGenerator[TranscriptEvent, None]:
-        """Yield the events. Raises RouterError, also LimitReached."""
+        """Yield the events.
+
+        Raises:
+            InsufficientScope, ModelNotAllowed: the key has lost the scope `jobs`, or the model.
+            RouterError: as `metered`, and what the recognition raises.
+        """
+        maker = (await self._keys.ring()).maker(request.client.name, self._usage.clocks.unix())
+        if maker is not None:
+            check_rights(maker, Scope.JOBS, self._models, request.model)
         tracker = tracker or Tracker(request.client.name)
-        events = self._transcriber.run(request, media, tracker, memory)
-        return metered(self._usage, self._keys, request, events, tracker)
+        recognised = self._transcriber.run(request, media, tracker, memory)
+        events = metered(self._usage, self._keys, request, recognised, tracker)
+        async with aclosing(events):
+            async for event in events:
+                yield event
 
 
 class LiveMeter:

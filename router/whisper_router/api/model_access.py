@@ -5,9 +5,10 @@ from contextlib import AbstractContextManager
 
 from aiohttp import web
 
+from whisper_router.api.access import check_scope
 from whisper_router.api.deps import DEPS
 from whisper_router.api.exchange import KEY, MODEL
-from whisper_router.api.keys import Key
+from whisper_router.api.keys import Key, Scope
 from whisper_router.api.services import ModelDirectory, ModelEntry
 from whisper_router.errors import ModelNotAllowed, ModelNotFound
 from whisper_router.models.download import OnProgress
@@ -28,6 +29,19 @@ def check_model(request: web.Request, name: str) -> None:
     """
     models_of(request).check(name)
     request[MODEL] = name
+
+
+def check_rights(key: Key, scope: Scope, models: ModelDirectory, name: str) -> None:
+    """Refuse what a key may not do, or not with this model: it may have changed since it began.
+
+    Raises:
+        InsufficientScope: the key lacks the scope.
+        ModelNotFound: there is no such model, of a key that may use only some.
+        ModelNotAllowed: the key may not use it.
+    """
+    check_scope(key, scope)
+    if key.models is not None:
+        AllowedModels(models, key, key.models).check(name)
 
 
 class AllowedModels:
