@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -27,7 +28,7 @@ from support.realtime_client import realtime
 from support.rings import Keys, a_key, sent
 from whisper_router.api.key_source import FixedKeys, KeySource
 from whisper_router.api.keys import Key, Scope
-from whisper_router.api.limits.keeper import UsageKeeper
+from whisper_router.api.limits.keeper import UsageKeeper, open_usage
 from whisper_router.api.metering import MeteredTranscriber
 from whisper_router.domain import (
     AudioReady,
@@ -188,11 +189,19 @@ def recogniser(transcriber: Scripted, usage: UsageKeeper, keys: KeySource) -> Me
     return MeteredTranscriber(transcriber, usage, keys, Names())
 
 
+class Memory:
+    """Of the chunks of a job; it knows none."""
+
+    def __init__(self, work: str) -> None:
+        self.work = work
+
+
 async def read(
-    transcriber: MeteredTranscriber, lane: Lane = Lane.JOB, name: str = "laptop"
+    transcriber: MeteredTranscriber, lane: Lane = Lane.JOB, name: str = "laptop", work: str = ""
 ) -> list[TranscriptEvent]:
     request = TranscriptionRequest(model=GOOD, lane=lane, client=Client(name=name))
-    return [event async for event in transcriber.run(request, None, Tracker(name))]
+    events = transcriber.run(request, None, Tracker(name), Memory(work))
+    return [event async for event in events]
 
 
 async def test_jobs_are_charged_once_they_are_done():
@@ -209,6 +218,21 @@ async def test_jobs_are_charged_once_they_are_done():
     with pytest.raises(LimitReached):
         await read(good)
     assert account.today().audio_s == pytest.approx(21.0)
+
+
+async def test_a_job_whose_end_was_not_kept_is_charged_once(tmp_path: Path):
+    """The router was killed in between; nor is there a limit for what it has had already."""
+    ready = AudioReady(duration_s=15.0, speech_s=None)
+    keys = Keys(a_key("laptop", audio_minutes_per_day=0.4))
+    for _ in range(3):
+        async with open_usage(tmp_path / "usage.sqlite") as usage:
+            jobs = recogniser(Scripted(ready), usage, keys)
+            for _ in range(2):
+                assert await read(jobs, work="one") == [ready]
+            with pytest.raises(LimitReached):
+                await read(jobs, work="two")
+            account = usage.account("laptop")
+            assert (account.today().audio_s, account.held_s) == (15.0, {})
 
 
 @pytest.mark.parametrize(

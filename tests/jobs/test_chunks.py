@@ -1,5 +1,7 @@
 """What chunks have given, in a store that may fail."""
 
+from dataclasses import replace
+
 import pytest
 import structlog
 
@@ -19,16 +21,27 @@ async def store(tmp_path):
 
 async def test_what_is_kept_is_recalled(store):
     """What is not is to be run, which is told."""
-    await store.add(make_job("one"))
+    job = make_job("one")
+    await store.add(job)
     await store.take(now_s=1.0)
     missing = []
-    chunks = StoredChunks(store, "one", {}, on_missing=lambda: missing.append(1))
+    chunks = StoredChunks(store, job, {}, on_missing=lambda: missing.append(1))
     assert await chunks.recall(CHUNKS[0]) is None
     await chunks.keep(CHUNKS[0], EVENTS)
     known = await store.chunks("one")
-    chunks = StoredChunks(store, "one", known, on_missing=lambda: missing.append(2))
+    chunks = StoredChunks(store, job, known, on_missing=lambda: missing.append(2))
     assert await chunks.recall(CHUNKS[0]) == list(EVENTS)
     assert missing == [1]
+
+
+async def test_no_two_jobs_are_the_same_work(store):
+    """Clients choose ids, and may take that of a job which is erased; read again it is itself."""
+    job = make_job("one")
+    await store.add(job)
+    later = replace(job, created_s=job.created_s + 1e-6)
+    again = await store.find("one")
+    names = [StoredChunks(store, each, {}, on_missing=list).work for each in (job, later, again)]
+    assert names[0] == names[2] != names[1]
 
 
 async def test_a_chunk_that_cannot_be_kept_costs_the_job_nothing(store, tmp_path):

@@ -87,12 +87,15 @@ async def metered(
     request: TranscriptionRequest,
     events: AsyncGenerator[TranscriptEvent, None],
     tracker: Tracker,
+    *,
+    work: str = "",
 ) -> AsyncGenerator[TranscriptEvent, None]:
     """Yield the events of a recognition, and charge its audio to who asks.
 
     What the file says of its length is held before anything is recognised; what it turns out to
     last is charged, and in the file, before the end is told. Of what fails or is not waited for
     only the recognised share is charged; of a job nothing, for it runs again or has no result.
+    What has a name (`work`) is charged once, however often it runs.
 
     Raises:
         LimitReached: the key may not have so much audio today.
@@ -100,15 +103,17 @@ async def metered(
     """
     account = usage.account(request.client.name)
     maker = (await keys.ring()).maker(request.client.name, account.clocks.unix())
-    limits = NO_LIMITS if maker is None else maker.limits
-    hold, is_charged = account.hold(limits), False
+    is_paid = usage.is_charged(work)  # but its end was not kept, so that it runs again
+    limits = NO_LIMITS if maker is None or is_paid else maker.limits
+    hold, is_charged = account.hold(limits), is_paid
     try:
         async with aclosing(events):
             async for event in events:
-                if isinstance(event, AudioReady):
+                if isinstance(event, AudioReady) and not is_paid:
                     hold.extend(event.duration_s)
                     is_charged = True
                     _charge(usage, account, hold, event.duration_s)
+                    usage.note_charged(work)
                     if limits.audio_minutes_per_day is not None:
                         await usage.written()
                 elif not is_charged:
@@ -154,7 +159,7 @@ class MeteredTranscriber:
             check_rights(maker, Scope.JOBS, self._models, request.model)
         tracker = tracker or Tracker(request.client.name)
         recognised = self._transcriber.run(request, media, tracker, memory)
-        events = metered(self._usage, self._keys, request, recognised, tracker)
+        events = metered(self._usage, self._keys, request, recognised, tracker, work=memory.work)
         async with aclosing(events):
             async for event in events:
                 yield event

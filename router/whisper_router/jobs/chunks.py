@@ -6,6 +6,7 @@ import structlog
 
 from whisper_router.domain import LanguageDetected, Segment
 from whisper_router.errors import Unavailable
+from whisper_router.jobs.model import Job
 from whisper_router.jobs.store import JobStore
 from whisper_router.pipeline.plan import PlannedChunk
 
@@ -20,13 +21,14 @@ class StoredChunks:
     def __init__(
         self,
         store: JobStore,
-        job_id: str,
+        job: Job,
         known: Mapping[tuple[int, int], ChunkEvents],
         *,
         on_missing: Callable[[], None],
     ) -> None:
         """`on_missing` is called for each chunk that is to be run."""
-        self._store, self._job_id, self._known = store, job_id, known
+        self._store, self._job_id, self._known = store, job.id, known
+        self.work = f"{job.id} {job.created_s!r}"  # clients choose ids, and may do so again
         self._on_missing = on_missing
 
     async def recall(self, planned: PlannedChunk) -> ChunkEvents | None:

@@ -317,7 +317,7 @@ class JobRunner:
         tracker = self._trackers[job.id]
         pace = self._paces[job.id] = Pace(tracker)
         known = await self.store.chunks(job.id)
-        memory = StoredChunks(self.store, job.id, known, on_missing=pace.begin)
+        memory = StoredChunks(self.store, job, known, on_missing=pace.begin)
         with self._in_use(request.model, job.keep_alive_s):
             return await collect(self._transcriber.run(request, media, tracker, memory), request)
 

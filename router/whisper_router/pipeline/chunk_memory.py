@@ -10,6 +10,11 @@ from whisper_router.pipeline.plan import PlannedChunk
 class ChunkMemory(Protocol):
     """The results of one request's chunks. The same audio is always planned in the same way."""
 
+    @property
+    def work(self) -> str:
+        """What no other request is ever named; empty: it is not known which one this is."""
+        ...
+
     async def recall(self, planned: PlannedChunk) -> Sequence[LanguageDetected | Segment] | None:
         """Return what the chunk gave, on the timeline of the request; None: it is to be run."""
         ...
@@ -22,6 +27,8 @@ class ChunkMemory(Protocol):
 
 
 class _NoMemory:
+    work = ""
+
     async def recall(self, planned: PlannedChunk) -> None:
         """Return None."""
         del planned

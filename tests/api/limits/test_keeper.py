@@ -46,6 +46,7 @@ async def test_a_file_that_is_taken_away_is_made_anew(tmp_path: Path, logs):
         for name in ("laptop", "phone"):
             usage.account(name).charge(20.0, LIMITS)
             usage.changed(usage.account(name))
+        usage.note_charged("one")
         await usage.written()
         for file in await asyncio.to_thread(lambda: list(tmp_path.iterdir())):
             await asyncio.to_thread(file.unlink)
@@ -56,6 +57,8 @@ async def test_a_file_that_is_taken_away_is_made_anew(tmp_path: Path, logs):
     async with open_usage(path) as usage:
         assert usage.account("laptop").audio_left_s(LIMITS) == pytest.approx(40.0)
         assert usage.account("phone").audio_left_s(LIMITS) == pytest.approx(35.0)
+        assert usage.is_charged("one")
+        assert not usage.is_charged("")
 
 
 async def test_a_file_that_cannot_be_made_anew_is_tried_again(tmp_path: Path, logs):
@@ -87,9 +90,9 @@ async def test_who_waits_for_it_finds_all_in_the_file(tmp_path: Path):
     writes: list[int] = []
 
     class Counted(UsageFile):
-        def save(self, changed, *, unix_s):
+        def save(self, changed, **more):
             writes.append(len(changed))
-            return super().save(changed, unix_s=unix_s)
+            return super().save(changed, **more)
 
     file = await asyncio.to_thread(Counted, path)
     usage = UsageKeeper(file)
@@ -117,8 +120,8 @@ async def test_it_is_written_soon_although_nobody_waits(tmp_path: Path):
     loop = asyncio.get_running_loop()
 
     class Watched(UsageFile):
-        def save(self, changed, *, unix_s):
-            before = super().save(changed, unix_s=unix_s)
+        def save(self, changed, **more):
+            before = super().save(changed, **more)
             loop.call_soon_threadsafe(arrived.set)
             return before
 
@@ -151,10 +154,10 @@ async def test_what_could_not_be_written_is_written_later(tmp_path: Path):
     class Full(UsageFile):
         is_full = True
 
-        def save(self, changed, *, unix_s):
+        def save(self, changed, **more):
             if self.is_full:
                 raise sqlite3.OperationalError("database or disk is full")
-            return super().save(changed, unix_s=unix_s)
+            return super().save(changed, **more)
 
     file = await asyncio.to_thread(Full, tmp_path / "usage.sqlite")
     usage = UsageKeeper(file)
@@ -163,6 +166,7 @@ async def test_what_could_not_be_written_is_written_later(tmp_path: Path):
         for _ in range(2):
             account.admit(NO_LIMITS)
             usage.changed(account, began=True)
+            usage.note_charged("one")
             await usage.written()
         file.is_full = False
         usage.changed(usage.account("b"))
@@ -170,6 +174,7 @@ async def test_what_could_not_be_written_is_written_later(tmp_path: Path):
     assert [entry["event"] for entry in logs] == ["usage_not_written", "usage_written_again"]
     found = await asyncio.to_thread(file.load, unix_s=usage.clocks.unix(), days=[])
     assert found["a"].total.requests == len(found["a"].recent) == 2
+    assert await asyncio.to_thread(file.charged) == ["one"]
     await usage.close()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from whisper_router.api.limits.account import Figures
-from whisper_router.api.limits.store import MOST_DAYS, Saved, UsageFile
+from whisper_router.api.limits.store import MOST_CHARGED, MOST_DAYS, Saved, UsageFile
 from whisper_router.errors import ConfigurationError
 
 NOW_S = 1_795_305_600.0
@@ -107,6 +107,29 @@ def test_what_the_file_has_of_an_unknown_day_is_added_to(file: UsageFile):
     assert file.save({"a": more}, unix_s=NOW_S) == {("a", DAY): more.days[DAY]}
     [figures] = file.load(unix_s=NOW_S, days=[DAY])["a"].days.values()
     assert figures == Figures(requests=6, errors=2, audio_s=5.0)
+
+
+def test_the_work_that_was_charged_last_is_remembered(path: Path):
+    """Each once, and no more than could be about to end."""
+    work = [f"job_{number}" for number in range(MOST_CHARGED + 5)]
+    with closing(UsageFile(path)) as file:
+        file.save({}, unix_s=NOW_S, charged=work[:10])
+        file.save({}, unix_s=NOW_S, charged=work[5:])
+        assert file.charged() == work[5:]
+    with closing(UsageFile(path)) as file:
+        assert file.charged() == work[5:]
+
+
+def test_a_file_of_before_work_was_remembered_is_used(path: Path):
+    """And what does not know of it still uses the file."""
+    with closing(UsageFile(path)) as file:
+        file.save({"a": saved()}, unix_s=NOW_S)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE charged")
+        assert connection.execute("PRAGMA user_version").fetchall() == [(1,)]
+    with closing(UsageFile(path)) as file:
+        file.save({"a": saved()}, unix_s=NOW_S, charged=["one"])
+        assert file.charged() == ["one"]
 
 
 def test_a_failed_save_changes_nothing(file: UsageFile):

@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 
 from whisper_router.api.limits.account import KEPT_DAYS, Account, Clocks, Figures
-from whisper_router.api.limits.store import Saved, UsageFile
+from whisper_router.api.limits.store import MOST_CHARGED, Saved, UsageFile
 from whisper_router.api.limits.window import SPAN_S
 from whisper_router.errors import ConfigurationError
 from whisper_router.tasks import Tasks
@@ -36,6 +36,8 @@ class UsageKeeper:
         self._changed: set[str] = set()
         self._begun: dict[str, list[float]] = {}
         """Requests that are not in the file yet, in Unix time."""
+        self._charged: dict[str, None] = {}  # the oldest first
+        self._newly_charged: list[str] = []
         self._changes = self._saved = 0
         self._writing, self._is_due = asyncio.Lock(), asyncio.Event()
         self._tasks, self._has_failed = Tasks(), False
@@ -58,6 +60,21 @@ class UsageKeeper:
         self._changes += 1
         self._is_due.set()
 
+    def is_charged(self, work: str) -> bool:
+        """Return whether work of this name was charged, and not much has been since."""
+        return work in self._charged
+
+    def note_charged(self, work: str) -> None:
+        """Remember that work was charged; in the file it is so together with its figures.
+
+        To be called before anything else is awaited.
+        """
+        if work:
+            self._charged[work] = None
+            self._newly_charged.append(work)
+            for old in list(self._charged)[:-MOST_CHARGED]:
+                del self._charged[old]
+
     async def written(self) -> None:
         """Return once all that has changed until now is in the file, if it can be written."""
         wanted = self._changes
@@ -71,6 +88,7 @@ class UsageKeeper:
         now_s = self.clocks.unix()
         days = [_day(now_s, back) for back in range(-1, KEPT_DAYS)]
         found = await asyncio.to_thread(self._file.load, unix_s=now_s, days=days)
+        self._charged = dict.fromkeys(await asyncio.to_thread(self._file.charged))
         for name, saved in found.items():
             self._restore(name, saved)
         self._tasks.spawn(self._write_soon(), name="write usage")
@@ -123,20 +141,24 @@ class UsageKeeper:
                 return
         except ConfigurationError:
             begun, self._begun = self._begun, {}
-            self._keep_for_later(set(), begun)  # which may be long
+            self._keep_for_later(set(), begun, [])  # which may be long
             raise
         log.warning("usage_file_made_anew")
         self._changed |= self._accounts.keys()
+        self._newly_charged = list(self._charged)
 
     async def _save(self, file: UsageFile) -> int:
         """Write what has changed, or keep it for later; return how many changes that was."""
         changes, changed, begun = self._changes, self._changed, self._begun
+        charged, self._newly_charged = self._newly_charged, []
         self._changed, self._begun = set(), {}
         rows = {name: self._row(name, begun.get(name, ())) for name in changed}
         try:
-            before = await asyncio.to_thread(file.save, rows, unix_s=self.clocks.unix())
+            before = await asyncio.to_thread(
+                file.save, rows, unix_s=self.clocks.unix(), charged=charged
+            )
         except sqlite3.Error:
-            self._keep_for_later(changed, begun)
+            self._keep_for_later(changed, begun, charged)
             raise
         self._complete(rows, before)
         return changes
@@ -162,9 +184,12 @@ class UsageKeeper:
                 if (name, day) in before:
                     account.days[day].add(before[name, day])
 
-    def _keep_for_later(self, changed: set[str], begun: Mapping[str, list[float]]) -> None:
+    def _keep_for_later(
+        self, changed: set[str], begun: Mapping[str, list[float]], charged: list[str]
+    ) -> None:
         """Write it with what changes next."""
         self._changed |= changed
+        self._newly_charged = (charged + self._newly_charged)[-MOST_CHARGED:]
         oldest_s = self.clocks.unix() - SPAN_S
         for name, times in begun.items():
             kept = [at_s for at_s in times if at_s > oldest_s]

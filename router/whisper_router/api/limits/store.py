@@ -34,6 +34,8 @@ CREATE INDEX recent_by_time ON recent (unix_s);
 PRAGMA user_version = {VERSION};
 COMMIT;
 """
+ADDED = "CREATE TABLE IF NOT EXISTS charged (place INTEGER PRIMARY KEY, work TEXT NOT NULL UNIQUE)"
+"""Jobs that were charged; a program that does not know it leaves it alone."""
 PRAGMAS = (
     "PRAGMA locking_mode = EXCLUSIVE",  # the kernel drops the lock with its holder
     "PRAGMA journal_mode = WAL",
@@ -46,6 +48,8 @@ MOST_DAYS = 400
 
 The newest, and not those since some date: the clock may be wrong, for years, when that is decided.
 """
+MOST_CHARGED = 1000
+"""Of so many jobs it is remembered that they were charged: more than can be about to end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,10 +119,16 @@ class UsageFile:
             )
         }
 
+    def charged(self) -> Sequence[str]:
+        """Return the work that was charged last, the oldest first."""
+        return [work for [work] in self._rows("SELECT work FROM charged ORDER BY place", ())]
+
     def save(
-        self, changed: Mapping[str, Saved], *, unix_s: float
+        self, changed: Mapping[str, Saved], *, unix_s: float, charged: Sequence[str] = ()
     ) -> Mapping[tuple[str, str], Figures]:
-        """Write keys as they are now, and the requests that are new. All of it, or nothing.
+        """Write keys as they are now, the requests that are new, and the work that was charged.
+
+        All of it, or nothing.
 
         Return by key and day what the file had of days that were unknown: it is added to them.
 
@@ -131,6 +141,11 @@ class UsageFile:
             before = self._before(changed)
             self._many("INSERT OR REPLACE INTO days VALUES (?, ?, ?, ?, ?)", _days(changed, before))
             self._many("INSERT INTO recent VALUES (?, ?)", _recent(changed))
+            self._many("INSERT OR IGNORE INTO charged (work) VALUES (?)", zip(charged))
+            self._connection.execute(
+                "DELETE FROM charged WHERE place <= (SELECT max(place) FROM charged) - ?",
+                (MOST_CHARGED,),
+            )
             self._connection.execute(
                 "DELETE FROM recent WHERE unix_s <= ? OR unix_s > ?", _minute(unix_s)
             )
@@ -175,6 +190,7 @@ class UsageFile:
             )
         if version < VERSION:
             connection.executescript(SCHEMA)
+        connection.execute(ADDED)
         connection.execute(  # takes the lock that other processes find
             "DELETE FROM days WHERE (key, day) IN (SELECT key, day FROM (SELECT key, day, "
             "row_number() OVER (PARTITION BY key ORDER BY day DESC) AS place FROM days) "
