@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,6 +11,7 @@ import pytest
 from support.api_app import GOOD, Setup
 from support.live_client import connected, told
 from whisper_router.api.deps import LiveLimits
+from whisper_router.api.inbox import Inbox
 from whisper_router.errors import (
     AudioRejected,
     EngineStartFailed,
@@ -50,6 +52,67 @@ class Talker:
                 raise self.error
             yield Confirmed(utterance=1, words=[LONG])
             await asyncio.sleep(0)
+
+
+class Listener(Talker):
+    """A session that says nothing; `heard` is how many samples it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard, self.is_over = 0, asyncio.Event()
+
+    async def hear(self, samples) -> None:
+        self.heard += len(samples)
+
+    async def end(self) -> None:
+        self.is_over.set()
+
+    async def events(self) -> AsyncIterator[LiveEvent]:
+        await self.is_over.wait()
+        for _ in ():
+            yield _
+
+
+def upgraded(host: str, port: int, query: str) -> socket.socket:
+    """Return a connection that is a WebSocket from now on."""
+    client = socket.create_connection((host, port), timeout=20)
+    client.sendall(
+        f"GET /v1/audio/transcriptions?{query} HTTP/1.1\r\nHost: router\r\n"
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+    )
+    assert b" 101 " in client.recv(2000).split(b"\r\n")[0]
+    return client
+
+
+def frame(data: bytes) -> bytes:
+    """Return a binary message of less than 126 bytes; its mask changes nothing."""
+    return bytes([0x82, 0x80 | len(data)]) + bytes(4) + data
+
+
+async def test_what_came_while_the_server_did_not_run_is_heard(start, monkeypatch):
+    """Its patience with a silent client is over by then, though the client was not silent."""
+    listener, receive, calls = Listener(), Inbox.receive, 0
+
+    async def late(inbox: Inbox):
+        nonlocal calls
+        calls += 1
+        if calls == 2:  # the server waits for more, and is not scheduled for so long
+            client.send(frame(bytes(100)) + frame(b""))
+            until_s = time.monotonic() + 0.3
+            while time.monotonic() < until_s:
+                pass
+        return await receive(inbox)
+
+    monkeypatch.setattr(Inbox, "receive", late)
+    async with start(Setup(live=listener)) as api, asyncio.timeout(20):
+        query = f"model={GOOD}&no_data_s=0.1"
+        client = await asyncio.to_thread(upgraded, api.host, api.port, query)
+        with client:
+            client.setblocking(False)
+            client.send(frame(bytes(60)))
+            await listener.closed.wait()
+    assert listener.heard == 30 + 50
 
 
 async def test_a_client_that_does_not_read_is_cut_off(start, logs):

@@ -6,10 +6,10 @@ session is over when nothing comes any more, when nobody speaks, or (ours) at an
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import structlog
-from aiohttp import WSCloseCode, WSMsgType, hdrs, web
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, hdrs, web
 
 from whisper_router.api.auth import client_of, refuse_foreign_pages
 from whisper_router.api.closing import CLOSE_S, close_code, close_reason, hang_up
@@ -35,6 +35,8 @@ MAX_MESSAGE_BYTES = 4 << 20
 SAMPLES = PcmFormat(rate_hz=SAMPLE_RATE_HZ, width=2, channels=1)
 FIRST_DATA_S = 10.0
 """How long the first audio may take: a user is asked whether the microphone may be used."""
+LAST_LOOK_S = 0.05
+"""How long it takes at most to read what has come, when the time for it to come is over."""
 INACTIVITY_WINDOW_S = 5.0
 """So much audio is heard before silence ends a session (as INACTIVITY_WINDOW_SECONDS there)."""
 
@@ -161,10 +163,8 @@ class _Conversation:
     async def _listen(self, telling: "asyncio.Task[None]") -> None:
         """Hear what comes until the client has finished, is gone or does not keep to the format."""
         while True:
-            try:
-                async with asyncio.timeout(self._silence_s()):
-                    message = await self._inbox.receive()
-            except TimeoutError:
+            message = await self._next_message()
+            if message is None:
                 break
             if message.type is WSMsgType.TEXT:
                 self._code = WSCloseCode.UNSUPPORTED_DATA
@@ -181,6 +181,17 @@ class _Conversation:
             if not message.data or self._is_inactive():
                 break
         await self._run.end()
+
+    async def _next_message(self) -> WSMessage | None:
+        """Return what comes next; None: nothing has come for so long.
+
+        Where this process did not run meanwhile, its time is over before it could read what came.
+        """
+        for silence_s in (self._silence_s(), LAST_LOOK_S):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(silence_s):
+                    return await self._inbox.receive()
+        return None
 
     async def _hear(self, data: bytes) -> None:
         self._heard_any = True
