@@ -22,9 +22,20 @@ def pcm(name: str) -> bytes:
 
 @contextlib.asynccontextmanager
 async def connected(
-    http: aiohttp.ClientSession, url: str, *, headers: dict[str, str] | None = None, **query: str
+    http: aiohttp.ClientSession,
+    url: str,
+    *,
+    headers: dict[str, str] | None = None,
+    no_data_s: str | None = "0",
+    **query: str,
 ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-    """Open a session for a server's base URL."""
+    """Open a session for a server's base URL.
+
+    It does not end because this process is not scheduled for a second, unless `no_data_s` says so;
+    None is what the server is set to.
+    """
+    if no_data_s is not None:
+        query["no_data_s"] = no_data_s
     address = f"{url}/v1/audio/transcriptions?{urlencode(query)}"
     async with http.ws_connect(address, headers=headers, max_msg_size=0) as socket:
         yield socket

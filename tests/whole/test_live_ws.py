@@ -85,7 +85,7 @@ async def test_tentative_text_comes_before_it_is_confirmed(server, http):
 
 async def test_a_client_that_sends_nothing_more_has_finished(server, http):
     """As faster-whisper-server's clients do: they stop sending and wait for the rest."""
-    async with connected(http, server.url) as socket:
+    async with connected(http, server.url, no_data_s=None) as socket:
         await socket.send_bytes(pcm(HELLO))
         assert await last(socket) == {"text": "hello world"}
         assert socket.close_code == 1000
@@ -94,10 +94,10 @@ async def test_a_client_that_sends_nothing_more_has_finished(server, http):
 async def test_a_session_in_which_nobody_speaks_any_more_is_over(server, http):
     """After 2.5 s, though audio keeps coming; `inactivity_s=0` waits for ever."""
     silence = bytes(2 * 16_000 * 8)
-    async with connected(http, server.url, no_data_s="0") as socket:
+    async with connected(http, server.url) as socket:
         await socket.send_bytes(pcm(HELLO) + silence)
         assert (await last(socket), socket.close_code) == ({"text": "hello world"}, 1000)
-    async with connected(http, server.url, no_data_s="0", inactivity_s="0") as socket:
+    async with connected(http, server.url, inactivity_s="0") as socket:
         await send(socket, pcm(HELLO) + silence + pcm(HELLO))
         assert await last(socket) == {"text": "hello world hello world"}
 
@@ -189,7 +189,8 @@ async def test_text_is_no_audio(server, http):
 async def test_what_is_no_frame_of_ours_is_closed_with_the_code_for_it(server, http, frame, code):
     """A message that would hold more than two minutes, and bytes that mean nothing."""
     before, parts = ended(server), urlsplit(server.url)
-    reader, writer = await raw_upgrade(parts.hostname, parts.port, "/v1/audio/transcriptions")
+    path = "/v1/audio/transcriptions?no_data_s=0"
+    reader, writer = await raw_upgrade(parts.hostname, parts.port, path)
     writer.write(frame)
     answer = await reader.readexactly(4)
     assert struct.unpack("!H", answer[2:])[0] == code
@@ -239,7 +240,7 @@ async def test_a_server_that_stops_tells_what_it_has_heard(tmp_path):
     """Closed with 1001, the text complete."""
     with running_server(tmp_path, config=CONFIG) as server:
         async with session() as http, asyncio.timeout(60):
-            async with connected(http, server.url, interim="true", no_data_s="0") as socket:
+            async with connected(http, server.url, interim="true") as socket:
                 await socket.send_bytes(pcm(HELLO))
                 await socket.receive()
                 stopping = begun(asyncio.to_thread(server.stop))
