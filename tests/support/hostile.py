@@ -91,7 +91,7 @@ class Attack:
         """Try keys, over one connection."""
         reader, writer = await self.connect()
         try:
-            while self.tally["tried"] < self.count:
+            while self.tally["answered"] < self.count:
                 self.tally["tried"] += 1
                 key = f"wr-wrong-{self.tally['tried']}".encode()
                 writer.write(b"GET /v1/models HTTP/1.1\r\n" + KNOWN + key + b"\r\n\r\n")
@@ -99,6 +99,7 @@ class Attack:
                 self.tally[head[:12].decode()] += 1
                 size = next(x for x in head.lower().split(b"\r\n") if x.startswith(b"content-len"))
                 await reader.readexactly(int(size.split(b":")[1]))
+                self.tally["answered"] += 1
                 await asyncio.sleep(CONNECTIONS / KEYS_PER_S)
         finally:
             writer.close()
@@ -127,7 +128,7 @@ async def attack(kind: str, shared: Attack) -> None:
         await asyncio.sleep(1.5)
         print("under way", flush=True)
         await ended.wait()
-        while kind == "wrong_keys" and shared.tally["tried"] < shared.count:  # noqa: ASYNC110
+        while kind == "wrong_keys" and shared.tally["answered"] < shared.count:  # noqa: ASYNC110
             await asyncio.sleep(0.1)  # all of them were announced
         for task in tasks:
             task.cancel()
