@@ -15,7 +15,7 @@ HARMLESS = {"event": "request_done", "path": "/v1/models/alpha", "took_s": 0.1, 
 
 def checked(directory: Path) -> tuple[int, str]:
     done = subprocess.run(
-        [sys.executable, TOOL, directory], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, TOOL, directory], capture_output=True, text=True, timeout=90, check=False
     )
     return done.returncode, done.stdout + done.stderr
 

@@ -172,5 +172,5 @@ async def exit_code(*, port: int) -> int:
         stderr=asyncio.subprocess.DEVNULL,
         env={**os.environ, "WHISPER_ROUTER__SERVER__PORT": str(port)},
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         return await process.wait()

@@ -41,7 +41,7 @@ def run(script: Path, *arguments: str | Path, **variables: str):
         env={"PATH": os.environ["PATH"], "CC": "true", "CXX": "true"} | variables,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
 

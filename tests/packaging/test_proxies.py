@@ -47,7 +47,7 @@ async def client(request, folder, app):
         aiohttp.ClientSession(
             "http://whisper.example.org",
             connector=aiohttp.UnixConnector(str(socket)),
-            timeout=aiohttp.ClientTimeout(total=20),
+            timeout=aiohttp.ClientTimeout(total=60),
         ) as session,
     ):
         yield session
@@ -56,7 +56,7 @@ async def client(request, folder, app):
 @pytest.mark.parametrize("path", ["/events", "/events?with-length"])
 async def test_an_event_arrives_before_the_next_one_is_sent(app, client, path):
     """Answers are not buffered; nginx would keep those of known length back by default."""
-    async with asyncio.timeout(20), client.get(path) as response:
+    async with asyncio.timeout(60), client.get(path) as response:
         first = await response.content.readuntil(b"\n\n")
         app.release_second_event.set()
         rest = await response.content.read()
@@ -78,7 +78,7 @@ async def test_an_upload_reaches_the_router_while_it_is_being_sent(app, client, 
         yield PIECE
 
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         client.post("/upload", data=body(), headers=headers) as response,
     ):
         assert await response.json() == {"received": 2 * len(PIECE)}
@@ -94,7 +94,7 @@ async def test_an_upload_over_the_limit_is_refused_by_the_router_itself(client):
         await asyncio.Event().wait()
 
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         client.post("/refuse", data=body(), headers={"Content-Length": str(too_large)}) as response,
     ):
         assert (response.status, await response.text()) == (413, TOO_LARGE)
@@ -102,7 +102,7 @@ async def test_an_upload_over_the_limit_is_refused_by_the_router_itself(client):
 
 async def test_a_websocket_passes(client):
     """The upgrade reaches the router."""
-    async with asyncio.timeout(20), client.ws_connect("/websocket") as socket:
+    async with asyncio.timeout(60), client.ws_connect("/websocket") as socket:
         await socket.send_str("hello")
 
         assert await socket.receive_str() == "hello"

@@ -35,7 +35,7 @@ def run(tmp_path):
             env={"PATH": str(tmp_path / "bin"), "POLICY_RC_D": str(tmp_path / "policy-rc.d")},
             capture_output=True,
             text=True,
-            timeout=10,
+            timeout=60,
             check=False,
         )
         return done, asked.read_text().splitlines()

@@ -100,13 +100,13 @@ async def _running(argv: tuple[str, ...], *, folder: Path, ready: bytes) -> Asyn
         *argv, stderr=asyncio.subprocess.PIPE, env=environment(folder)
     )
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await _until(process, ready)
         yield
     finally:
         if process.returncode is None:
             process.terminate()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await process.communicate()
 
 
