@@ -3,7 +3,10 @@
 import asyncio
 import io
 import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -17,6 +20,7 @@ from whisper_router.api.keys import hash_key
 pytestmark = pytest.mark.alone
 
 DEMO = 'default_model = "demo"\n'
+LIMIT_S = 100
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +30,26 @@ def long_wav(samples, tmp_path_factory) -> Path:
     return joined(path, *[samples["en_two_speakers_long.wav"]["path"]] * 5)
 
 
+async def reports(
+    http: aiohttp.ClientSession, url: str, request_id: str, **headers: str
+) -> AsyncIterator[dict[str, Any]]:
+    """Yield what is told of a request as events, from its beginning to its end."""
+    headers |= {"Accept": "text/event-stream"}
+    is_known = False
+    while not is_known:
+        async with http.get(f"{url}/v1/progress/{request_id}", headers=headers) as response:
+            is_known = response.status == 200
+            async for line in response.content:
+                if is_known and line.startswith(b"data: "):
+                    yield json.loads(line[6:])
+
+
 async def started(http: aiohttp.ClientSession, url: str, request_id: str, **headers: str) -> None:
     """Return once the first chunk of a request is done."""
-    headers |= {"Accept": "text/event-stream"}
-    while True:
-        async with http.get(f"{url}/v1/progress/{request_id}", headers=headers) as response:
-            async for line in response.content:
-                if line.startswith(b"data: ") and json.loads(line[6:])["percent"] > 0:
-                    return
+    async with aclosing(reports(http, url, request_id, **headers)) as told:
+        async for report in told:
+            if report["percent"] > 0:
+                return
 
 
 def begin(work) -> asyncio.Task:
@@ -53,11 +69,15 @@ async def send(http: aiohttp.ClientSession, url: str, path: Path, request_id: st
 async def test_a_clip_is_answered_while_a_long_file_runs(tmp_path, samples, long_wav):
     """One worker; the clip waits for a chunk of the other, not for the file."""
     with running_server(tmp_path, config=DEMO) as server:
-        async with session() as http, asyncio.timeout(25):
+        async with session() as http, asyncio.timeout(LIMIT_S):
             file = begin(send(http, server.url, long_wav, "long"))
             await started(http, server.url, "long")
-            status, answer = await ask(http, server.url, samples["en_hello_gb.wav"]["path"])
-            assert (status, answer["text"]) == (200, "hello world")
+            with frozen(the_worker(server)):  # so that the file waits for the clip to be there
+                clip = begin(send(http, server.url, samples["en_hello_gb.wav"]["path"], "clip"))
+                async for report in reports(http, server.url, "clip"):
+                    if report["stage"] == "waiting":
+                        break
+            assert (await clip)["text"] == "hello world"
             assert not file.done()
             file.cancel()
 
@@ -65,13 +85,9 @@ async def test_a_clip_is_answered_while_a_long_file_runs(tmp_path, samples, long
 async def test_progress_goes_from_nothing_to_all(tmp_path, long_wav):
     """As events: stages in order, percent never falls, the end is the end of the stream."""
     with running_server(tmp_path, config=DEMO) as server:
-        async with session() as http, asyncio.timeout(25):
+        async with session() as http, asyncio.timeout(LIMIT_S):
             file = begin(send(http, server.url, long_wav, "long"))
-            await started(http, server.url, "long")
-            url, headers = f"{server.url}/v1/progress/long", {"Accept": "text/event-stream"}
-            async with http.get(url, headers=headers) as response:
-                lines = [line.decode() async for line in response.content]
-            seen = [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+            seen = [report async for report in reports(http, server.url, "long")]
             percents = [report["percent"] for report in seen]
             assert percents == sorted(percents)
             assert len(set(percents)) > 5
@@ -86,7 +102,7 @@ async def test_who_has_a_worker_is_transcribing_and_who_has_none_waits(tmp_path,
         samples[name]["path"] for name in ("en_hello_gb.wav", "en_two_speakers_long.wav")
     )
     with running_server(tmp_path, config=DEMO) as server:
-        async with session() as http, asyncio.timeout(60):
+        async with session() as http, asyncio.timeout(LIMIT_S):
             await ask(http, server.url, clip)
             with frozen(the_worker(server)):
                 first = begin(send(http, server.url, minute, "first"))
@@ -101,7 +117,7 @@ async def test_who_has_a_worker_is_transcribing_and_who_has_none_waits(tmp_path,
     assert (stages["first"]["stage"], stages["second"]["stage"]) == ("transcribing", "waiting")
     assert "queue_position" not in stages["first"]
     assert stages["second"]["queue_position"] == 0
-    assert 0 < queue["waiting"][0]["estimate_seconds"] < 30
+    assert 0 < queue["waiting"][0]["estimate_seconds"] < 600  # of a machine that may be busy
 
 
 async def test_only_administrators_see_the_queue_and_only_owners_their_progress(
@@ -115,23 +131,21 @@ async def test_only_administrators_see_the_queue_and_only_owners_their_progress(
     config = DEMO + f'[auth]\nkeys_file = "{tmp_path}/keys.toml"\n'
     guest, boss = {"Authorization": "Bearer g"}, {"Authorization": "Bearer b"}
     with running_server(tmp_path, config=config) as server:
-        async with session() as http, asyncio.timeout(25):
+        async with session() as http, asyncio.timeout(LIMIT_S):
             file = begin(send(http, server.url, long_wav, "mine", **guest))
             await started(http, server.url, "mine", **guest)
             async with http.get(f"{server.url}/v1/queue", headers=guest) as response:
                 assert response.status == 403
             async with http.get(f"{server.url}/v1/progress/mine", headers=boss) as response:
                 assert response.status == 404
-            others = [
-                begin(send(http, server.url, samples["en_hello_gb.wav"]["path"], f"o{n}", **guest))
-                for n in range(3)
-            ]
-            keys = set()
-            while not keys:
-                async with http.get(f"{server.url}/v1/queue", headers=boss) as response:
-                    queue = (await response.json())["demo"]
-                keys = {place["key"] for place in queue["waiting"]}
-                assert queue["running"] <= 1
+            keys, clip = set(), samples["en_hello_gb.wav"]["path"]
+            with frozen(the_worker(server)):  # so that somebody waits when the boss looks
+                others = [begin(send(http, server.url, clip, f"o{n}", **guest)) for n in range(3)]
+                while not keys:
+                    async with http.get(f"{server.url}/v1/queue", headers=boss) as response:
+                        queue = (await response.json())["demo"]
+                    keys = {place["key"] for place in queue["waiting"]}
+                    assert queue["running"] <= 1
             assert keys == {"guest"}
             assert [(await other)["text"] for other in others] == ["hello world"] * 3
             file.cancel()
