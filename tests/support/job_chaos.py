@@ -19,6 +19,7 @@ from support.server import ServerProcess, running_server
 from support.speech import floats, samples
 
 RATE_HZ = 16_000
+POLL_S = 0.02
 PAUSE_S = 2.5
 """Longer than `vad.max_silence_s` needs to be for two phrases to be two chunks."""
 CONFIG = """
@@ -84,7 +85,8 @@ async def run_jobs(folder: Path, *, jobs: int, seed: int, pause_s: tuple[float, 
                 for number in range(jobs):
                     job_id = await _submit(http, server, files[number % len(files)], told)
                     expected[job_id] = texts[number % len(files)]
-            await asyncio.sleep(dice.uniform(*pause_s))
+            while not _look(folder)[0]:  # noqa: ASYNC110 - another process sets no event
+                await asyncio.sleep(POLL_S)
             await asyncio.to_thread(server.stop, signal.SIGKILL)
         report.kills = 1
         while len(told.calls) < jobs:

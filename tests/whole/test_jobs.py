@@ -6,12 +6,15 @@ import io
 import json
 import signal
 import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 
 import aiohttp
 import openai
 import pytest
 
 from support.client import ask, queue_of, session, until_queue
+from support.engine_processes import frozen, the_worker
 from support.job_chaos import run_jobs
 from support.job_receiver import receiver
 from support.server import running_server
@@ -81,11 +84,22 @@ async def result(http, url: str, job_id: str, **query: str):
         return response.status, await response.text()
 
 
+@asynccontextmanager
+async def at_rest(server, http) -> AsyncIterator[None]:
+    """Have the only worker do nothing until the block ends, so that no job ends meanwhile."""
+    assert (await ask(http, server.url, HELLO.path))[0] == 200
+    with frozen(await asyncio.to_thread(the_worker, server)):
+        yield
+
+
 async def test_a_job_tells_how_far_it_is_and_what_was_said(server, http):
     """Its share only grows; its result comes in the format that it was made with."""
-    job = await submit(http, server.url, MINUTE, response_format="text")
+    async with at_rest(server, http):
+        job = await submit(http, server.url, MINUTE, response_format="text")
+        told = events(http, server.url, job["id"])
+        seen = [(await anext(told))[1]]
     assert (job["status"], job["object"], job["filename"]) == ("queued", "job", MINUTE.path.name)
-    seen = [body async for _, body in events(http, server.url, job["id"])]
+    seen += [body async for _, body in told]
     shares = [body["percent"] for body in seen]
     assert shares == sorted(shares)
     assert any(0 < share < 100 for share in shares)
@@ -127,11 +141,10 @@ async def test_openais_route_makes_a_job_on_request(server, http):
 
 async def test_who_comes_back_is_told_what_has_changed(server, http):
     """Not what was told before."""
-    job = await submit(http, server.url, MINUTE)
-    first_id = ""
-    async for event_id, _ in events(http, server.url, job["id"]):
-        first_id = event_id
-        break
+    async with at_rest(server, http):
+        job = await submit(http, server.url, MINUTE)
+        async with aclosing(events(http, server.url, job["id"])) as told:
+            first_id, _ = await anext(told)
     again = [pair async for pair in events(http, server.url, job["id"], last=first_id)]
     assert first_id not in [event_id for event_id, _ in again]
     last_id = again[-1][0]
@@ -140,8 +153,9 @@ async def test_who_comes_back_is_told_what_has_changed(server, http):
 
 async def test_cancelling_frees_the_worker_and_deleting_erases(server, http):
     """A cancelled job has no result; a deleted one is not there."""
-    job = await submit(http, server.url, MINUTE)
-    await until_queue(http, server.url, running=1, waiting=0)
+    async with at_rest(server, http):
+        job = await submit(http, server.url, MINUTE)
+        await until_queue(http, server.url, running=1, waiting=0)
     async with http.post(f"{server.url}/v1/jobs/{job['id']}/cancel") as response:
         assert (await response.json())["status"] == "cancelled"
     assert (await queue_of(http, server.url))["running"] == 0
@@ -263,6 +277,7 @@ async def test_a_private_address_is_not_asked_unless_it_is_allowed(tmp_path):
                     assert error["param"] == param
 
 
+@pytest.mark.timeout(300)
 async def test_routers_that_are_killed_lose_no_job_and_run_no_stored_chunk_again(tmp_path):
     """Every webhook comes, with one id each; `chaos_jobs.py` (bench) does it with fifty."""
     report = await run_jobs(tmp_path, jobs=2, seed=11, pause_s=(1.5, 3.0))
