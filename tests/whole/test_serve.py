@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import queue
 import signal
 import socket
 import subprocess
 import sys
-import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import aiohttp
@@ -14,13 +15,14 @@ import psutil
 import pytest
 
 from support.client import ask, session, state_of
-from support.engine_processes import engine_processes, worker_at_work
-from support.processes import begun
+from support.engine_processes import worker_at_work
+from support.freed import until_none
+from support.processes import begun, gone
 from support.server import environment, running_server
 from support.speech import joined
 
 DEMO = 'default_model = "demo"\n'
-GONE_S = 1.0
+LIMIT_S = 30
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ async def test_a_client_that_leaves_frees_the_only_worker(tmp_path, samples, lon
             _, answer = await ask(http, server.url, samples["en_hello_gb.wav"]["path"])
             assert answer["text"] == "hello world"
             assert cpu_s(worker) - used < 2, "the long file went on"
-        assert not list(tmp_path.rglob("*.f32"))
+        await until_none(tmp_path, "*.f32")
 
 
 async def test_a_killed_worker_costs_nothing_but_time(tmp_path, samples, long_wav):
@@ -81,19 +83,19 @@ async def test_a_stop_signal_lets_the_running_request_finish(tmp_path, samples):
             assert status == 200
             assert answer["text"].startswith("hello world alpha bravo")
             assert await asyncio.to_thread(server.process.wait, 20) == 0
-            assert not psutil.wait_procs(children, timeout=GONE_S)[1]
+            assert not psutil.wait_procs(children, timeout=LIMIT_S)[1]
         assert not [path for path in tmp_path.rglob("run-*") if path.is_dir()]
 
 
 async def test_no_orphan_survives_a_killed_router(tmp_path, samples):
-    """SIGKILL: engines and media workers end by themselves within a second."""
+    """SIGKILL: engines and media workers end by themselves. (How soon: `make chaos`.)"""
     with running_server(tmp_path, config=DEMO) as server:
         async with session() as http:
             await ask(http, server.url, samples["en_hello_gb.wav"]["path"])
         children = server.descendants()
         assert len(children) >= 3
         server.stop(signal.SIGKILL)
-        alive = psutil.wait_procs(children, timeout=GONE_S)[1]
+        alive = psutil.wait_procs(children, timeout=LIMIT_S)[1]
         assert not [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
     with running_server(tmp_path, config=DEMO) as server:
         leftovers = [path for path in tmp_path.rglob("run-*") if path.is_dir()]
@@ -108,11 +110,9 @@ async def test_an_idle_engine_is_unloaded_and_comes_back(tmp_path, samples):
         async with session() as http:
             path = samples["en_hello_gb.wav"]["path"]
             assert (await ask(http, server.url, path))[1]["text"] == "hello world"
-            leaders = engine_processes(server)
-            await asyncio.to_thread(server.wait_for_log, "engine_idle")
-            gone, alive = await asyncio.to_thread(psutil.wait_procs, leaders, 10)
-            assert gone
-            assert not alive
+            idle = await asyncio.to_thread(server.wait_for_log, "engine_idle")
+            async with asyncio.timeout(LIMIT_S):
+                await gone(idle["pid"])
             assert (await ask(http, server.url, path))[1]["text"] == "hello world"
 
 
@@ -177,7 +177,7 @@ def test_what_cannot_work_ends_the_start_with_a_sentence(tmp_path, config, messa
         env=environment(tmp_path),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
     assert done.returncode == 2
@@ -193,7 +193,7 @@ def test_a_run_directory_that_cannot_be_used_ends_the_start_with_a_sentence(tmp_
         env=environment(tmp_path) | {"RUNTIME_DIRECTORY": str(tmp_path / "file")},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
@@ -202,19 +202,27 @@ def test_a_run_directory_that_cannot_be_used_ends_the_start_with_a_sentence(tmp_
 
 def test_the_service_manager_is_told(tmp_path):
     """READY once it listens, WATCHDOG while it runs, STOPPING at the end (sd_notify)."""
+    told: queue.SimpleQueue[str] = queue.SimpleQueue()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(20)
-        env = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
-        with running_server(tmp_path, config=DEMO, env=env) as server:
-            seen: list[str] = []
-            while "WATCHDOG=1" not in seen or "READY=1" not in seen or len(seen) < 5:
-                seen.append(manager.recv(200).decode())
-            assert server.stop() == 0
-            deadline = time.monotonic() + 20
-            while "STOPPING=1" not in seen and time.monotonic() < deadline:
-                seen.append(manager.recv(200).decode())
-    assert "STOPPING=1" in seen
+        manager.settimeout(LIMIT_S)
+
+        def read() -> None:  # all the time: the system keeps no more than ten for later
+            while not (message := manager.recv(200).decode()).startswith("STOPPING"):
+                told.put(message)
+            told.put(message)
+
+        with ThreadPoolExecutor(1) as pool:
+            reading = pool.submit(read)
+            env = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
+            with running_server(tmp_path, config=DEMO, env=env) as server:
+                seen: list[str] = []
+                while "WATCHDOG=1" not in seen or "READY=1" not in seen or len(seen) < 5:
+                    seen.append(told.get(timeout=LIMIT_S))
+                assert server.stop() == 0
+                while seen[-1] != "STOPPING=1":
+                    seen.append(told.get(timeout=LIMIT_S))
+            reading.result()
 
 
 @pytest.mark.parametrize(
