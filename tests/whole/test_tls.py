@@ -18,7 +18,7 @@ def trusting(path) -> aiohttp.ClientSession:
     """A client that believes this certificate alone, and makes a new connection each time."""
     trust = ssl.create_default_context(cafile=str(path))
     connector = aiohttp.TCPConnector(ssl=trust, force_close=True)
-    return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=20))
+    return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=60))
 
 
 async def figure(http: aiohttp.ClientSession, url: str, name: str) -> float:
@@ -69,7 +69,7 @@ tls_key = "{files.key}"
                 | {"WHISPER_ROUTER__SERVER__PORT": server.url.rpartition(":")[2]},
                 capture_output=True,
                 text=True,
-                timeout=30,
+                timeout=90,
                 check=False,
             )
             assert (bench.returncode, bench.stderr) == (0, "")
