@@ -6,11 +6,14 @@ whisper-openai-server, insanely-fast-whisper-api, and whisperX API server: every
 import asyncio
 import io
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
 
-from support.client import session, until_queue
+from support.client import ask, session, until_queue
+from support.engine_processes import frozen, the_worker
 from support.job_receiver import receiver
 from support.server import running_server
 from support.speech import sample
@@ -68,6 +71,14 @@ def form(said=HELLO, **fields: str) -> aiohttp.FormData:
     data = aiohttp.FormData(fields)
     data.add_field("file", io.BytesIO(said.path.read_bytes()), filename=said.path.name)
     return data
+
+
+@asynccontextmanager
+async def at_rest(server, http) -> AsyncIterator[None]:
+    """Have the only worker do nothing until the block ends, so that nothing ends meanwhile."""
+    assert (await ask(http, server.url, HELLO.path))[0] == 200
+    with frozen(await asyncio.to_thread(the_worker, server)):
+        yield
 
 
 # whisper-openai-server
@@ -154,10 +165,12 @@ async def test_c_a_task_is_listed_and_cancelled(server, http, web):
     """Its worker is free at once; a failed task tells its webhook why."""
     hook = {"url": f"{web.url}/hook"}
     long = {"url": f"{web.url}/{MINUTE.path.name}", "is_async": True, "webhook": hook}
-    await call(http, "POST", server.url, json=long | {"managed_task_id": "long-1"})
-    _, listed = await call(http, "GET", f"{server.url}/tasks")
-    assert "long-1" in listed["tasks"]
-    assert (await call(http, "GET", f"{server.url}/status/long-1"))[1] == {"status": "processing"}
+    async with at_rest(server, http):
+        await call(http, "POST", server.url, json=long | {"managed_task_id": "long-1"})
+        _, listed = await call(http, "GET", f"{server.url}/tasks")
+        assert "long-1" in listed["tasks"]
+        found = await call(http, "GET", f"{server.url}/status/long-1")
+        assert found == (200, {"status": "processing"})
     url = f"{server.url}/cancel/long-1"
     assert await call(http, "DELETE", url) == (200, {"status": "cancelled"})
     await until_queue(http, server.url, running=0, waiting=0)
@@ -409,7 +422,7 @@ async def test_of_two_requests_of_one_id_the_second_is_refused_at_once(server, h
     """Not after all its work; the first one's answer is kept."""
     url = f"{server.url}/whisperx/v1/audio/transcriptions"
     headers = {"X-Request-ID": "twice-1"}
-    async with asyncio.TaskGroup() as group:
+    async with asyncio.TaskGroup() as group, at_rest(server, http):
         first = group.create_task(call(http, "POST", url, data=form(MINUTE), headers=headers))
         while not (state := (await call(http, "GET", f"{url}/twice-1/status"))[1]).get("params"):
             pass
