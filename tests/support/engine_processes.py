@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import psutil
 
+from support.chaos import workers
 from support.server import ServerProcess
 
 APPEAR_S = 30.0
@@ -39,21 +40,25 @@ def forked_workers(server: ServerProcess) -> list[psutil.Process]:
 def the_worker(server: ServerProcess) -> psutil.Process:
     """Return the only worker of the only engine, once it is there."""
     deadline_s = time.monotonic() + APPEAR_S
-    while len(workers := forked_workers(server)) != 1:
-        assert time.monotonic() < deadline_s, workers
+    while len(found := forked_workers(server)) != 1:
+        assert time.monotonic() < deadline_s, found
         time.sleep(0.01)
-    return workers[0]
+    return found[0]
 
 
 def worker_at_work(server: ServerProcess) -> psutil.Process:
-    """Return a worker that has computed for `AT_WORK_S` while this call watched it."""
+    """Return a worker that has computed for `AT_WORK_S` while this call watched it.
+
+    It looks at these processes alone: with all of the machine's it could be too late.
+    """
     deadline_s = time.monotonic() + APPEAR_S
     before_s: dict[int, float] = {}
     while time.monotonic() < deadline_s:
-        for worker in forked_workers(server):
+        for pid in workers(server):
             with contextlib.suppress(psutil.NoSuchProcess):
+                worker = psutil.Process(pid)
                 used_s = worker.cpu_times().user
-                if used_s - before_s.setdefault(worker.pid, used_s) >= AT_WORK_S:
+                if used_s - before_s.setdefault(pid, used_s) >= AT_WORK_S:
                     return worker
         time.sleep(0.01)
     raise AssertionError("no worker computes")
