@@ -17,7 +17,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
+import psutil
 
+from support.chaos import media_workers
 from support.client import ask, queue_of, until_queue
 from support.engine_processes import forked_workers, frozen, the_worker
 from support.processes import begun
@@ -117,7 +119,14 @@ async def decoding(scene: Scene, request_id: str) -> AsyncIterator[Leave]:
             return bool((await scene.progress(request_id)).get("decoded_seconds"))
 
         await _until(has_begun)
-        yield leave
+        [worker] = map(psutil.Process, media_workers(scene.server))
+
+        def go_on_and_leave() -> None:
+            worker.resume()
+            leave()
+
+        with frozen(worker):  # so that it is still decoded when somebody looks
+            yield go_on_and_leave
 
 
 @asynccontextmanager
