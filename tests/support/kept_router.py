@@ -77,14 +77,18 @@ class KeptRouter:
         env: Mapping[str, str],
         spool: Path,
         log: Path | None = None,
+        gone_s: float = GONE_S,
     ) -> None:
-        """`log` is a file that every router's log is appended to."""
+        """`log` is a file that every router's log is appended to.
+
+        What a router has started may outlive it for `gone_s`.
+        """
         self.config, self.spool = config, spool
         self.is_up = asyncio.Event()
         self.lives: list[Life] = []
         self.broken: list[str] = []
         self.ends: Counter[str] = Counter()
-        self._directory, self._log = directory, log
+        self._directory, self._log, self._gone_s = directory, log, gone_s
         self._env = {**env, "WHISPER_ROUTER__SERVER__PORT": str(free_port())}
         self._running = contextlib.ExitStack()
 
@@ -162,12 +166,14 @@ class KeptRouter:
         return found
 
     async def _see_relatives_gone(self, signum: signal.Signals) -> None:
-        deadline_s = time.monotonic() + GONE_S
+        deadline_s = time.monotonic() + self._gone_s
+        looked_s = time.monotonic()  # a look at all processes takes its time
         while left := await asyncio.to_thread(self.relatives):
-            if time.monotonic() > deadline_s:
-                self.broken.append(f"{GONE_S:g} s after the router's {signum.name}: {left}")
+            if looked_s > deadline_s:
+                self.broken.append(f"{self._gone_s:g} s after the router's {signum.name}: {left}")
                 return
             await asyncio.sleep(POLL_S)
+            looked_s = time.monotonic()
 
 
 def _lives(process: psutil.Process) -> bool:

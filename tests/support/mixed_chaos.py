@@ -19,6 +19,7 @@ from support.kept_router import KeptRouter, Life
 from support.mixed_clients import Clients, Kind, Outcome, Way
 from support.mixed_gremlin import Gremlin, Stage
 from support.mixed_watch import Rest, Watch
+from support.router_kills import GONE_S
 from support.small_disk import small_disk
 from support.speech import DEMO_MODEL, joined, sample
 
@@ -107,15 +108,22 @@ class Report:
 
 
 async def mixed_chaos(
-    directory: Path, *, seed: int, seconds: float, clients: int, log: Path | None = None
+    directory: Path,
+    *,
+    seed: int,
+    seconds: float,
+    clients: int,
+    log: Path | None = None,
+    gone_s: float = GONE_S,
 ) -> Report:
     """Go on for so long, one round at least; each round does every deed once.
 
-    `directory` is empty; where its name is short, so are those of the engines' sockets.
+    `directory` is empty; where its name is short, so are those of the engines' sockets. What a
+    router has started may outlive it for `gone_s`.
     """
     began_s = time.monotonic()
     with small_disk(directory / "spool", size_mib=SPOOL_MIB) as is_small_disk:
-        async with _chaos(directory, seed, log, is_small_disk=is_small_disk) as chaos:
+        async with _chaos(directory, seed, log, gone_s, is_small_disk=is_small_disk) as chaos:
             chaos.clients.begin(clients, ALIASES, [path for path in chaos.texts if path != CALM])
             is_over = False
             while not is_over:
@@ -130,7 +138,7 @@ async def mixed_chaos(
 
 @contextlib.asynccontextmanager
 async def _chaos(
-    directory: Path, seed: int, log: Path | None, *, is_small_disk: bool
+    directory: Path, seed: int, log: Path | None, gone_s: float, *, is_small_disk: bool
 ) -> AsyncIterator["_Chaos"]:
     dice, model, spool = random.Random(seed), directory / "spare.bin", directory / "spool"
     shutil.copyfile(DEMO_MODEL, model)
@@ -141,6 +149,7 @@ async def _chaos(
         env=clock.env,
         spool=spool,
         log=log,
+        gone_s=gone_s,
     )
     texts = {clip.path: clip.text for clip in map(sample, CLIPS)}
     async with session() as http:

@@ -19,7 +19,8 @@ from support.speech import sample
 CLIP = sample("en_hello_gb").path
 LONG = sample("en_two_speakers_long").path
 GONE_S = 1.0
-"""How long its engines and media workers may outlive it."""
+"""How long its engines and media workers may outlive it on a machine that is not busy."""
+LEAST_CHILDREN = 3
 CONFIG = """
 default_model = "demo"
 [models.demo]
@@ -30,20 +31,23 @@ workers = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Death:
-    """How one router ended. `orphans` were still there `GONE_S` later."""
+    """How one router ended. `orphans` were still there when they should have been gone."""
 
     after_s: float
     children: int
     orphans: int
 
 
-def kill_once(directory: Path, *, dice: random.Random) -> Death:
-    """Start a router, send it requests, and kill it at some moment of loading or serving."""
+def kill_once(directory: Path, *, dice: random.Random, gone_s: float = GONE_S) -> Death:
+    """Start a router, send it requests, and kill it at some moment of loading or serving.
+
+    What it has started may live for `gone_s` longer.
+    """
     with running_server(directory, config=CONFIG) as server:
         after_s = dice.uniform(0.0, 1.5)
         children = asyncio.run(_busy_for(server, after_s))
         server.stop(signal.SIGKILL)
-        alive = psutil.wait_procs(children, timeout=GONE_S)[1]
+        alive = psutil.wait_procs(children, timeout=gone_s)[1]
         orphans = [process for process in alive if _runs(process)]
         return Death(after_s=after_s, children=len(children), orphans=len(orphans))
 
@@ -64,7 +68,7 @@ def stale_sockets(server: ServerProcess, directory: Path) -> list[Path]:
 
 
 async def _busy_for(server: ServerProcess, seconds: float) -> list[psutil.Process]:
-    """Send requests for so long; return the router's children at the end."""
+    """Send requests for so long, or until they have started something; return its processes."""
 
     async def client(http: aiohttp.ClientSession, path: Path) -> None:
         while True:
@@ -74,7 +78,8 @@ async def _busy_for(server: ServerProcess, seconds: float) -> list[psutil.Proces
     async with session() as http:
         tasks = [begun(client(http, path)) for path in (CLIP, LONG, LONG)]
         await asyncio.sleep(seconds)  # a moment chosen by dice, that nobody waits for
-        children = server.descendants()
+        while len(children := server.descendants()) < LEAST_CHILDREN:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # a busy machine is not that far yet
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
