@@ -20,7 +20,7 @@ CONFIG = """
 default_model = "demo"
 [server]
 max_connections = 40
-header_timeout_s = 1
+header_timeout_s = 5
 write_timeout_s = 1
 """
 
