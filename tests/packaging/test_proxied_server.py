@@ -15,6 +15,7 @@ import pytest
 
 from support.client import TOTAL_S, ask, session, until_queue
 from support.engine_processes import frozen, the_worker, worker_at_work
+from support.freed import until_none
 from support.processes import begun
 from support.reverse_proxies import caddy, nginx
 from support.server import ServerProcess, running_server
@@ -110,7 +111,7 @@ async def test_text_comes_while_the_server_works_and_who_leaves_frees_the_worker
     assert (progress["stage"], progress["percent"] < 50) == ("transcribing", True)
     assert (status, answer["text"]) == (200, "hello world")
     assert ended["stage"] == "failed"
-    assert not [path for path in folder.rglob("*.f32") if path.exists()]
+    await until_none(folder, "*.f32")
 
 
 async def test_a_worker_that_dies_does_not_break_the_stream(server, tmp_path):

@@ -21,7 +21,7 @@ from whisper_router.audio.media_process import PROGRAM
 from whisper_router_engines.whispercpp.engine import WORKER_MODULE
 
 ANSWER_S = 300.0
-WHOLE_S = 10.0
+WHOLE_S = 30.0
 """How long a worker's replacement may take on a busy machine."""
 
 
@@ -67,16 +67,25 @@ def media_workers(server: ServerProcess) -> list[int]:
 
 async def state_left(server: ServerProcess, *, workers_wanted: int) -> list[str]:
     """Return what is not as it should be when nothing is asked for: chunks, workers."""
+    deadline_s = time.monotonic() + WHOLE_S
+    async with session() as http:
+        while found := await _left(http, server, workers_wanted):
+            if time.monotonic() > deadline_s:
+                break
+            await asyncio.sleep(0.01)  # other processes set no event
+    return found
+
+
+async def _left(
+    http: aiohttp.ClientSession, server: ServerProcess, workers_wanted: int
+) -> list[str]:
     found = []
-    async with session() as http, http.get(f"{server.url}/v1/queue") as response:
+    async with http.get(f"{server.url}/v1/queue") as response:
         queue = await response.json()
     if any(alias["running"] or alias["waiting"] for alias in queue.values()):
         found.append(f"queue: {queue}")
-    deadline_s = time.monotonic() + WHOLE_S
-    while len(workers(server)) != workers_wanted and time.monotonic() < deadline_s:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)  # other processes set no event
-    if len(workers(server)) != workers_wanted:
-        found.append(f"workers: {workers(server)}")
+    if len(here := workers(server)) != workers_wanted:
+        found.append(f"workers: {here}")
     return found
 
 
