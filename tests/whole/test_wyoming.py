@@ -3,6 +3,7 @@
 import asyncio
 import json
 import stat
+import uuid
 from difflib import SequenceMatcher
 from pathlib import Path
 
@@ -364,9 +365,10 @@ async def test_a_server_that_stops_tells_what_it_has_heard(tmp_path):
 
 async def test_home_assistant_finds_the_server_in_the_local_network(tmp_path):
     """By its service type; when it stops it says goodbye."""
-    extra = 'zeroconf = true\nzeroconf_name = "Test of whisper-router"\n[models.one]'
+    own = f"Test {uuid.uuid4().hex[:8]} of whisper-router"  # other tests may run on this machine
+    extra = f'zeroconf = true\nzeroconf_name = "{own}"\n[models.one]'
     text = config(tmp_path).replace("[models.one]", extra)
-    name = f"Test of whisper-router.{SERVICE}"
+    name = f"{own}.{SERVICE}"
     changes: asyncio.Queue[tuple[str, ServiceStateChange]] = asyncio.Queue()
 
     def note(*, name: str, state_change: ServiceStateChange, **_: object) -> None:
