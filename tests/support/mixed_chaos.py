@@ -32,7 +32,7 @@ CLIPS = ("en_call_sign", "en_hello_gb", "en_digits_fast", "de_digits", "en_three
 CONFIG = f"""
 default_model = "demo"
 [server]
-shutdown_grace_s = 20
+shutdown_grace_s = 60
 [audio]
 spool_dir = "SPOOL"
 media_workers = {MEDIA_WORKERS}

@@ -19,8 +19,8 @@ import psutil
 from support import kept_logs
 from whisper_router.supervisor.guard import SHORT_PARENT, short_name
 
-START_S = 30.0
-STOP_S = 30.0
+START_S = 60.0
+STOP_S = 90.0
 
 
 @dataclass
@@ -41,7 +41,7 @@ class ServerProcess:
     def descendants(self) -> list[psutil.Process]:
         return psutil.Process(self.pid).children(recursive=True)
 
-    def wait_for_log(self, event: str, *, count: int = 1, timeout_s: float = 30.0) -> dict:
+    def wait_for_log(self, event: str, *, count: int = 1, timeout_s: float = 60.0) -> dict:
         """Return the `count`-th log line with this event, waiting for it."""
 
         def seen() -> list[dict[str, object]]:
