@@ -8,7 +8,7 @@ import pytest
 
 from support.server import running_server
 from support.speech import joined, sample
-from support.ui_page import PHONE, chromium, opened_ui
+from support.ui_page import NO_TIMERS, PHONE, chromium, opened_ui
 from whisper_router.api.key_file import save_keys
 
 FOCUSED = "document.activeElement.getAttribute('aria-label')"
@@ -72,7 +72,7 @@ def test_an_engine_is_loaded_pinned_read_and_unloaded(browser, url):
         assert ui.violations() == []
         model.get_by_role("button", name="Unpin two-workers").click()
         model.get_by_role("button", name="Unload two-workers").click()
-        ui.text("[data-alias=two-workers] .badge", "stopped")
+        page.wait_for_selector("[data-alias=two-workers] .badge:text-is('stopped')")
 
 
 def test_an_engine_that_does_not_start_says_why_and_what_it_printed(browser, url):
@@ -90,6 +90,7 @@ def test_an_engine_that_does_not_start_says_why_and_what_it_printed(browser, url
         ui.page.get_by_role("button", name="Log of demo").click()
         ui.page.wait_for_selector("[data-alias=broken] .log", state="hidden")
         ui.page.click("#tab-api")  # a log holds a connection only while it is looked at
+        ui.drawn("api")
         ui.page.click("#tab-models")
         ui.page.wait_for_selector("[data-alias=demo] h3")
         assert ui.page.locator("#panel-models .log:visible").count() == 0
@@ -181,7 +182,7 @@ def test_memory_is_shown_against_its_budget_and_idle_engines_count_down(browser,
     with opened_ui(browser, url, key=KEY) as ui:
         speak(ui, sample("de_digits").path)
         ui.open("models")
-        ui.text("#panel-models .meterbar", "Memory of engines")
+        ui.text("#panel-models .meterbar >> nth=0", "Memory of engines")
         ui.text("[data-alias=demo] .model-facts", "unloads in")
         assert ui.violations() == []
 
@@ -207,8 +208,8 @@ def test_what_runs_is_shown_and_cancelled(browser, url, tmp_path):
         working.expected.add(410)
         working.open("transcribe")
         working.page.set_input_files("#files", str(long))
-        working.page.click("#start")
         watching.open("activity")
+        working.page.click("#start")
         cancel = watching.page.locator("#panel-activity button[aria-label^='Cancel']").first
         cancel.click()
         working.text("#queue [role=alert]:visible", "request_cancelled")
@@ -228,6 +229,8 @@ def test_a_server_that_is_away_is_said_once_and_found_again(browser, tmp_path):
     ):
         page, place = ui.page, "#activity-body [role=alert]:visible"
         ui.open("activity")
+        ui.text("#panel-activity", "No jobs.")
+        page.wait_for_selector("[aria-label='Use per key']")  # all of the first look has come
         page.route("**/v1/**", lambda route: route.abort())
         page.wait_for_selector(place)
         page.evaluate(
@@ -238,8 +241,9 @@ def test_a_server_that_is_away_is_said_once_and_found_again(browser, tmp_path):
             pass
         page.unroute_all()
         assert page.evaluate("told") == 0
+        page.evaluate(NO_TIMERS)
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-        page.wait_for_selector(place, state="detached", timeout=2000)
+        page.wait_for_selector(place, state="detached")
         ui.problems.clear()  # the browser writes down the requests that did not get through
 
 

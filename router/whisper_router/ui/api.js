@@ -20,14 +20,15 @@ function authorization() {
   return key ? { Authorization: `Bearer ${key}` } : {};
 }
 
-function refusal(status, text, header) {
+/** `key` is the one that was sent: the refusal of one that is not in use any more asks for no other. */
+function refusal(status, text, header, key) {
   let told = {};
   try {
     told = JSON.parse(text).error ?? {};
   } catch {
     // not ours: a proxy's page, or nothing
   }
-  if (status === 401) needKey(told.message);
+  if (status === 401 && key === getKey()) needKey(told.message);
   const message = told.message ?? `The server answered with status ${status}.`;
   return new ApiError(message, {
     status,
@@ -49,6 +50,7 @@ const brokenOff = (requestId) =>
 
 /** Ask for a path below the root. Throws ApiError for whatever is no success. */
 export async function call(path, { method = "GET", body, headers = {}, signal } = {}) {
+  const key = getKey();
   let answer;
   try {
     answer = await fetch(new URL(path, ROOT), {
@@ -62,7 +64,7 @@ export async function call(path, { method = "GET", body, headers = {}, signal } 
     throw error.name === "AbortError" ? error : unreachable();
   }
   if (!answer.ok) {
-    throw refusal(answer.status, await answer.text(), (name) => answer.headers.get(name));
+    throw refusal(answer.status, await answer.text(), (name) => answer.headers.get(name), key);
   }
   return answer;
 }
@@ -116,7 +118,7 @@ export async function* events(path, options = {}) {
 export function upload(path, form, { id, signal, onUpload, onSent, onEvent, onWhole }) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    const cutter = new EventCutter();
+    const [cutter, key] = [new EventCutter(), getKey()];
     let [read, failure] = [0, null];
     request.open("POST", new URL(path, ROOT));
     request.setRequestHeader("X-Progress-ID", id);
@@ -140,7 +142,7 @@ export function upload(path, form, { id, signal, onUpload, onSent, onEvent, onWh
     request.onprogress = take;
     request.onload = () => {
       const header = (name) => request.getResponseHeader(name);
-      if (request.status !== 200) reject(refusal(request.status, request.responseText, header));
+      if (request.status !== 200) reject(refusal(request.status, request.responseText, header, key));
       try {
         take();
         if (request.status === 200 && !isStream()) onWhole(JSON.parse(request.responseText));
@@ -177,8 +179,11 @@ document.addEventListener("key-changed", () => {
 /** Tell whether the key may administrate; true where nobody can know before trying. */
 export async function isAdmin() {
   if (!(await supports("/v1/usage"))) return true;
-  admin ??= (await getJson("v1/usage")).scopes.includes("admin");
-  return admin;
+  if (admin !== null) return admin;
+  const key = getKey();
+  const may = (await getJson("v1/usage")).scopes.includes("admin");
+  if (key === getKey()) admin = may;
+  return may;
 }
 
 export const fitting = (name) => name.split("/").map(encodeURIComponent).join("/");

@@ -14,7 +14,7 @@ const TABS = {
 };
 const SKIP = "#content";
 const loaded = {};
-let current = null;
+let [current, turn] = [null, 0];
 
 const named = () => {
   const name = location.hash.slice(1);
@@ -46,17 +46,20 @@ async function part(name) {
   }
 }
 
+/** Show the current tab as the server has it now. What an earlier call finds after that is of no interest. */
 async function refresh() {
-  const name = current;
+  turn += 1;
+  const [name, mine] = [current, turn];
   try {
+    const tab = await part(name);
     if (!loaded[name]) {
-      loaded[name] = await part(name);
-      loaded[name].init?.();
+      loaded[name] = tab; // not before: two calls may have waited for it
+      tab.init?.();
     }
-    if (name === current) await loaded[name].show?.();
-    showError($("page-error"), null);
+    if (mine === turn) await tab.show?.();
+    if (mine === turn) showError($("page-error"), null);
   } catch (error) {
-    if (error.status === 401) return;
+    if (mine !== turn || error.status === 401) return;
     showError($("page-error"), error);
     if (!$("retry")) $("page-error").append(button("Try again", refresh, { id: "retry", class: "small" }));
   }

@@ -123,8 +123,10 @@ function take(old, next) {
 /** A small filled label. */
 export const badge = (text, kind = "") => el("span", { class: `badge ${kind}`, text });
 
+/** A button. The second click of a double click is not for it: it may be where another was at the first. */
 export function button(text, onclick, properties = {}) {
-  return el("button", { type: "button", text, onclick, ...properties });
+  const once = onclick && ((event) => event.detail <= 1 && onclick(event));
+  return el("button", { type: "button", text, onclick: once, ...properties });
 }
 
 /** A table in a frame of its own, which scrolls where the screen is narrow. `keys` name the rows. */

@@ -3,7 +3,7 @@
 import { $, announce, mark } from "./dom.js";
 
 const NAME = "whisper-router-key";
-let [held, refused] = [null, null];
+let [held, refused, attempt] = [null, null, 0];
 
 export function getKey() {
   try {
@@ -53,7 +53,10 @@ function open(problem) {
 export function initKey(check) {
   showState();
   $("key-button").addEventListener("click", () => open());
-  $("key-dialog").addEventListener("close", () => ($("key-input").value = ""));
+  $("key-dialog").addEventListener("close", () => {
+    $("key-input").value = "";
+    attempt += 1;
+  });
   $("key-cancel").addEventListener("click", () => $("key-dialog").close());
   $("key-forget").addEventListener("click", () => {
     keep(null);
@@ -64,7 +67,10 @@ export function initKey(check) {
     event.preventDefault();
     const key = $("key-input").value.trim();
     if (!key) return;
+    attempt += 1;
+    const mine = attempt;
     const problem = await check(key);
+    if (mine !== attempt) return; // somebody has tried another since, or does not want to any more
     if (problem) {
       open(problem);
       $("key-input").focus();

@@ -108,9 +108,14 @@ export class Card {
     this.pull.hidden = !this.canPull || pool.model_present !== false;
     if (pool.download) this.showDownload(pool.download);
     else if (this.#busy !== "fetching") this.progress.hidden = true;
-    for (const name of ["load", "unload", "pin", "unpin", "pull"]) this[name].disabled = this.#busy !== null;
+    this.allow(this.#busy === null);
     const problem = this.#failure ?? (pool.last_error && new Error(pool.last_error));
     if (!this.#busy) showError(this.error, problem || null);
+  }
+
+  /** One thing at a time: the server may hear of two in any order. */
+  allow(isAllowed) {
+    for (const name of ["load", "unload", "pin", "unpin", "pull"]) this[name].disabled = !isAllowed;
   }
 
   showDownload({ downloaded_bytes: done, total_bytes: whole }) {
@@ -135,6 +140,7 @@ export class Card {
     const hadFocus = this.row.contains(document.activeElement);
     this.#busy = word;
     this.#failure = null;
+    this.allow(false);
     showError(this.error, null);
     this.state.replaceChildren(badge(word, "busy"));
     try {
@@ -175,6 +181,7 @@ export class Card {
       for await (const { line } of events(`v1/processes/${fitting(this.alias)}/logs?lines=${LINES}`, {
         signal,
       })) {
+        if (signal.aborted) return; // it may have been opened anew
         lines.push(line);
         if (lines.length > LINES) lines.shift();
         this.log.textContent = lines.join("\n");

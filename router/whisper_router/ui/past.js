@@ -72,9 +72,10 @@ const openKept = (id) =>
     else await list(); // another tab has deleted it
   });
 
-/** Delete entries; the focus goes to what follows them in the list. */
-const remove = (ids) =>
+/** Delete entries, or all that are kept; the focus goes to what follows them in the list. */
+const remove = (chosen = null) =>
   attempt(async () => {
+    const ids = chosen ?? (await entries()).map(({ id }) => id); // one may not be listed yet
     const at = listed.indexOf(ids[0]);
     await forget(ids);
     markForgotten(ids);
@@ -128,6 +129,6 @@ export function initHistory({ open, gone, kept }) {
   });
   addEventListener("pagehide", saveNow);
   $("history-clear").addEventListener("click", () => {
-    if (confirm("Delete all transcripts that this browser keeps?")) remove(listed);
+    if (confirm("Delete all transcripts that this browser keeps?")) remove();
   });
 }

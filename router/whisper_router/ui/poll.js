@@ -3,7 +3,8 @@
 const LONGEST_MS = 30_000;
 
 /**
- * Call `work` now and every `interval_ms` until `stop()`.
+ * Call `work` now and every `interval_ms` until `stop()`. It is given a function that tells whether what it
+ * finds is still wanted: an answer to an earlier call may come after that to a later one.
  *
  * What fails is tried again after twice the time, up to half a minute; a page that is shown again, or a
  * device that is online again, does not wait. `onError` gets what went wrong, or null.
@@ -13,6 +14,7 @@ export class Poll {
   #runs = 0;
   #failures = 0;
   #isWaiting = false;
+  #isOn = false;
 
   constructor(work, interval_ms, onError) {
     Object.assign(this, { work, interval_ms, onError });
@@ -22,10 +24,17 @@ export class Poll {
 
   async start() {
     this.stop();
+    this.#isOn = true;
     await this.#turn(this.#runs);
   }
 
+  /** Look now, if anybody looks at all. */
+  async look() {
+    if (this.#isOn) await this.start();
+  }
+
   stop() {
+    this.#isOn = false;
     this.#runs += 1;
     this.#failures = 0;
     this.#rest();
@@ -46,7 +55,7 @@ export class Poll {
     if (document.visibilityState === "visible") {
       let problem = null;
       try {
-        await this.work();
+        await this.work(() => run === this.#runs);
       } catch (error) {
         problem = error;
       }

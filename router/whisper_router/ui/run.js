@@ -4,7 +4,7 @@ import { ApiError, events, upload } from "./api.js";
 import { modelNamed } from "./choices.js";
 import { $ } from "./dom.js";
 
-const KNOWN_S = 0.25; // the server knows a request by then whose body it has
+const KNOWN_S = [0.25, 1, 4]; // the server knows a request by then whose body it has, if it is not very busy
 
 /** What the options say now. */
 export function options() {
@@ -56,15 +56,19 @@ const WORDS = {
 };
 
 async function follow(id, signal, onProgress) {
-  await new Promise((resolve) => setTimeout(resolve, KNOWN_S * 1000));
-  if (signal.aborted) return;
-  try {
-    for await (const told of events(`v1/progress/${id}`, { signal })) {
-      const place = told.queue_position ? `, ${told.queue_position} before it` : "";
-      if (told.stage in WORDS) onProgress({ stage: `${WORDS[told.stage]}${place}`, percent: told.percent });
+  for (const wait_s of KNOWN_S) {
+    await new Promise((resolve) => setTimeout(resolve, wait_s * 1000));
+    if (signal.aborted) return;
+    try {
+      for await (const told of events(`v1/progress/${id}`, { signal })) {
+        if (signal.aborted) return;
+        const place = told.queue_position ? `, ${told.queue_position} before it` : "";
+        if (told.stage in WORDS) onProgress({ stage: `${WORDS[told.stage]}${place}`, percent: told.percent });
+      }
+      return;
+    } catch (error) {
+      if (error.status !== 404) return; // it has ended, or nobody tells how far it is: the answer will
     }
-  } catch {
-    // it has ended, or nobody knows how far it is: the answer will tell
   }
 }
 

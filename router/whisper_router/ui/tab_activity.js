@@ -15,8 +15,8 @@ const GOOD = { completed: "good", running: "busy", queued: "", failed: "bad", ca
 const PARTS = ["running", "charts", "jobs", "usage", "history"];
 const parts = {};
 const poll = new Poll(refresh, EVERY_MS, (error) => showError(parts.problem, error));
-let drawn = {};
-let turn = 0;
+const doing = new Set();
+let [drawn, turn] = [{}, 0];
 
 /** Bring a part up to date if what it shows has changed; the focus and chosen values stay. */
 function draw(name, told, make) {
@@ -41,21 +41,22 @@ function clear() {
   showError(parts.failure, null);
 }
 
-async function refresh() {
+async function refresh(isLatest) {
+  const key = getKey();
+  const isWanted = () => isLatest() && key === getKey();
   turn += 1; // every look is a request more: what changes slowly is asked for less often
-  await Promise.all([activity(), turn % 2 ? jobs() : null, turn % 5 === 1 ? usage() : null]);
+  await Promise.all([activity(isWanted), turn % 2 && jobs(isWanted), turn % 5 === 1 && usage(isWanted)]);
 }
 
-async function activity() {
+async function activity(isWanted) {
   if (!(await supports("/v1/activity"))) {
     draw("running", "absent", () => [empty("This server does not tell what runs.")]);
     draw("history", "absent", () => [empty("This server keeps no history.")]);
     draw("charts", "absent", () => [empty("Charts need the history.")]);
     return;
   }
-  const key = getKey();
   const { running, history } = await getJson(`v1/activity?limit=${KEPT}`);
-  if (key !== getKey()) return;
+  if (!isWanted()) return;
   draw("running", running, () => [running.length ? runningTable(running) : empty("Nothing runs.")]);
   draw("history", history, () => [
     history.length ? historyTable(history) : empty("Nothing was asked for yet."),
@@ -152,29 +153,27 @@ function charts(history) {
   ];
 }
 
-async function usage() {
+async function usage(isWanted) {
   if (!(await supports("/v1/usage"))) {
     draw("usage", "absent", () => [empty("This server does not count use.")]);
     return;
   }
-  const key = getKey();
   const own = await getJson("v1/usage");
   const rows = own.scopes.includes("admin") ? (await getJson("v1/usage/keys")).data : [own];
-  if (key !== getKey()) return;
+  if (!isWanted()) return;
   draw("usage", rows, () => [rows.length ? usageTable(rows) : empty("Nobody has called yet.")]);
 }
 
-async function jobs() {
-  const key = getKey();
+async function jobs(isWanted) {
   let told;
   try {
     told = (await getJson("v1/jobs?limit=50")).data;
   } catch (error) {
     if (error.status !== 503 && error.status !== 403) throw error;
-    draw("jobs", error.message, () => [empty(error.message)]);
+    if (isWanted()) draw("jobs", error.message, () => [empty(error.message)]);
     return;
   }
-  if (key !== getKey()) return;
+  if (!isWanted()) return;
   draw("jobs", told, () => [
     told.length ? jobTable(told) : empty("No jobs. Programs make them with POST /v1/jobs."),
   ]);
@@ -254,16 +253,19 @@ function resultButtons(job, path) {
 }
 
 async function act(path, method = "POST") {
+  if (doing.has(path)) return; // the second time it would fail, since it is done
+  doing.add(path);
   showError(parts.failure, null);
   try {
     await (method === "POST" ? post(path) : call(path, { method }));
     announce("Done.");
+    turn = 0;
+    await poll.look();
   } catch (error) {
     showError(parts.failure, error);
-    return;
+  } finally {
+    doing.delete(path);
   }
-  turn = 0;
-  await poll.start();
 }
 
 export function init() {

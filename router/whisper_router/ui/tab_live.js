@@ -20,6 +20,8 @@ class Session {
   spoken = new Spoken();
   heard = 0; // samples
   isOpen = false;
+  isCommitting = false; // what was said last is to be recognised
+  isAnswered = false; // and the server has told which turn that is: an earlier one that ends is not the last
 
   constructor() {
     this.key = getKey();
@@ -65,6 +67,7 @@ class Session {
         break;
       case "input_audio_buffer.committed":
         this.pending.add(event.item_id);
+        this.isAnswered = this.isCommitting;
         break;
       case `${EVENT}delta`:
         said(event.item_id, event.delta);
@@ -137,6 +140,7 @@ class Session {
     state("waiting for the last words …");
     $("l-stop").ariaDisabled = "true"; // not `disabled`, which would let the focus fall
     await this.microphone?.stop?.();
+    this.isCommitting = true;
     this.tell({ type: "input_audio_buffer.commit" });
     const late = new Error(`The last words did not come within ${LAST_WORDS_MS / 1000} seconds.`);
     this.patience = setTimeout(() => this.end(late), LAST_WORDS_MS);
@@ -144,13 +148,14 @@ class Session {
 
   settle(item) {
     this.pending.delete(item);
-    if (this.isStopping && this.pending.size === 0) this.end(null);
+    if (this.isAnswered && this.pending.size === 0) this.end(null);
   }
 
   fail(error) {
-    if (this.isStopping && error.code === "input_audio_buffer_commit_empty")
+    if (this.isStopping && error.code === "input_audio_buffer_commit_empty") {
+      this.isAnswered = true;
       this.settle(null); // the pause had ended the last turn
-    else if (this.isConfigured) showError($("l-error"), error);
+    } else if (this.isConfigured) showError($("l-error"), error);
     else this.end(error);
   }
 

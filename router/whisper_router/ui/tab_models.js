@@ -9,7 +9,7 @@ import { Poll } from "./poll.js";
 const EVERY_MS = 2000;
 const cards = new Map();
 const parts = {};
-let canPull = false;
+let [canPull, isSeen] = [false, false];
 const poll = new Poll(refresh, EVERY_MS, (error) => {
   if (error?.status === 403) clear();
   showError(parts.problem, error?.status === 403 ? forbidden() : error);
@@ -28,11 +28,11 @@ function clear() {
   parts.memory.hidden = parts.engines.hidden = parts.others.hidden = true;
 }
 
-async function refresh() {
+async function refresh(isWanted) {
   const key = getKey();
   if (!(await isAdmin())) throw Object.assign(forbidden(), { status: 403 });
   const told = await getJson("v1/processes");
-  if (key !== getKey()) return;
+  if (key !== getKey() || !isWanted()) return;
   parts.memory.hidden = parts.engines.hidden = false;
   parts.others.hidden = !canPull;
   parts.nothing.hidden = told.data.length > 0;
@@ -45,7 +45,7 @@ async function refresh() {
   }
   for (const pool of told.data) {
     if (!cards.has(pool.id)) {
-      cards.set(pool.id, new Card(pool.id, { canPull, look: () => poll.start() }));
+      cards.set(pool.id, new Card(pool.id, { canPull, look: () => poll.look() }));
       parts.list.append(cards.get(pool.id).row);
     }
     cards.get(pool.id).update(pool);
@@ -97,7 +97,7 @@ async function fetchNamed(event) {
       tell(`${name}: ${bytes(done)}${whole ? ` of ${bytes(whole)}` : ""}`),
     );
     tell(`${name} is here.`);
-    if (!parts.engines.hidden) await poll.start();
+    if (!parts.engines.hidden) await poll.look();
   } catch (error) {
     tell("");
     if (key === getKey()) fieldError($("pull-name"), $("pull-error"), error);
@@ -142,11 +142,13 @@ export function init() {
 }
 
 export async function show() {
+  isSeen = true;
   canPull = await supports("/v1/processes/{alias}/pull");
-  await poll.start();
+  if (isSeen) await poll.start();
 }
 
 export function hide() {
+  isSeen = false;
   poll.stop();
   closeLog();
 }

@@ -130,6 +130,8 @@ async function doctor() {
 }
 
 async function reload() {
+  if (parts.reloadStart.ariaDisabled === "true") return;
+  parts.reloadStart.ariaDisabled = "true";
   showError(parts.reloadError, null);
   try {
     const told = await post("v1/config/reload");
@@ -147,6 +149,7 @@ async function reload() {
     parts.reloadState.textContent = "";
     showError(parts.reloadError, error);
   }
+  parts.reloadStart.ariaDisabled = "false";
 }
 
 async function showConfig() {
@@ -179,6 +182,7 @@ export function init() {
   parts.findings = el("ul", { class: "plain", "aria-label": "Findings" });
   parts.doctorStart = button("Run the doctor", doctor);
   parts.doctorState = el("p", { class: "help", role: "status" });
+  parts.reloadStart = button("Read it again", reload);
   parts.reloadState = el("p", { class: "help", role: "status" });
   for (const name of ["doctorError", "reloadError"])
     parts[name] = el("div", { class: "alert", role: "alert", hidden: true });
@@ -197,7 +201,7 @@ export function init() {
       "div",
       { class: "row between" },
       el("h2", { text: "Configuration in effect" }),
-      button("Read it again", reload),
+      parts.reloadStart,
     ),
     el("p", {
       class: "help",

@@ -122,9 +122,12 @@ async function turn(work) {
   if (isTurning) return;
   isTurning = true;
   $("record").ariaDisabled = "true"; // not `disabled`, which would let the focus fall
-  await work();
-  isTurning = false;
-  $("record").ariaDisabled = null;
+  try {
+    await work();
+  } finally {
+    isTurning = false;
+    $("record").ariaDisabled = null;
+  }
 }
 
 /** Keep a finished item, and show it unless that would take another from somebody's hands. */
