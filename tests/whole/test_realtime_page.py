@@ -48,12 +48,12 @@ async def test_words_are_shown_as_they_are_spoken(tmp_path, page_url):
     config = 'default_model = "demo"\n[live]\nstep_s = 0.3\n'
     with running_server(tmp_path, config=config, env={"API_KEY": KEY}) as server:
         socket = f"{server.url.replace('http', 'ws', 1)}/v1/realtime?intent=transcription"
-        async with asyncio.timeout(90), async_playwright() as playwright:
+        async with asyncio.timeout(110), async_playwright() as playwright:
             browser = await playwright.chromium.launch(
                 executable_path=chromium, args=arguments, ignore_default_args=["--mute-audio"]
             )
             page = await browser.new_page(viewport={"width": 800, "height": 400})
-            page.set_default_timeout(80_000)
+            page.set_default_timeout(100_000)
             await page.goto(f"{page_url}#url={quote(socket, safe='')}&key={KEY}")
             await page.wait_for_function("document.getElementById('tentative').textContent")
             expected = " / ".join(text for _, _, text in said.segments)
@@ -72,7 +72,7 @@ async def test_a_wrong_key_is_seen_as_a_closed_connection(tmp_path, page_url):
         tmp_path, config='default_model = "demo"\n', env={"API_KEY": KEY}
     ) as server:
         socket = f"{server.url.replace('http', 'ws', 1)}/v1/realtime"
-        async with asyncio.timeout(60), async_playwright() as playwright:
+        async with asyncio.timeout(110), async_playwright() as playwright:
             browser = await playwright.chromium.launch(
                 executable_path=chromium, args=["--no-sandbox"]
             )
