@@ -13,6 +13,7 @@ import uvloop
 from hypothesis import settings
 
 from support import kept_logs
+from support.own_time import OwnTime
 from support.whisper_server import COMPILERS, built
 
 # CI judges a change by the same examples each time; developers look for new ones. How long one
@@ -32,8 +33,13 @@ def pytest_runtest_logfinish(nodeid: str, location: object) -> None:
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, object]:
-    """Run on uvloop, which the server uses; `@pytest.mark.both_loops` adds asyncio's own."""
+    """Run on uvloop, which the server uses; `@pytest.mark.both_loops` adds asyncio's own.
+
+    `@pytest.mark.own_time` is for `support.own_time`.
+    """
     del config
+    if item.get_closest_marker("own_time"):
+        return {"own_time": OwnTime}
     if item.get_closest_marker("both_loops"):
         return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     return {"uvloop": uvloop.new_event_loop}

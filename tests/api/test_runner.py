@@ -6,6 +6,7 @@ import json
 import pytest
 
 from support.api_app import Api, Setup, Start
+from support.own_time import pass_s
 from whisper_router.api.connection import ConnectionLimits
 
 SECRET = "sk-do-not-print-me"
@@ -94,18 +95,21 @@ async def test_a_new_connection_that_says_nothing_is_closed(start: Start, said: 
         writer.close()
 
 
+@pytest.mark.own_time
 async def test_a_connection_with_a_request_on_its_way_is_not_silent(start: Start):
     """The limit is for the headers; an upload may take as long as it makes progress."""
-    async with start(Setup(connections=ConnectionLimits(header_timeout_s=0.1))) as api:
+    async with start(Setup(connections=ConnectionLimits(header_timeout_s=5))) as api:
         reader, writer = await asyncio.open_connection(api.host, api.port)
         async with asyncio.timeout(15):
             writer.write(
                 b"POST /v1/audio/transcriptions HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n"
-                b"Content-Type: multipart/form-data; boundary=b\r\nConnection: close\r\n\r\n"
+                b"Content-Type: multipart/form-data; boundary=b\r\nConnection: close\r\n"
+                b"Expect: 100-continue\r\n\r\n"
             )
-            await writer.drain()
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+            pass_s(6)
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.3):
+                async with asyncio.timeout(0.1):
                     await reader.read()
             writer.write(b"x" * 100)
             assert (await reader.read()).startswith(b"HTTP/1.1 400 ")

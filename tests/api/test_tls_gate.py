@@ -28,7 +28,6 @@ def files(tmp_path):
 def setup(files):
     return Setup(
         certificates=Certificates(files.certificate, files.key),
-        connections=ConnectionLimits(header_timeout_s=0.5),
         crowd=CrowdLimits(most=4),
     )
 
@@ -90,6 +89,7 @@ async def test_a_renewed_certificate_is_for_new_connections(start: Start, setup,
 
 @pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00"])
 async def test_who_does_not_finish_the_handshake_is_closed(start: Start, setup, said):
+    setup.connections = ConnectionLimits(header_timeout_s=0.2)
     async with asyncio.timeout(LIMIT_S), start(setup) as api:
         reader, writer = await asyncio.open_connection(api.host, api.port)
         writer.write(said)

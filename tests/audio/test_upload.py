@@ -7,8 +7,10 @@ import gzip
 import hashlib
 import io
 import itertools
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -26,6 +28,7 @@ from support.audio_client import (
     server_process,
 )
 from support.audio_upload_server import UploadServer, running
+from support.own_time import pass_s
 from whisper_router.audio.media import EXTENSIONS
 from whisper_router.audio.spool import Spool
 from whisper_router.audio.upload import UploadLimits, read_body
@@ -210,8 +213,10 @@ async def test_a_client_that_stalls_is_given_up(start):
     assert (status, got["error"]["code"]) == (408, "upload_timeout")
 
 
-async def test_a_client_that_trickles_is_told_and_forgotten(start):
+async def test_a_client_that_trickles_is_told_and_forgotten(start, monkeypatch):
     """A byte now and then is no pause, but it is no upload either."""
+    quick = SimpleNamespace(monotonic=lambda: 50 * time.monotonic())
+    monkeypatch.setattr("whisper_router.audio.upload.time", quick)
 
     async def drip() -> AsyncIterator[bytes]:
         yield form(part("file", bytes(100), filename="a.wav"))[:-1]
@@ -220,7 +225,7 @@ async def test_a_client_that_trickles_is_told_and_forgotten(start):
             yield b"x"
 
     async with (
-        start(idle_timeout_s=0.2, min_bytes_s=5000.0) as server,
+        start(idle_timeout_s=10, min_bytes_s=5000.0) as server,
         asyncio.timeout(WAIT_S),
         aiohttp.ClientSession() as http,
     ):
@@ -403,10 +408,11 @@ async def test_an_upload_does_not_go_through_memory(tmp_path):
     assert large["peak_bytes"] - small["peak_bytes"] < 24 * MIB
 
 
-async def test_a_body_that_is_no_form_has_limits_too(unused_tcp_port):
+@pytest.mark.own_time
+async def test_a_body_that_is_no_form_has_limits_too():
     """In size, and in how long its client may pause."""
     limits = UploadLimits(
-        max_upload_bytes=LIMIT, idle_timeout_s=0.2, extensions=EXTENSIONS, max_field_bytes=10
+        max_upload_bytes=LIMIT, idle_timeout_s=5, extensions=EXTENSIONS, max_field_bytes=10
     )
     came = []
 
@@ -419,14 +425,16 @@ async def test_a_body_that_is_no_form_has_limits_too(unused_tcp_port):
 
     async def waiting():
         yield b"x"
-        await asyncio.Event().wait()
+        while True:
+            await asyncio.sleep(0.01)
+            pass_s(1)
 
     app = web.Application()
     app.router.add_post("/", handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", unused_tcp_port).start()
-    url = f"http://127.0.0.1:{unused_tcp_port}/"
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
     async with aiohttp.ClientSession() as http:
         for body in (b"x" * 10, b"x" * 11, waiting()):
             async with http.post(url, data=body):

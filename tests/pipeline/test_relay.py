@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
+from support.held_port import held_port
 from support.odd_server import OddServer, odd_server
+from support.own_time import pass_s
 from support.program_engine import ProgramEngine, ProgramOptions
 from support.relayed_form import ScriptedForm
 from whisper_router.errors import (
@@ -34,6 +36,7 @@ from whisper_router_engines.upstream.engine import Upstream
 from whisper_router_engines.upstream.options import UpstreamOptions
 
 WAIT_S = 30
+PATIENCE_S = 4.0  # less than a server may take to say that it is well
 SUPERVISION = SupervisionOptions(
     start_silence_s=20, start_limit_s=60, stop_grace_s=5, idle_unload_s=None
 )
@@ -134,6 +137,12 @@ async def make(tmp_path) -> AsyncIterator[Callable]:
     await tasks.close()
 
 
+@pytest.fixture
+def nobodys_port() -> Iterator[int]:
+    with held_port() as port:
+        yield port
+
+
 async def test_only_what_a_server_elsewhere_does_is_sent_on(make):
     """And only if its alias is to pass uploads on whole."""
     relay = (await make("answer")).relay
@@ -184,9 +193,9 @@ async def _busy_and_free(bench: Bench) -> tuple[OddServer, OddServer]:
     return busy, second if busy is first else first
 
 
-async def test_who_is_not_there_costs_nothing(make, unused_tcp_port):
+async def test_who_is_not_there_costs_nothing(make, nobodys_port):
     """The request goes to who is."""
-    bench = await make("answer", absent=(f"http://127.0.0.1:{unused_tcp_port}/v1",))
+    bench = await make("answer", absent=(f"http://127.0.0.1:{nobodys_port}/v1",))
     for _ in range(3):
         assert json.loads(await bench.ask(ScriptedForm([b"x"])))["text"] == "hello"
 
@@ -251,9 +260,9 @@ async def test_a_broken_upload_is_nobody_s_fault_but_the_client_s(make):
     assert json.loads(await bench.ask(ScriptedForm([b"x"])))["text"] == "hello"
 
 
-async def test_nobody_there_is_said_with_an_address(make, unused_tcp_port):
+async def test_nobody_there_is_said_with_an_address(make, nobodys_port):
     """And at once."""
-    url = f"http://127.0.0.1:{unused_tcp_port}/v1"
+    url = f"http://127.0.0.1:{nobodys_port}/v1"
     bench = await make(absent=(url,))
     with pytest.raises(EngineStartFailed, match=url):
         await bench.ask(ScriptedForm([b"x"]))
@@ -289,10 +298,20 @@ async def test_too_much_to_do_is_no_fault(make):
     assert (busy.state, busy.crashes) == (State.READY, 0)
 
 
+class Awaited(asyncio.Event):
+    """Something for which nobody has the patience to wait."""
+
+    async def wait(self) -> bool:
+        pass_s(PATIENCE_S)
+        return await super().wait()
+
+
+@pytest.mark.own_time
 async def test_servers_that_hang_one_after_the_other_are_put_aside(make):
     """Although they say that they are well."""
-    bench = await make("be silent", "answer", answer_timeout_s=0.2)
+    bench = await make("be silent", "answer", answer_timeout_s=PATIENCE_S)
     await bench.all_ready()
+    bench.servers[0].held = Awaited()
     late = 0
     for _ in range(12):
         try:

@@ -10,6 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from support.held_port import held_port
 from support.odd_server import OddServer, odd_server
 from support.relayed_form import ScriptedForm
 from support.server import ServerProcess, running_server
@@ -124,14 +125,11 @@ async def test_a_server_without_chunked_requests_gets_the_length(odd):
     assert "Transfer-Encoding" not in request.headers
 
 
+@pytest.mark.own_time
 async def test_a_slow_upload_that_is_sent_at_the_end_is_no_silence_either(odd):
     """The server's time begins when it is asked."""
-    more: asyncio.Queue[None] = asyncio.Queue()
-    form = ScriptedForm([b"piece"] * 4, more=more)
-    loop = asyncio.get_running_loop()
-    for number in range(len(form.pieces)):
-        loop.call_later(0.2 * number, more.put_nowait, None)
-    body = await whole(endpoint_at(odd.url, answer_timeout_s=0.4, stream_upload=False), form)
+    form = ScriptedForm([b"piece"] * 3, wait_s=7)
+    body = await whole(endpoint_at(odd.url, answer_timeout_s=10, stream_upload=False), form)
     assert json.loads(body)["text"] == "hello"
 
 
@@ -147,11 +145,11 @@ async def test_headers_and_key_go_with_it(odd):
     assert request.headers["Via"] == "1.1 whisper-router-abc"
 
 
-async def test_nobody_there_means_that_nothing_was_sent(unused_tcp_port):
+async def test_nobody_there_means_that_nothing_was_sent():
     """So the form may go to any other server."""
     form = ScriptedForm([b"x"])
-    with pytest.raises(EngineInterrupted, match="cannot be reached"):
-        await whole(endpoint_at(f"http://127.0.0.1:{unused_tcp_port}"), form)
+    with held_port() as port, pytest.raises(EngineInterrupted, match="cannot be reached"):
+        await whole(endpoint_at(f"http://127.0.0.1:{port}"), form)
     assert form.times_read == 0
 
 
@@ -170,14 +168,11 @@ async def test_a_silent_server_is_given_up_in_its_time(odd):
         await whole(endpoint_at(odd.url, answer_timeout_s=0.2), ScriptedForm([b"x"]))
 
 
+@pytest.mark.own_time
 async def test_a_slow_upload_is_no_silence(odd):
     """Its client sends piece after piece, in more time than a server may be silent."""
-    more: asyncio.Queue[None] = asyncio.Queue()
-    form = ScriptedForm([b"piece"] * 8, more=more)
-    loop = asyncio.get_running_loop()
-    for number in range(len(form.pieces)):
-        loop.call_later(0.1 * number, more.put_nowait, None)
-    body = await whole(endpoint_at(odd.url, answer_timeout_s=0.5), form)
+    form = ScriptedForm([b"piece"] * 3, wait_s=7)
+    body = await whole(endpoint_at(odd.url, answer_timeout_s=10), form)
     assert json.loads(body)["text"] == "hello"
 
 
