@@ -69,7 +69,7 @@ async def test_a_proxy_of_the_environment_is_not_asked_for_an_engine(
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
         for name in ("no_proxy", "NO_PROXY"):
             monkeypatch.delenv(name, raising=False)
-        process = make_process(engine=engine, silence_s=2.0)
+        process = make_process(engine=engine)
         async with asyncio.timeout(15):
             await process.ensure_ready()
             link = process.serving()

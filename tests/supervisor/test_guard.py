@@ -25,6 +25,8 @@ from whisper_router.supervisor.guard import (
     sweep,
 )
 
+OLD, ONE, OTHER = (f"{name}-{os.getpid()}" for name in ("old", "one", "other"))
+"""Markers are looked for on the whole machine, where these tests may run twice at a time."""
 PROGRAM = Path(__file__).parents[1] / "support" / "orphaning_router.py"
 
 
@@ -54,7 +56,7 @@ def leave_record(run_dir: Path, pid: int, **changes: object) -> Path:
         "pid": pid,
         "started": row.started if row else "x",
         "alias": "test",
-        "run": "old",
+        "run": OLD,
         "router_pid": os.getpid(),
         "router_started": "an earlier life",
         **changes,
@@ -66,7 +68,7 @@ def leave_record(run_dir: Path, pid: int, **changes: object) -> Path:
 
 def test_a_leftover_of_a_dead_router_is_killed_and_forgotten(tmp_path, sleeper):
     """Pid, start time and marker are as recorded."""
-    pid = sleeper(**{RUN_VARIABLE: "old"})
+    pid = sleeper(**{RUN_VARIABLE: OLD})
     socket = tmp_path / "sockets" / "a.sock"
     socket.parent.mkdir()
     socket.touch()
@@ -101,7 +103,7 @@ def test_a_process_that_only_has_the_pid_is_left_alone(tmp_path, sleeper, marker
 
 def test_engines_of_a_living_router_are_left_alone(tmp_path, sleeper):
     """Two routers may share a directory."""
-    pid = sleeper(**{RUN_VARIABLE: "old"})
+    pid = sleeper(**{RUN_VARIABLE: OLD})
     own = proctable.read_row(os.getpid())
     record = leave_record(tmp_path, pid, router_started=own.started)
     assert sweep(tmp_path) == ()
@@ -111,7 +113,7 @@ def test_engines_of_a_living_router_are_left_alone(tmp_path, sleeper):
 
 def test_a_grandchild_whose_leader_is_gone_is_found_by_its_marker(tmp_path, sleeper):
     """Who carries the dead router's marker is ours, whatever its group."""
-    pid = sleeper(**{RUN_VARIABLE: "old"})
+    pid = sleeper(**{RUN_VARIABLE: OLD})
     leave_record(tmp_path, 2**22 + 1, started="x")
     sweep(tmp_path)
     assert not is_alive(pid)
@@ -214,8 +216,8 @@ def test_children_get_our_environment_without_what_systemd_told_us(tmp_path, mon
 
 def test_killing_by_marker_spares_the_others(sleeper):
     """Exactly the marked processes are killed."""
-    marked, other = sleeper(**{START_VARIABLE: "seven"}), sleeper(**{START_VARIABLE: "eight"})
-    assert kill_marked(START_VARIABLE, "seven") == [marked]
+    marked, other = sleeper(**{START_VARIABLE: ONE}), sleeper(**{START_VARIABLE: OTHER})
+    assert kill_marked(START_VARIABLE, ONE) == [marked]
     os.waitpid(marked, 0)
     assert is_alive(other)
 

@@ -316,7 +316,7 @@ async def test_a_silent_start_is_given_up(make_process):
 
 async def test_a_slow_start_that_shows_progress_is_waited_for(make_process):
     """The time-out counts silence, not length."""
-    process = make_process("--slow-start", "1.0", silence_s=0.6)
+    process = make_process("--slow-start", "3.0", silence_s=2.5)
     async with asyncio.timeout(15):
         await process.ensure_ready()
     assert process.state is State.READY
