@@ -54,7 +54,8 @@ from whisper_router.testing.harness import (
 
 ANSWER_TIMEOUT_S = 60.0
 PROMPT_S = 5.0
-"""A worker that was left must serve the next short chunk within this time."""
+"""A worker that was left must serve the next short chunk within this time, and ten times what one
+takes there otherwise."""
 LONG_S = 240.0
 
 
@@ -234,6 +235,9 @@ class EngineConformance:
         """Minutes of audio are left alone; the next chunk must not wait for them."""
         async with self.serving(subject, tmp_path) as service:
             await service.events()  # what is done once at the first chunk shall not count
+            begin = time.monotonic()
+            await service.events()
+            limit_s = PROMPT_S + 10 * (time.monotonic() - begin)  # a machine may be busy
             repeat = math.ceil(LONG_S / service.chunk.duration_s)
             long = write_spool(subject.speech, tmp_path / "long.f32", repeat=repeat)
             request = TranscriptionRequest(model="conformance")
@@ -242,7 +246,7 @@ class EngineConformance:
                 assert isinstance(await anext(events), WorkerStarted)
             begin = time.monotonic()
             check_order(await service.events())
-            assert time.monotonic() - begin < PROMPT_S
+            assert time.monotonic() - begin < limit_s
 
     @pytest.mark.asyncio
     async def test_nobody_listening_is_no_fault_of_the_audio(
