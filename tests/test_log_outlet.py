@@ -40,7 +40,7 @@ def test_who_does_not_read_holds_nobody_up(pipe):
     outlet = Outlet(stream)
     began_s = time.monotonic()
     written = sum(outlet.write(LINE) > 0 for _ in range(FAR_TOO_MANY))
-    assert time.monotonic() - began_s < PATIENCE_S + 1.0
+    assert time.monotonic() - began_s < 50 * PATIENCE_S  # and not for each of those that are lost
     assert 100 < written < FAR_TOO_MANY
     assert outlet.take_lost() == FAR_TOO_MANY - written
     assert rest(reading) == LINE.encode() * written

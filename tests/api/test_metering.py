@@ -1,6 +1,7 @@
 """Limits of keys over HTTP."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
@@ -28,6 +29,7 @@ from support.realtime_client import realtime
 from support.rings import Keys, a_key, sent
 from whisper_router.api.key_source import FixedKeys, KeySource
 from whisper_router.api.keys import Key, Scope
+from whisper_router.api.limits.account import Clocks
 from whisper_router.api.limits.keeper import UsageKeeper, open_usage
 from whisper_router.api.metering import MeteredTranscriber
 from whisper_router.domain import (
@@ -65,7 +67,8 @@ async def transcribe(
 @asynccontextmanager
 async def limited(start: Start, **limits: object) -> AsyncIterator[tuple[Api, UsageKeeper]]:
     """An API of which `laptop` has limits, and `other` has none."""
-    usage = UsageKeeper()
+    noon_s = 1_795_305_600.0 + 43_200.0  # 2026-11-22: no day ends meanwhile
+    usage = UsageKeeper(clocks=Clocks(monotonic=time.monotonic, unix=lambda: noon_s))
     keys = Keys(a_key("laptop", **limits), a_key("other"))
     async with start(Setup(keys=keys, usage=usage)) as api:
         yield api, usage

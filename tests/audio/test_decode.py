@@ -344,10 +344,10 @@ def test_a_file_that_decodes_to_days_is_stopped_early(decoded, tmp_path):
     """70 kB of FLAC hold 3 days: decoding ends at the limit, in little time and disk."""
     bomb = flac_of_silence(3 * 86_400)
     assert len(bomb) < 100_000
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(AudioTooLong, match=r"limit of 600 seconds .*audio\.max_duration_s"):
         decoded(bomb)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     assert (tmp_path / "target.f32").stat().st_size <= LIMIT_S * 16_000 * 4
 
 

@@ -368,8 +368,9 @@ async def test_it_is_told_how_long_a_job_takes(store, tmp_path):
         assert runner.left_s("one") is None
         assert await runner.begins_in_s(two) is None
         runner.tracker("one").update(speech_s=10.0, left_s=0.0, done_s=5.0)
-        assert runner.left_s("one") >= 0.0
-        assert await runner.begins_in_s(two) == pytest.approx(runner.left_s("one"), abs=0.2)
+        least_s = runner.left_s("one")
+        begins_s = await runner.begins_in_s(two)
+        assert 0.0 <= least_s <= begins_s <= runner.left_s("one")  # half is done, and time passes
         await runner.cancel(one)
         assert (await store.find("one")).percent == 50.0
         recogniser.release.set()

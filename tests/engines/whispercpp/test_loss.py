@@ -55,7 +55,7 @@ async def test_without_a_keeper_it_is_the_routers_to_know(endpoint):
     """The worker is the process: no waiting."""
     began_s = time.monotonic()
     assert type(await explained(endpoint)) is EngineCrashed
-    assert time.monotonic() - began_s < WAIT_S / 2
+    assert time.monotonic() - began_s < WAIT_S
 
 
 async def test_a_keeper_that_goes_away_while_it_is_asked_ends_the_wait(endpoint):
@@ -65,7 +65,7 @@ async def test_a_keeper_that_goes_away_while_it_is_asked_ends_the_wait(endpoint)
     began_s = time.monotonic()
     assert type(await explained(endpoint)) is EngineCrashed
     later.cancel()
-    assert time.monotonic() - began_s < WAIT_S / 2
+    assert time.monotonic() - began_s < WAIT_S
 
 
 async def test_an_endpoint_without_a_socket_has_no_keeper():
