@@ -343,10 +343,12 @@ async def test_a_server_that_is_gone_gives_its_requests_back(make):
     first = asyncio.ensure_future(bench.ask(ScriptedForm([b"x"])))  # noqa: TID251 - owned here
     async with asyncio.timeout(WAIT_S):
         silent, other = bench.servers
-        await asyncio.wait({first}, timeout=0.5)
-        if first.done():  # it began with the other one
+        reached = asyncio.ensure_future(silent.arrived.get())  # noqa: TID251
+        await asyncio.wait({first, reached}, return_when=asyncio.FIRST_COMPLETED)
+        if not reached.done():  # it began with the other one
+            await first
             first = asyncio.ensure_future(bench.ask(ScriptedForm([b"x"])))  # noqa: TID251
-        await silent.arrived.get()
+        await reached
         await bench.is_gone(silent)
         assert json.loads(await first)["text"] == "hello"
         assert other.requests

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from support.own_time import pass_s
+
 COMMIT = "5" * 40
 
 
@@ -26,7 +28,8 @@ class Fault:
 
     `status` answers with it instead of bytes. After `after_bytes` of the body: `cut` drops the
     connection, `stall` sends nothing more until the hub closes, `hold` waits for the event.
-    `corrupt` changes a byte. `whole` ignores the range. `lag_s` is a pause before each piece.
+    `corrupt` changes a byte. `whole` ignores the range. `lag_s` passes before each
+    piece: see `support.own_time`.
     """
 
     status: int = 0
@@ -172,7 +175,9 @@ class Hub:
         piece = 64 * 1024
         for offset in range(0, len(body), piece):
             if fault.lag_s:
-                await asyncio.sleep(fault.lag_s)
+                await asyncio.sleep(0.01)  # so that the client has nothing left to read
+                pass_s(fault.lag_s)
+                await asyncio.sleep(0)  # what is due by now ends
             await response.write(bytes(body[offset : offset + piece]))
 
 
