@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +32,15 @@ workers = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Death:
-    """How one router ended. `orphans` were still there when they should have been gone."""
+    """How one router ended. `orphans` were still there when they should have been gone.
+
+    The others were gone after `gone_s`.
+    """
 
     after_s: float
     children: int
     orphans: int
+    gone_s: float
 
 
 def kill_once(directory: Path, *, dice: random.Random, gone_s: float = GONE_S) -> Death:
@@ -47,9 +52,13 @@ def kill_once(directory: Path, *, dice: random.Random, gone_s: float = GONE_S) -
         after_s = dice.uniform(0.0, 1.5)
         children = asyncio.run(_busy_for(server, after_s))
         server.stop(signal.SIGKILL)
-        alive = psutil.wait_procs(children, timeout=gone_s)[1]
-        orphans = [process for process in alive if _runs(process)]
-        return Death(after_s=after_s, children=len(children), orphans=len(orphans))
+        killed_s = time.monotonic()
+        while orphans := [process for process in children if _runs(process)]:
+            if time.monotonic() - killed_s > gone_s:
+                break
+            time.sleep(0.01)
+        took_s = time.monotonic() - killed_s
+    return Death(after_s=after_s, children=len(children), orphans=len(orphans), gone_s=took_s)
 
 
 def left_after_next_start(directory: Path) -> list[Path]:
