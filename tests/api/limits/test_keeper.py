@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,21 @@ async def test_what_could_not_be_written_is_written_later(tmp_path: Path):
     assert found["a"].total.requests == len(found["a"].recent) == 2
     assert await asyncio.to_thread(file.charged) == ["one"]
     await usage.close()
+
+
+async def test_without_a_file_only_the_last_work_is_remembered():
+    """Jobs may be made for months."""
+    async with open_usage(None) as usage:
+        tracemalloc.start()
+        try:
+            for number in range(20_000):
+                usage.note_charged(f"job {number}")
+            held_bytes = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+        assert held_bytes < 600_000
+        assert usage.is_charged("job 19999")
+        assert not usage.is_charged("job 1")
 
 
 async def test_a_clock_that_was_wrong_at_the_start_forgets_no_budget(tmp_path: Path):

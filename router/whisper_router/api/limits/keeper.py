@@ -72,6 +72,7 @@ class UsageKeeper:
         if work:
             self._charged[work] = None
             self._newly_charged.append(work)
+            del self._newly_charged[:-MOST_CHARGED]  # without a file nobody takes them
             for old in list(self._charged)[:-MOST_CHARGED]:
                 del self._charged[old]
 
