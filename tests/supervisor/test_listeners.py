@@ -9,6 +9,7 @@ import pytest
 
 from whisper_router.supervisor import listeners
 from whisper_router.supervisor.listeners import (
+    ENGINE_PORTS,
     Listener,
     ephemeral_ports,
     free_port,
@@ -58,6 +59,8 @@ def test_no_outgoing_connection_takes_a_free_port():
     first, last = ephemeral_ports()
     with socket.create_server(("127.0.0.1", 0)) as server:
         assert first <= server.getsockname()[1] <= last
+    if first <= ENGINE_PORTS.start and ENGINE_PORTS.stop <= last:
+        pytest.skip("this machine's kernel gives every port to outgoing connections")
     assert not any(first <= free_port() <= last for _ in range(200))
 
 
