@@ -1,10 +1,13 @@
 """Live, in a browser whose microphone is a file."""
 
+import json
 import re
 import signal
+from collections.abc import Callable
 
 import pytest
 
+from support.engine_processes import frozen, the_worker
 from support.server import running_server
 from support.speech import sample
 from support.ui_page import chromium, opened_ui
@@ -64,6 +67,41 @@ def test_words_are_shown_while_they_are_spoken(browser, server):
         assert int(begins) < int(until)
         page.click("#tab-live")
         assert ui.violations() == []
+
+
+def sent_s(page) -> Callable[[], float]:
+    """Return what tells how many seconds the next session has sent."""
+    lengths: list[int] = []
+
+    def note(payload):
+        audio = json.loads(payload).get("audio")
+        lengths.append(len(audio) * 3 // 4 if audio else 0)
+
+    page.once("websocket", lambda socket: socket.on("framesent", note))
+    return lambda: sum(lengths) / (2 * 24_000)
+
+
+@pytest.mark.alone  # a browser that gets no time drops what its microphone hears
+@pytest.mark.parametrize(("stop_s", "turns"), [(5.3, 2), (6.7, 3)])
+def test_a_server_that_is_behind_is_waited_for(browser, tmp_path, stop_s, turns):
+    """It has told of no turn that has ended meanwhile when somebody stops: in a pause, or not."""
+    said = [text for _, _, text in sample("en_three_segments").segments]
+    config = 'default_model = "demo"\n'
+    with running_server(tmp_path, config=config) as slow, opened_ui(browser, slow.url) as ui:
+        page = ui.page
+        ui.open("live")
+        heard_s = sent_s(page)
+        page.click("#l-start")
+        ui.until("document.getElementById('l-tentative').textContent.includes('red')")
+        with frozen(the_worker(slow)):
+            while heard_s() < stop_s:
+                page.wait_for_timeout(20)
+            page.click("#l-stop")
+            page.evaluate("fetch('../health').then((answer) => answer.text())")
+            assert page.inner_text("#l-state") == "waiting for the last words …"
+        page.wait_for_selector("#l-start:enabled")
+        assert page.inner_text("#l-said").split("\n\n") == said[:turns]
+        assert page.inner_text("#l-error") == ""
 
 
 def test_a_model_that_is_not_there_is_said(browser, server):

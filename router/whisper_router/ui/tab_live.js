@@ -16,12 +16,9 @@ const PROTOCOL_LETTERS = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 let session = null;
 
 class Session {
-  pending = new Set();
   spoken = new Spoken();
   heard = 0; // samples
   isOpen = false;
-  isCommitting = false; // what was said last is to be recognised
-  isAnswered = false; // and the server has told which turn that is: an earlier one that ends is not the last
 
   constructor() {
     this.key = getKey();
@@ -65,9 +62,8 @@ class Session {
       case "input_audio_buffer.lag":
         $("l-lag").textContent = `${event.lag_s.toFixed(1)} s`;
         break;
-      case "input_audio_buffer.committed":
-        this.pending.add(event.item_id);
-        this.isAnswered = this.isCommitting;
+      case "input_audio_buffer.cleared":
+        this.end(null); // all that was said before is told by then
         break;
       case `${EVENT}delta`:
         said(event.item_id, event.delta);
@@ -77,11 +73,9 @@ class Session {
         break;
       case `${EVENT}completed`:
         finish(event.item_id, event.transcript);
-        this.settle(event.item_id);
         break;
       case `${EVENT}failed`:
         showError($("l-error"), event.error);
-        this.settle(event.item_id);
         break;
       case "error":
         this.fail(event.error);
@@ -140,22 +134,16 @@ class Session {
     state("waiting for the last words …");
     $("l-stop").ariaDisabled = "true"; // not `disabled`, which would let the focus fall
     await this.microphone?.stop?.();
-    this.isCommitting = true;
     this.tell({ type: "input_audio_buffer.commit" });
+    // what is left after that is silence; a slow server tells of turns long after they have ended, and in order
+    this.tell({ type: "input_audio_buffer.clear" });
     const late = new Error(`The last words did not come within ${LAST_WORDS_MS / 1000} seconds.`);
     this.patience = setTimeout(() => this.end(late), LAST_WORDS_MS);
   }
 
-  settle(item) {
-    this.pending.delete(item);
-    if (this.isAnswered && this.pending.size === 0) this.end(null);
-  }
-
   fail(error) {
-    if (this.isStopping && error.code === "input_audio_buffer_commit_empty") {
-      this.isAnswered = true;
-      this.settle(null); // the pause had ended the last turn
-    } else if (this.isConfigured) showError($("l-error"), error);
+    if (this.isStopping && error.code === "input_audio_buffer_commit_empty") return; // a pause came before
+    if (this.isConfigured) showError($("l-error"), error);
     else this.end(error);
   }
 
