@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 
 import pytest
+from playwright.sync_api import WebSocketRoute
 
 from support.engine_processes import frozen, the_worker
 from support.server import running_server
@@ -102,6 +103,47 @@ def test_a_server_that_is_behind_is_waited_for(browser, tmp_path, stop_s, turns)
         page.wait_for_selector("#l-start:enabled")
         assert page.inner_text("#l-said").split("\n\n") == said[:turns]
         assert page.inner_text("#l-error") == ""
+
+
+@pytest.mark.alone  # a browser that gets no time drops what its microphone hears
+def test_words_that_come_late_but_come_are_waited_for(browser, server):
+    """Each thing that the server tells after Stop renews the patience of 20 s; silence ends it."""
+    held: list[str | bytes] = []
+    with opened_ui(browser, server.url) as ui:
+        page = ui.page
+        page.clock.install()
+
+        def between(client: WebSocketRoute) -> None:
+            real = client.connect_to_server()
+
+            def pass_on(message: str | bytes) -> None:
+                if is_held:
+                    held.append(message)
+                else:
+                    client.send(message)
+
+            real.on_message(pass_on)
+            sockets.append(client)
+
+        sockets: list[WebSocketRoute] = []
+        is_held = False
+        page.route_web_socket(re.compile("/v1/realtime"), between)
+        ui.open("live")
+        page.click("#l-start")
+        ui.until("document.getElementById('l-tentative').textContent.includes('red')")
+        is_held = True
+        page.click("#l-stop")
+        while not any("input_audio_buffer.cleared" in str(message) for message in held):
+            page.wait_for_timeout(20)
+        for message in held[:2]:
+            page.clock.fast_forward(15_000)
+            assert page.inner_text("#l-state") == "waiting for the last words …"
+            sockets[0].send(message)
+            page.evaluate("fetch('../health').then((answer) => answer.text())")
+        assert page.inner_text("#l-error") == ""
+        page.clock.fast_forward(21_000)
+        ui.text("#l-error", "did not come within 20 seconds")
+        page.wait_for_selector("#l-start:enabled")
 
 
 def test_a_model_that_is_not_there_is_said(browser, server):

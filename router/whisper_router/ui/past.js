@@ -82,7 +82,7 @@ const remove = (chosen = null) =>
     await list();
     const left = $("history").querySelectorAll("button[data-action=delete]");
     (left[Math.min(at, left.length - 1)] ?? $("history-title")).focus();
-    announce(ids.length > 1 ? `${ids.length} transcripts are deleted.` : "The transcript is deleted.");
+    announce(ids.length === 1 ? "The transcript is deleted." : `${ids.length} transcripts are deleted.`);
   });
 
 function rowOf({ id, created, name, model, start, duration, language }) {

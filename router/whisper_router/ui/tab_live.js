@@ -50,6 +50,7 @@ class Session {
 
   take(event) {
     this.spoken.take(event);
+    if (this.patience) this.wait(); // it is behind, but it comes
     switch (event.type) {
       case "session.created":
         this.isOpen = true;
@@ -137,7 +138,13 @@ class Session {
     this.tell({ type: "input_audio_buffer.commit" });
     // what is left after that is silence; a slow server tells of turns long after they have ended, and in order
     this.tell({ type: "input_audio_buffer.clear" });
+    this.wait();
+  }
+
+  /** Wait for what the server tells next, but not for ever. */
+  wait() {
     const late = new Error(`The last words did not come within ${LAST_WORDS_MS / 1000} seconds.`);
+    clearTimeout(this.patience);
     this.patience = setTimeout(() => this.end(late), LAST_WORDS_MS);
   }
 
