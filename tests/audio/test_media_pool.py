@@ -328,6 +328,17 @@ async def test_workers_that_cannot_start_are_told_and_tried_again(start, tmp_pat
             await pool.prepare(SHORT, tmp_path / "out")
 
 
+async def test_a_worker_that_is_just_being_ended_is_gone_when_the_pool_is_closed(start, tmp_path):
+    """Its keeper, which waits for that, is cancelled."""
+    pool = await start(memory_bytes="much")
+    with pytest.raises(MediaFailed):
+        await pool.prepare(SHORT, tmp_path / "out")
+    before = psutil.Process().children()
+    await pool.close()
+    assert len(before) == 1
+    assert not before[0].is_running()
+
+
 async def test_a_machine_without_descriptors_is_waited_out(start, tmp_path):
     """The worker is replaced as soon as that is possible; until then requests get their 503."""
     pool = await start()

@@ -87,6 +87,7 @@ class MediaPool:
         self._scratch = scratch
         self._keepers: list[asyncio.Task[None]] = []
         self._alive: list[MediaProcess] = []
+        self._ending: set[MediaProcess] = set()
         self._idle: deque[MediaProcess] = deque()
         self._waiting: deque[asyncio.Future[MediaProcess]] = deque()
         self._closed = False
@@ -107,6 +108,8 @@ class MediaPool:
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
+        for worker in tuple(self._ending):  # its keeper was cancelled while it saw it gone
+            await worker.end()
 
     async def ready(self) -> None:
         """Wait until a worker is free.
@@ -242,7 +245,9 @@ class MediaPool:
             return True
         finally:
             self._forget(worker)
+            self._ending.add(worker)
             await worker.end()
+            self._ending.discard(worker)
 
     async def _became_ready(self, worker: MediaProcess) -> bool:
         try:

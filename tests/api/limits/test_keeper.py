@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 import time
 import tracemalloc
 from pathlib import Path
@@ -132,6 +133,39 @@ async def test_it_is_written_soon_although_nobody_waits(tmp_path: Path):
     async with asyncio.timeout(15):
         await arrived.wait()
     await usage.close()
+
+
+async def test_what_is_being_written_is_written_before_the_file_is_closed(tmp_path: Path):
+    """A thread that used the connection while another one closed it ended the process."""
+    loop, begun, may_go_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    doing: list[str] = []
+
+    class Slow(UsageFile):
+        def save(self, changed, **more):
+            doing.append("begin")
+            loop.call_soon_threadsafe(begun.set)
+            assert may_go_on.wait(20)
+            before = super().save(changed, **more)
+            doing.append("end")
+            return before
+
+        def close(self):
+            doing.append("close")
+            super().close()
+
+    usage = UsageKeeper(await asyncio.to_thread(Slow, tmp_path / "usage.sqlite"))
+    await usage.open()
+    usage.account("laptop").charge(20.0, LIMITS)
+    usage.changed(usage.account("laptop"))
+    await begun.wait()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(usage.close())
+        for _ in range(100):
+            await asyncio.sleep(0)
+        may_go_on.set()
+    assert doing == ["begin", "end", "close"]
+    async with open_usage(tmp_path / "usage.sqlite") as usage:
+        assert usage.account("laptop").audio_left_s(LIMITS) == pytest.approx(40.0)
 
 
 async def test_a_file_that_cannot_be_used_is_warned_of_once(tmp_path: Path):

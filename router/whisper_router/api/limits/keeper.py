@@ -96,7 +96,8 @@ class UsageKeeper:
 
     async def close(self) -> None:
         """Write what is left, and close the file."""
-        await self._tasks.close_in_full()
+        async with self._writing:  # one that is broken off goes on in its thread, on a closed file
+            await self._tasks.close_in_full()
         if self._file is not None:
             await self._write(self._changes)
             await asyncio.to_thread(self._file.close)
