@@ -333,10 +333,9 @@ async def test_a_worker_that_is_just_being_ended_is_gone_when_the_pool_is_closed
     pool = await start(memory_bytes="much")
     with pytest.raises(MediaFailed):
         await pool.prepare(SHORT, tmp_path / "out")
-    before = psutil.Process().children()
+    ending = psutil.Process().children()  # none, if it was quick
     await pool.close()
-    assert len(before) == 1
-    assert not before[0].is_running()
+    assert not [worker for worker in ending if worker.is_running()]
 
 
 async def test_a_machine_without_descriptors_is_waited_out(start, tmp_path):
